@@ -1,0 +1,56 @@
+# OpenWIT. `make` lists what can be made; RECIPE=name picks recipes/name.toml.
+
+RECIPE ?= real
+PYTHON ?= python3
+export OPENWIT_DATA ?= ../shared/data
+BIN := .venv/bin
+STAGES := queries crawl filter match fetch dedup pack train eval report all
+
+.DEFAULT_GOAL := help
+.PHONY: help real test test-slow $(STAGES) lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-z -]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# The environment: made once, made again when what it is made from changes.
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "openwit needs Python 3.11 to 3.13: make PYTHON=python3.12 …" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+real: $(BIN)/.installed ## every stage on real pages and pictures (OPENWIT_DATA), served on 127.0.0.1
+	$(BIN)/python -m tests.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml
+
+test: $(BIN)/.installed ## all tests but the slow ones
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(BIN)/.installed ## the slow tests: kills, memory, everything at its full size
+	$(BIN)/python -m pytest -m slow
+
+queries: ## build the list of queries from Wikipedia and WordNet
+crawl: ## web archives and URL tables → candidate image-text pairs
+filter: ## drop texts that cannot be describing an image
+match: ## find queries in texts, balance them, plan the fetch
+fetch: ## get each image once, as a polite guest
+dedup: ## find near-duplicates, choose keepers, pool captions
+pack: ## merge what is kept into WebDataset shards
+train: ## train CLIP on the shards
+eval: ## evaluate it: zero-shot, retrieval
+report: ## one HTML page of everything that happened
+all: ## every stage above, in order
+$(STAGES): $(BIN)/.installed
+	$(BIN)/openwit $@ --recipe recipes/$(RECIPE).toml
+
+lint: $(BIN)/.installed ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(BIN)/.installed ## measure a claim against its peer: make bench BENCH=name
+	$(BIN)/python -m benchmarks.$(or $(BENCH),$(error name one: make bench BENCH=…, from benchmarks/))
+
+clean: ## remove what was made from recipes/$(RECIPE).toml
+	rm -rf out/$(RECIPE)

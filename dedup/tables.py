@@ -1,0 +1,62 @@
+"""The tables of near-duplicate detection: fingerprint, group, caption."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from shards.tables import ID, declare
+
+FINGERPRINT = declare(
+    "fingerprint",
+    1,
+    {
+        "image_id": (ID, "sorted by it within a part"),
+        "sha256": (pa.binary(32), "of the body as fetched: equal bytes are equal images"),
+        "ph64": (pa.uint64(), "imagehash.phash of the stored pixels, row-major, first bit highest"),
+        "mirror": (pa.uint64(), "the same of the mirrored image"),
+        "ph256": (pa.binary(32), "imagehash.phash(hash_size=16), row-major"),
+        "gradient": (pa.float32(), "mean |dx| + mean |dy| of the 32 × 32 luma (0 to 510): small is flat"),
+        "flags": (
+            pa.uint8(),
+            "1: ph64's weight is not 32; 2: gradient below the gate; either: no near-duplicates sought",
+        ),
+        "width": (pa.int32(), "pixels, before resizing"),
+        "height": (pa.int32(), "pixels, before resizing"),
+        "bytes": (pa.int64(), "length of the body as fetched"),
+    },
+)
+
+GROUP = declare(
+    "group",
+    1,
+    {
+        "image_id": (ID, "sorted by it; images without a duplicate have no row"),
+        "group_id": (ID, "the smallest image_id of the group"),
+        "keep": (pa.bool_(), "whether the image stays in the set"),
+        "kept_by": (ID, "the keeper that it duplicates; its own id where kept"),
+        "d64": (pa.uint8(), "differing bits of ph64 to kept_by; 0 where kept"),
+        "d256": (pa.uint16(), "differing bits of ph256 to kept_by; 0 where kept"),
+        "same_bytes": (pa.bool_(), "whether both were fetched as the same bytes"),
+    },
+)
+
+CAPTION = declare(
+    "caption",
+    1,
+    {
+        "image_id": (ID, "the keeper; sorted by it, then by own (own captions first), then by pair_id"),
+        "pair_id": (ID, "of the pair that the caption came with"),
+        "own": (pa.bool_(), "whether it was found with the keeper itself, not with a duplicate of it"),
+        "text": (pa.string(), "the caption"),
+        "page_url": (pa.string(), "the page it was found on"),
+        "text_source": (pa.string(), "alt | title | figcaption …"),
+        "image_source": (pa.string(), "src | srcset | …"),
+        "licence": (pa.string(), "as the page states it | null"),
+        "lang": (pa.string(), "ISO 639 code | null"),
+        "queries": (pa.list_(pa.int32()), "ids of the queries found in it, ascending"),
+        "crawl_id": (pa.string(), "as the recipe names the crawl"),
+        "warc_file": (pa.string(), "where the pair was found"),
+        "warc_offset": (pa.int64(), "bytes from its start"),
+        "total": (pa.int32(), "captions the keeper had before the cap"),
+    },
+)

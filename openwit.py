@@ -1,0 +1,78 @@
+"""The command: a table of verbs and the modules that answer them, loaded by name when asked.
+
+openwit filter --recipe recipes/real.toml [--set filter.min_words=3]
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+Verb = tuple[str, tuple[str, ...], str]  # module, words before the user's own, what it does
+
+STAGES: dict[str, Verb] = {
+    "queries": ("pipeline.queries", (), "build the list of queries from Wikipedia and WordNet"),
+    "crawl": ("pipeline.crawl", (), "web archives and URL tables → candidate image-text pairs"),
+    "filter": ("pipeline.filter", (), "drop texts that cannot be describing an image"),
+    "match": ("pipeline.match", (), "find queries in texts, balance them, plan the fetch"),
+    "fetch": ("pipeline.fetch", (), "get each image once, as a polite guest"),
+    "dedup": ("pipeline.dedup", (), "find near-duplicates, choose keepers, pool captions"),
+    "pack": ("pipeline.pack", (), "merge what is kept into WebDataset shards"),
+    "train": ("trainer.train", (), "train CLIP on the shards"),
+    "eval": ("trainer.evals.__main__", (), "evaluate it: zero-shot, retrieval"),
+    "report": ("pipeline.report", (), "one HTML page of everything that happened"),
+}
+OTHERS: dict[str, Verb] = {
+    "all": ("", (), "every stage above, in order"),
+    "explain": ("pipeline.explain", (), "what became of one image or page, stage by stage"),
+    "query": ("dedup.__main__", ("query",), "ask the near-duplicate index about a picture"),
+    "verify": ("shards.__main__", ("verify",), "prove that shards are complete and unharmed"),
+}
+VERBS = {**STAGES, **OTHERS}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hand the command line to the module of its verb; the exit status is the verb's."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in {"-h", "--help"}:
+        print(_usage())
+        return 0 if words else 2
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        print(f"openwit: there is no verb {verb!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    return _all(rest) if verb == "all" else _run(verb, rest)
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    module, words, _ = VERBS[verb]
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in {"", "pipeline", "trainer", "dedup", "shards"}:
+            raise
+        print(f"{verb}: {package} is not installed: pip install 'openwit[train]', then run again", file=sys.stderr)
+        return 1
+    return int(found.main([*words, *rest]))
+
+
+def _all(rest: list[str]) -> int:
+    """Every stage in a process of its own, so that no stage's memory is another's; the first failure ends it."""
+    for verb in STAGES:
+        status = subprocess.run([sys.executable, "-m", "openwit", verb, *rest], check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+def _usage() -> str:
+    lines = ["usage: openwit VERB --recipe recipes/NAME.toml [--set table.key=value] [--debug]", ""]
+    lines += [f"  {verb:12} {what}" for verb, (_, _, what) in VERBS.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

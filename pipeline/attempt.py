@@ -1,0 +1,223 @@
+"""One attempt at one task: the parts it writes, the rows it counts, the receipt that makes them exist."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.records import DROP, reject_of
+from shards import choice
+from shards.errors import Failure
+from shards.files import Hashed, Pending, digest, join, read_bytes
+from shards.manifest import Counts, Part, Receipt, read_receipt, write_receipt
+from shards.tables import name_of
+
+C = TypeVar("C")
+
+ROW_GROUP = 16_384  # rows; a reader of row groups holds some megabytes
+REJECTS = 16  # rows of each reason that a task keeps to look at
+
+
+@dataclass(frozen=True)
+class Task:
+    """The unit of a stage's work. The id is stable; `inputs` is the digest of what this task alone reads.
+
+    Tasks of one lane run one after another on one worker; a task without a lane is alone in its own. Where a shuffle
+    ends in tasks, `number` is the key that its rows carry.
+    """
+
+    id: str
+    inputs: str = ""
+    args: tuple[Any, ...] = ()
+    lane: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Job(Generic[C]):
+    """What all tasks of one step share, as it travels to the workers."""
+
+    folder: str
+    step: str
+    basis: str  # digest of the stage, its rules and its Config
+    seed: int
+    config: C
+
+    def basis_of(self, task: Task) -> str:
+        """The digest of all that determines what a task writes."""
+        return digest(self.basis, self.step, task.id, task.inputs)
+
+    def done(self, task: Task) -> Receipt | None:
+        """The task's receipt, if it was given for the same rules, Config and inputs."""
+        receipt = read_receipt(self.folder, self.step, task.id)
+        return receipt if receipt and receipt.basis == self.basis_of(task) else None
+
+
+class Attempt:
+    """What one attempt at a task writes; nothing of it exists until the `with` block has ended well."""
+
+    def __init__(self, job: Job[Any], task: Task) -> None:
+        self._job, self._task = job, task
+        self._tables: dict[str, _Table] = {}
+        self._files: list[Part] = []
+        self._counts: Counts = {}
+        self._notes: dict[str, int] = {}
+        self._rejects: dict[str, pa.Table] = {}
+
+    # ── what a task writes ──
+
+    def rows(self, table: pa.Table, schema: pa.Schema) -> None:
+        """Append rows to the task's part of a declared table."""
+        name = name_of(schema)
+        if name not in self._tables:
+            self._tables[name] = _Table(join(self._job.folder, name), schema)
+        self._tables[name].append(table)
+
+    @contextmanager
+    def file(self, table: str, name: str) -> Iterator[FilePart]:
+        """A part that the task writes itself, under its name below the stage's folder; the block sets its rows."""
+        folder, _, base = join(self._job.folder, name).rpartition("/")
+        pending = Pending(folder)
+        part = FilePart(pending.file)
+        try:
+            yield part
+            pending.place(base)
+        except BaseException:
+            pending.discard()
+            raise
+        file = pending.file
+        self._files.append(Part(table, self._task.id, name, part.rows, file.length, file.sha256))
+
+    def adopt(self, table: str, name: str) -> None:
+        """Take a file that a library has written below the stage's folder for a part."""
+        data = read_bytes(join(self._job.folder, name))
+        self._files.append(Part(table, self._task.id, name, 0, len(data), hashlib.sha256(data).hexdigest()))
+
+    # ── what a task counts ──
+
+    def took(self, unit: str, n: int) -> None:
+        """n rows of that unit came in."""
+        self._count(unit)["in"] += n
+
+    def kept(self, unit: str, n: int) -> None:
+        """n of them go on."""
+        self._count(unit)["kept"] += n
+
+    def dropped(self, unit: str, reason: str, n: int) -> None:
+        """n of them go, and why."""
+        if n:
+            reasons = self._count(unit)["dropped"]
+            reasons[reason] = reasons.get(reason, 0) + n
+
+    def note(self, name: str, n: int = 1) -> None:
+        """A number worth keeping that is not part of the balance."""
+        self._notes[name] = self._notes.get(name, 0) + n
+
+    def drop(self, unit: str, rows: pa.Table, reasons: pa.Array, schema: pa.Schema) -> None:
+        """Rows that go, with the reason of each: counted, listed by id, and some of each reason kept to look at."""
+        if not rows.num_rows:
+            return
+        for reason in pc.unique(reasons).to_pylist():
+            some = rows.filter(pc.equal(reasons, reason))
+            self.dropped(unit, reason, some.num_rows)
+            self._keep_rejects(reason, some, schema)
+        self.rows(rows.select(["image_id", "pair_id"]).append_column("reason", reasons), DROP)
+
+    def _keep_rejects(self, reason: str, rows: pa.Table, schema: pa.Schema) -> None:
+        rows = rows.select(schema.names)
+        if reason in self._rejects:
+            rows = pa.concat_tables([self._rejects[reason], rows])
+        ranks = choice.rank(self._job.seed, "reject", reason, rows["pair_id"].to_pylist())
+        self._rejects[reason] = rows.take(pa.array(ranks.argsort(kind="stable")[:REJECTS]))
+
+    def _count(self, unit: str) -> dict[str, Any]:
+        return self._counts.setdefault(unit, {"in": 0, "kept": 0, "dropped": {}})
+
+    # ── the commit ──
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._commit()
+        finally:
+            for table in self._tables.values():
+                table.discard()
+
+    def _commit(self) -> None:
+        for reason, rows in sorted(self._rejects.items()):
+            schema = reject_of(rows.schema)
+            self.rows(rows.add_column(0, "reason", pa.array([reason] * rows.num_rows)), schema)
+        parts = [table.place(self._task.id) for _, table in sorted(self._tables.items())]
+        write_receipt(
+            self._job.folder,
+            Receipt(
+                self._job.step,
+                self._task.id,
+                self._job.basis_of(self._task),
+                tuple(sorted([*parts, *self._files])),
+                self._counts,
+                self._notes,
+            ),
+        )
+
+
+@dataclass
+class FilePart:
+    """A part being written: its file and, at the end, how many rows or samples it holds."""
+
+    file: Hashed
+    rows: int = 0
+
+
+class _Table:
+    """A Parquet part being written, in row groups whose bounds depend on the rows alone."""
+
+    def __init__(self, folder: str, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._pending = Pending(folder)
+        self._writer = pq.ParquetWriter(self._pending.file, schema, compression="zstd", write_page_checksum=True)
+        self._waiting: list[pa.Table] = []
+        self._rows_waiting = 0
+        self._rows = 0
+
+    def append(self, table: pa.Table) -> None:
+        self._waiting.append(table.select(self._schema.names).cast(self._schema))
+        self._rows_waiting += table.num_rows
+        if self._rows_waiting >= ROW_GROUP:
+            self._flush(ROW_GROUP)
+
+    def _flush(self, at_least: int) -> None:
+        rows = pa.concat_tables(self._waiting).combine_chunks()
+        whole = rows.num_rows - rows.num_rows % at_least
+        self._writer.write_table(rows.slice(0, whole), row_group_size=ROW_GROUP)
+        rest = rows.slice(whole)
+        self._rows += whole
+        self._waiting, self._rows_waiting = [rest], rest.num_rows
+
+    def place(self, task: str) -> Part:
+        """The part under its name: the task and the digest of the bytes, so that no two attempts collide."""
+        if self._rows_waiting:
+            self._flush(1)
+        self._writer.close()
+        file, name = self._pending.file, name_of(self._schema)
+        stem = f"{task}-{file.sha256[:16]}.parquet"
+        self._pending.place(stem)
+        return Part(name, task, f"{name}/{stem}", self._rows, file.length, file.sha256)
+
+    def discard(self) -> None:
+        with suppress(Failure):  # a writer that is closed after its file has no room left says so once more
+            self._writer.close()
+        self._pending.discard()

@@ -1,0 +1,143 @@
+"""explain: what became of one image or page, stage by stage, and why.
+
+    openwit explain URL --recipe recipes/real.toml
+
+URL is an image's (absolute) or a page's; an image_id or pair_id of 32 hex characters does as well. Nothing is computed
+again: every stage left the ids of all it dropped, each with its reason.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedup.tables import CAPTION, GROUP
+from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, QUERY, image_id, is_hex_id
+from shards import command
+from shards.errors import UsageError
+from shards.files import read_batches
+from shards.format import shard_name, shard_of
+from shards.manifest import Manifest, read_manifest
+from shards.recipe import Recipe, read
+
+_MOST = 50  # texts of one image or images of one page that are told about
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line: prints the story, exit status 0 if there is one, 1 if nothing is known of the URL."""
+    parser = command.arguments("explain", __doc__ or "")
+    parser.add_argument("url", help="of an image or a page, or an id of 32 hex characters")
+    options = parser.parse_args(argv)
+    return command.guarded("explain", lambda: tell(read(options.recipe, options.set), options.url), options.debug)
+
+
+def tell(recipe: Recipe, url: str) -> None:
+    """Print what every finished stage knows of a URL; UsageError where none knows it."""
+    finished = {
+        name: manifest
+        for name in ("queries", "crawl", "filter", "match", "fetch", "dedup", "pack")
+        if (manifest := read_manifest(recipe.folder(name)))
+    }
+    ids = _ids_of(finished, url)
+    lines = [line for id_ in ids[:_MOST] for line in _story(finished, id_)]
+    if not lines:
+        raise UsageError(
+            f"no stage of {recipe.out} has seen {url}: give an image's or a page's URL as the crawl wrote it"
+        )
+    print("\n".join(lines))
+    if len(ids) > _MOST:
+        print(f"… and {len(ids) - _MOST} more images")
+
+
+def _ids_of(finished: dict[str, Manifest], url: str) -> list[bytes]:
+    """The images that a URL or id stands for: itself, those of a page, those of a pair."""
+    if is_hex_id(url):
+        id_ = bytes.fromhex(url)
+        of_pair = [row["image_id"] for row in _rows(finished, "crawl", CANDIDATE, "pair_id", id_)]
+        return sorted(set(of_pair)) or [id_]
+    on_page = [row["image_id"] for row in _rows(finished, "crawl", CANDIDATE, "page_url", url)]
+    return sorted({image_id(url), *on_page})
+
+
+def _story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:
+    candidates = _rows(finished, "crawl", CANDIDATE, "image_id", id_)
+    never = _rows(finished, "crawl", DROP, "image_id", id_)
+    if not candidates and not never:
+        return
+    yield candidates[0]["image_url"] if candidates else f"image {id_.hex()}"
+    yield f"  image_id {id_.hex()}"
+    for reason in sorted({row["reason"] for row in never}):
+        yield f"  crawl    dropped: {reason} ({sum(row['reason'] == reason for row in never)}×)"
+    reasons = {
+        row["pair_id"]: f"{stage:8} dropped: {row['reason']}"
+        for stage in ("filter", "match")
+        for row in _rows(finished, stage, DROP, "image_id", id_)
+    }
+    pairs = {row["pair_id"]: row for row in _rows(finished, "match", PAIR, "image_id", id_)}
+    names = _query_names(finished, {query for pair in pairs.values() for query in pair["kept_for"]})
+    for row in candidates[:_MOST]:
+        place = f"{row['page_url']} ({row['warc_file']}+{row['warc_offset']})"
+        yield f"  crawl    {row['text_source']} {row['text']!r} on {place}"
+        pair = pairs.get(row["pair_id"])
+        if row["pair_id"] in reasons:
+            yield f"           {reasons[row['pair_id']]}"
+        if pair:
+            taken = ", ".join(repr(names[query]) for query in pair["kept_for"][:5]) or "no query asked for"
+            yield f"           match    kept, pair {row['pair_id'].hex()}, for {taken}"
+    yield from _image_story(finished, id_)
+
+
+def _image_story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:
+    for row in _rows(finished, "fetch", OUTCOME, "image_id", id_):
+        if row["reason"]:
+            detail = row["detail"] or row["http_status"] or "no more is known"
+            yield f"  fetch    {row['status']}: {row['reason']} ({detail})"
+            return
+        size = f"{row['original_width']}×{row['original_height']}"
+        yield f"  fetch    {row['format']} {size}, {row['bytes']:,} bytes, sha256 {row['sha256'].hex()}"
+        for group in _rows(finished, "dedup", GROUP, "image_id", id_):
+            if not group["keep"]:
+                how = (
+                    "the same bytes"
+                    if group["same_bytes"]
+                    else f"{group['d64']} of 64 and {group['d256']} of 256 bits differ"
+                )
+                yield f"  dedup    dropped: a duplicate of {group['kept_by'].hex()} ({how}); its captions go there"
+                return
+            yield f"  dedup    kept for the group {group['group_id'].hex()}"
+        captions = _rows(finished, "dedup", CAPTION, "image_id", id_)
+        if "pack" in finished and captions:
+            shards = len(finished["pack"].of("shard"))
+            yield f"  pack     {shard_name(shard_of(id_, shards), shards)}.tar, with {len(captions)} captions"
+
+
+def _rows(
+    finished: dict[str, Manifest], stage: str, schema: pa.Schema, column: str, value: Any
+) -> list[dict[str, Any]]:
+    """The rows of a stage's table that have a value in a column."""
+    if stage not in finished:
+        return []
+    table = schema.metadata[b"table"].decode()
+    found = []
+    for path in finished[stage].paths(table):
+        for rows in read_batches(path, schema):
+            found += rows.filter(pc.equal(rows[column], pa.scalar(value, schema.field(column).type))).to_pylist()
+    return found
+
+
+def _query_names(finished: dict[str, Manifest], ids: set[int]) -> dict[int, str]:
+    if "queries" not in finished:
+        return {}
+    names: dict[int, str] = {}
+    for path in finished["queries"].paths("query"):
+        for rows in read_batches(path, QUERY, ["id", "text"]):
+            names |= {row["id"]: row["text"] for row in rows.to_pylist() if row["id"] in ids}
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""fetch: plan → chunks and outcomes. Each image URL is asked for once, as a polite guest, and every URL has an outcome.
+
+    openwit fetch --recipe recipes/real.toml
+
+A lane owns some registered domains and is worked on by one process at a time, so that no site is asked by two. Its
+plan is cut into chunks of images, in the order of their ids: a chunk is fetched, resized, written as a sorted tar and
+committed with the outcomes of all its URLs before the lane goes on to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+import PIL
+import pyarrow as pa
+
+from pipeline.attempt import Attempt, Job, Task
+from pipeline.engine import Begin, CommitLanes
+from pipeline.records import FETCH_REASONS, OUTCOME, PLAN
+from pipeline.stage import Stage, command
+from pipeline.web.addresses import parse_connect_to
+from pipeline.web.client import Client, Limits, Reply, user_agent
+from pipeline.web.picture import Options, Picture, Refused, store
+from pipeline.web.politeness import Budget
+from shards.files import digest, join, read_table
+from shards.format import CHUNK, TarWriter
+from shards.recipe import ASIDE, Recipe, expand
+
+READS = ("match",)
+RULES_VERSION = 1
+
+Positive = msgspec.Meta(gt=0)
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The recipe's [fetch] table. Options that img2dataset has as well have its names."""
+
+    # as whom, and how politely
+    contact: Annotated[str, ASIDE] = ""  # URL or e-mail address, sent with every request: required
+    connect_to: Annotated[str, ASIDE] = ""  # one's own test web: "*.test=127.0.0.1:8080"
+    requests_per_second: Annotated[float, Positive, ASIDE] = 1.0  # to one registered domain
+    requests_at_once: Annotated[int, Positive, ASIDE] = 64  # by one lane, one to a domain
+    deadline_hours: Annotated[float, Positive, ASIDE] = 24.0  # with the rate: how many images a domain can give
+    # what one image may cost
+    max_bytes: Annotated[int, Positive] = 20_000_000  # of a body
+    timeout: Annotated[float, Positive] = 30.0  # seconds for all its requests
+    max_redirects: Annotated[int, msgspec.Meta(ge=0, le=20)] = 5
+    max_image_area: Annotated[int, Positive] = 128_000_000  # pixels, by the header: larger ones are not decoded
+    min_image_size: Annotated[int, msgspec.Meta(ge=0)] = 0  # pixels of the shorter side
+    # what is stored
+    image_size: Annotated[int, Positive] = 256  # pixels, of the side that resize_mode says
+    resize_mode: Literal["no", "keep_ratio", "keep_ratio_largest", "center_crop", "border"] = "keep_ratio"
+    resize_only_if_bigger: bool = True
+    encode_format: Literal["jpg", "png", "webp"] = "jpg"
+    encode_quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 95
+    images_per_chunk: Annotated[int, Positive] = 4096  # fetched between two commits, held in memory until then
+
+
+def images_per_domain(config: Config) -> int:
+    """How many images one domain can give: its rate times the deadline."""
+    return max(1, int(config.requests_per_second * config.deadline_hours * 3600))
+
+
+def determined_by(recipe: Recipe) -> dict[str, Any]:
+    """Pillow decides on pixels and on the bytes of a JPEG."""
+    return {"pillow": PIL.__version__}
+
+
+def run(stage: Stage[Config]) -> None:
+    user_agent(stage.config.contact)  # an unusable contact is said before anything is asked
+    connect_to = expand(stage.config.connect_to, stage.recipe.path)
+    parse_connect_to(connect_to)
+    options(stage.config)
+
+    # plan → chunk, outcome                                                        a task a chunk, in lanes
+    job = stage.job("chunks")
+    match = stage.reads["match"]
+    tasks = [
+        Task(f"{part.task}-{first // size:05d}", digest(part.sha256, first), (path, first, connect_to), lane=part.task)
+        for size in [stage.config.images_per_chunk]
+        for part in match.of("plan")
+        for path in [join(match.folder, part.name)]
+        for first in range(0, part.rows, size)
+    ]
+    stage.run(Fetch(job), job, tasks)
+
+
+class Fetch(CommitLanes):
+    """Lanes of chunks to fetch in, their tars and outcomes committed."""
+
+    def __init__(self, job: Job[Config]) -> None:
+        super().__init__(job, fetch_lane)
+
+
+def fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin) -> None:
+    """The chunks of one lane, one after another, by one client: it knows each robots.txt and whose turn it is."""
+    asyncio.run(_fetch_lane(tasks, config, begin))
+
+
+async def _fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin) -> None:
+    limits = Limits(max_bytes=config.max_bytes, total_seconds=config.timeout, max_redirects=config.max_redirects)
+    budget = Budget(config.requests_per_second)
+    async with Client(config.contact, budget, limits, parse_connect_to(tasks[0].args[2])) as client:
+        for task in tasks:
+            with begin(task) as attempt:
+                await fetch_chunk(task, config, client, attempt)
+
+
+async def fetch_chunk(task: Task, config: Config, client: Client, attempt: Attempt) -> None:
+    """One chunk: all its images asked for, many at once, and what became of each."""
+    path, first, _ = task.args
+    plan = read_table(path, PLAN).slice(first, config.images_per_chunk).to_pylist()
+    at_once = asyncio.Semaphore(config.requests_at_once)
+    with ThreadPoolExecutor(1, "decode") as decoder:  # one: the event loop stays awake, and memory bounded
+
+        async def fetch(row: dict[str, Any]) -> Fetched:
+            if row["opt_out"]:
+                return Fetched(row, Reply(reason="opted_out", detail=f"a page that shows it says {row['opt_out']}"))
+            async with at_once:
+                reply = await client.fetch_image(row["image_url"])
+                now = datetime.now(UTC)
+                if reply.reason:
+                    return Fetched(row, reply, at=now)
+                stored = asyncio.get_running_loop().run_in_executor(decoder, store, reply.body, options(config))
+                sha256 = hashlib.sha256(reply.body).digest()
+                return Fetched(row, replace(reply, body=b""), len(reply.body), sha256, await stored, now)
+
+        fetched = await asyncio.gather(*(fetch(row) for row in plan))
+    commit_chunk(task.id, fetched, attempt, config)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What became of one row of the plan; the body itself is not kept."""
+
+    row: dict[str, Any]
+    reply: Reply
+    length: int | None = None  # bytes of it
+    sha256: bytes | None = None
+    stored: Picture | Refused | None = None
+    at: datetime | None = None
+
+
+def commit_chunk(name: str, fetched: Sequence[Fetched], attempt: Attempt, config: Config) -> None:
+    """Write the pictures as a sorted tar with its index, and the outcome of every URL."""
+    fetched = sorted(fetched, key=lambda one: one.row["image_id"])
+    outcomes = [outcome(one) for one in fetched]
+    index = []
+    with attempt.file("chunk_tar", f"chunk_tar/{name}.tar") as part, TarWriter(part.file) as tar:
+        for one in fetched:
+            if isinstance(one.stored, Picture):
+                index.append(tar.add(one.row["image_id"], config.encode_format, one.stored.body))
+        part.rows = len(index)
+    attempt.rows(pa.Table.from_pylist(index, schema=CHUNK), CHUNK)
+    attempt.rows(pa.Table.from_pylist(outcomes, schema=OUTCOME), OUTCOME)
+    attempt.took("images", len(outcomes))
+    attempt.kept("images", len(index))
+    for row in outcomes:
+        if row["reason"]:
+            attempt.dropped("images", row["reason"], 1)
+
+
+def outcome(one: Fetched) -> dict[str, Any]:
+    """A row of the outcome table."""
+    reply, stored = one.reply, one.stored
+    refused = stored if isinstance(stored, Refused) else None
+    picture = stored if isinstance(stored, Picture) else None
+    reason = reply.reason or (refused.reason if refused else "")
+    sizes = ("original_width", "original_height", "width", "height", "format")
+    return {
+        "image_id": one.row["image_id"],
+        "image_url": one.row["image_url"],
+        "status": FETCH_REASONS[reason] if reason else "success",
+        "reason": reason,
+        "detail": reply.detail or (stored.detail if stored else "") or None,
+        "http_status": reply.http_status,
+        "final_url": reply.final_url,
+        "bytes": one.length,
+        "sha256": one.sha256,
+        **{name: getattr(picture, name, None) for name in sizes},
+        "etag": reply.header("etag"),
+        "last_modified": reply.header("last-modified"),
+        "attempts": reply.attempts,
+        "fetched_at": one.at,
+        "fetch_pass": 1,
+    }
+
+
+def options(config: Config) -> Options:
+    """How pictures are stored, as pipeline/web/picture.py wants it said."""
+    return Options(**{name: getattr(config, name) for name in Options.__dataclass_fields__})
+
+
+main = command("pipeline.fetch")
+
+if __name__ == "__main__":
+    raise SystemExit(main(None))

@@ -1,0 +1,67 @@
+"""filter: candidate → candidate, dropping texts that cannot be describing an image, in languages not wanted.
+
+    openwit filter --recipe recipes/real.toml
+
+Every rule is a plain function in pipeline/text/rules.py; a row goes under the name of the first rule that drops it.
+Nothing needs a shuffle: a part comes in, a part goes out.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.attempt import Attempt, Job, Task
+from pipeline.engine import Commit
+from pipeline.records import CANDIDATE
+from pipeline.stage import Stage, command
+from pipeline.text.language import detect
+from pipeline.text.rules import Thresholds, verdict
+from shards.files import read_batches
+
+READS = ("crawl",)
+RULES_VERSION = 1
+Config = Thresholds
+
+
+def run(stage: Stage[Config]) -> None:
+    crawl = stage.reads["crawl"]
+    job = stage.job("candidates")
+    tasks = [
+        Task(part.task, part.sha256, (path,))
+        for part, path in zip(crawl.of("candidate"), crawl.paths("candidate"), strict=True)
+    ]
+    stage.run(Filter(job), job, tasks)
+
+
+class Filter(Commit):
+    """A part of candidates in, the part of those that pass every rule committed."""
+
+    def __init__(self, job: Job[Config]) -> None:
+        super().__init__(job, filter_part)
+
+
+def filter_part(task: Task, config: Config, attempt: Attempt) -> None:
+    """One part: name the language of each text, ask the rules, keep the rows without a verdict."""
+    for rows in read_batches(task.args[0], CANDIDATE):
+        rows = with_language(rows)
+        reasons = pa.array([verdict(row, config) for row in rows.to_pylist()], pa.string())
+        kept, dropped = pc.is_null(reasons), pc.is_valid(reasons)
+        attempt.took("pairs", rows.num_rows)
+        attempt.kept("pairs", pc.sum(kept).as_py() or 0)
+        attempt.drop("pairs", rows.filter(dropped), reasons.filter(dropped), CANDIDATE)
+        attempt.rows(rows.filter(kept), CANDIDATE)
+
+
+def with_language(rows: pa.Table) -> pa.Table:
+    """Fill lang and lang_score."""
+    lang, score = detect(rows["text"].to_pylist())
+    rows = rows.set_column(rows.schema.get_field_index("lang"), CANDIDATE.field("lang"), pa.array(lang, pa.string()))
+    scores = pa.array(score, pa.float32())
+    return rows.set_column(rows.schema.get_field_index("lang_score"), CANDIDATE.field("lang_score"), scores)
+
+
+main = command("pipeline.filter")
+
+if __name__ == "__main__":
+    raise SystemExit(main(None))

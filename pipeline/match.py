@@ -1,0 +1,337 @@
+"""match: candidate → pair and plan. A pair is a candidate whose text holds a query, and no query takes too many.
+
+    openwit match --recipe recipes/real.toml
+
+The CLIP paper (section 2.2) searches for pairs whose text includes one of 500,000 queries and balances the classes by
+at most 20,000 pairs a query. Here that limit is exact, and which pairs a query takes is decided by a hash of (seed,
+query, pair): one answer on any engine, in any order. Rows never move: keys are shuffled, verdicts come back to the part
+that the row is in.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import apache_beam as beam
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from pipeline import fetch
+from pipeline.attempt import Attempt, Job, Task
+from pipeline.engine import Commit, CommitGroups
+from pipeline.packed import Keyed, Regroup, partition, split
+from pipeline.records import CANDIDATE, PAIR, PLAN, QUERY
+from pipeline.stage import Stage, command
+from pipeline.text.matching import Matcher
+from pipeline.web.urls import host_of, registered_domain
+from shards import choice
+from shards.files import digest, join, read_batches, read_table
+from shards.recipe import Recipe
+from shards.tables import ID, declare
+
+READS = ("queries", "filter")
+RULES_VERSION = 1
+
+PARTITIONS = 64  # of a shuffle; a partition is held in memory while its rows are compared
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The recipe's [match] table."""
+
+    require_query: bool = True  # whether a text without any query is dropped
+    max_pairs_per_query: Annotated[int, msgspec.Meta(ge=1)] = 20_000  # the paper's limit
+    lanes: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 16  # fetch tasks that may run side by side
+
+
+FOUND = declare(
+    "found",
+    1,
+    {
+        "row": (pa.int64(), "row of the candidate in its part"),
+        "pair_id": (ID, "of the candidate"),
+        "image_id": (ID, "of the candidate"),
+        "domain": (pa.string(), "registered domain of the image, or its address"),
+        "queries": (pa.list_(pa.int32()), "ids of the queries found in the text, ascending"),
+    },
+)
+
+# What the shuffle says of a row: dropped for a reason, or taken (no reason) by a query's quota. A row of which nothing
+# is said was left out by the quotas of all its queries.
+NO_QUERY = -1  # takes the rows without a query, where none is required
+VERDICT = pa.schema([("part", pa.int64()), ("row", pa.int64()), ("reason", pa.string()), ("query", pa.int32())])
+
+
+def determined_by(recipe: Recipe) -> dict[str, Any]:
+    """Quotas go to pairs that can be fetched: what a domain can serve politely limits what is chosen of it."""
+    config = recipe.config("fetch", fetch.Config)
+    return {"max_images_per_domain": fetch.images_per_domain(config), "rate": config.requests_per_second}
+
+
+def run(stage: Stage[Config]) -> None:
+    queries, candidates = stage.reads["queries"], stage.reads["filter"]
+    texts = tuple(queries.paths("query"))
+
+    # candidate → found: the queries in each text                                 a task a part
+    job = stage.job("found")
+    tasks = [
+        Task(part.task, digest(part.sha256, queries.digest), (join(candidates.folder, part.name), texts))
+        for part in candidates.of("candidate")
+    ]
+    found = {part.task: stage.path(part) for part in stage.parts(stage.run(FindQueries(job), job, tasks), "found")}
+
+    # found → pair: no duplicates, domain budget, so many pairs a query           keys are shuffled, ends in the parts
+    job = stage.shuffle_job("pairs")
+    ends = [
+        Task(task.id, args=(task.args[0], found[task.id]), number=number)
+        for number, task in enumerate(task for task in tasks if task.id in found)
+    ]
+    pairs = stage.shuffle(
+        ChoosePairs(job, stage.facts["determined_by"]["max_images_per_domain"], texts), job, ends, ends
+    )
+
+    # pair → plan: each image once, in the lane that owns its domain              URLs are shuffled, ends in lanes
+    job = stage.shuffle_job("plan")
+    reads = [Task(part.task, args=(stage.path(part),)) for part in stage.parts(pairs, "pair")]
+    lanes = [Task(f"lane{lane:05d}", number=lane) for lane in range(stage.config.lanes)]
+    stage.shuffle(PlanLanes(job, stage.facts["determined_by"]["rate"]), job, reads, lanes)
+
+
+# ── found: which queries each text holds ─────────────────────────────────────────────────────────
+
+
+class FindQueries(Commit):
+    """A part of candidates in, its found table committed; texts without a query are dropped here."""
+
+    def __init__(self, job: Job[Config]) -> None:
+        super().__init__(job, find_queries)
+
+
+def find_queries(task: Task, config: Config, attempt: Attempt) -> None:
+    """One part: rows whose text holds a query (or all, where none is required) with the ids of the queries."""
+    path, texts = task.args
+    matcher = _matcher(texts)
+    first = 0
+    for rows in read_batches(path, CANDIDATE):
+        queries = pa.array(matcher.find(rows["text"].to_pylist()), pa.list_(pa.int32()))
+        keep = pc.greater(pc.list_value_length(queries), 0)
+        if not config.require_query:
+            keep = pa.array(np.ones(rows.num_rows, bool))
+        out = rows.filter(pc.invert(keep))
+        attempt.took("pairs", rows.num_rows)
+        attempt.drop("pairs", out, pa.array(["no_query"] * out.num_rows, pa.string()), CANDIDATE)
+        numbers = pa.array(np.arange(first, first + rows.num_rows))
+        columns = [numbers, rows["pair_id"], rows["image_id"], _domains(rows["image_url"]), queries]
+        attempt.rows(pa.table(columns, schema=FOUND).filter(keep), FOUND)
+        first += rows.num_rows
+
+
+@functools.cache
+def _matcher(paths: tuple[str, ...]) -> Matcher:
+    return Matcher(_query_texts(paths))
+
+
+@functools.cache
+def _query_texts(paths: tuple[str, ...]) -> list[str]:
+    return [text for path in paths for text in read_table(path, QUERY, ["text"])["text"].to_pylist()]
+
+
+def _domains(urls: pa.ChunkedArray) -> pa.Array:
+    return pa.array([_domain(url) for url in urls.to_pylist()], pa.string())
+
+
+@functools.lru_cache(maxsize=65_536)
+def _domain_of_host(host: str) -> str:
+    return registered_domain(host)
+
+
+def _domain(url: str) -> str:
+    return _domain_of_host(host_of(url))
+
+
+# ── pairs: the verdict over every row ────────────────────────────────────────────────────────────
+
+
+class ChoosePairs(beam.PTransform):
+    """Tasks naming found parts in, pair parts committed."""
+
+    def __init__(self, job: Job[Config], images_per_domain: int, texts: tuple[str, ...]) -> None:
+        super().__init__()
+        self._job, self._budget, self._texts = job, images_per_domain, texts
+
+    def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
+        seed, limit = self._job.seed, self._job.config.max_pairs_per_query
+        # Task: a part of the found table
+        keys = pcolls["reads"] | "ReadKeys" >> beam.FlatMap(read_keys).with_output_types(Keyed)
+        # (partition of the pair, [part, row, pair_id, image_id, domain, queries])
+        one = keys | "KeepOneOfEach" >> Regroup(keep_one_of_each, aside="verdicts")
+        # (partition of the domain, the same)
+        few = one.main | "KeepWithinBudget" >> Regroup(
+            functools.partial(keep_within_budget, seed, self._budget), aside="verdicts"
+        )
+        # (partition of the query, [part, row, pair_id, query])
+        taken = few.main | "TakeSome" >> Regroup(functools.partial(take_some, seed, limit, self._texts))
+        # (part, [part, row, reason, query])
+        verdicts = (one.verdicts, few.verdicts, taken) | beam.Flatten()
+        # every part with the verdicts over its rows
+        return {"tasks": pcolls["tasks"], "rows": verdicts} | "CommitPairs" >> CommitGroups(self._job, commit_pairs)
+
+
+def read_keys(task: Task) -> Iterator[Keyed]:
+    """The keys of one found part, by partition of the pair."""
+    for rows in read_batches(task.args[1], FOUND):
+        keys = rows.replace_schema_metadata().add_column(0, "part", pa.array(np.full(rows.num_rows, task.number)))
+        yield from split(keys, partition(keys["pair_id"], PARTITIONS))
+
+
+def keep_one_of_each(keys: pa.Table) -> Iterator[Any]:
+    """Of the rows with one pair_id the first, by part and row, goes on to its domain; the rest are duplicates."""
+    keys = keys.sort_by([("pair_id", "ascending"), ("part", "ascending"), ("row", "ascending")])
+    ids = keys["pair_id"].to_numpy()
+    first = np.ones(len(ids), bool)
+    first[1:] = ids[1:] != ids[:-1]
+    kept = keys.filter(pa.array(first))
+    yield from split(kept, _text_partition(kept["domain"]))
+    yield from _say(keys.filter(pa.array(~first)), "exact_duplicate")
+
+
+def keep_within_budget(seed: int, budget: int, keys: pa.Table) -> Iterator[Any]:
+    """Of each domain the `budget` images of the smallest hashes go on, with all their pairs, to their queries."""
+    images, keep = keys["image_id"].to_numpy(), np.ones(keys.num_rows, bool)
+    for domain, rows in _groups(keys["domain"].to_numpy()):
+        distinct = np.unique(images[rows])
+        if len(distinct) > budget:
+            ranks = choice.rank(seed, "domain_budget", domain, distinct)
+            keep[rows] = np.isin(images[rows], distinct[np.lexsort((distinct, ranks))[:budget]])
+    kept = keys.filter(pa.array(keep))
+    yield from _say(keys.filter(pa.array(~keep)), "domain_budget")
+    yield from _say(kept.filter(pc.equal(pc.list_value_length(kept["queries"]), 0)), None, query=NO_QUERY)
+    queries = pc.list_flatten(kept["queries"])
+    asking = kept.select(["part", "row", "pair_id"]).take(pc.list_parent_indices(kept["queries"]))
+    asking = asking.append_column("query", queries)
+    yield from split(asking, queries.to_numpy().astype(np.int64) % PARTITIONS)
+
+
+def take_some(seed: int, limit: int, texts: tuple[str, ...], asking: pa.Table) -> Iterator[Keyed]:
+    """Each query takes the `limit` pairs of the smallest hashes among those that hold it."""
+    names = _query_texts(texts)
+    ids, chosen = asking["pair_id"].to_numpy(), []
+    for query, rows in _groups(asking["query"].to_numpy()):
+        if len(rows) > limit:
+            ranks = choice.rank(seed, "query_quota", names[query], ids[rows])
+            rows = rows[np.lexsort((ids[rows], ranks))[:limit]]
+        chosen.append(rows)
+    taken = asking.take(pa.array(np.concatenate(chosen)))
+    yield from split(_verdicts(taken, None, taken["query"]), taken["part"].to_numpy())
+
+
+def commit_pairs(task: Task, verdicts: pa.Table | None, config: Config, attempt: Attempt) -> None:
+    """One part of candidates: the rows that a quota took become pairs, every other one goes under its reason."""
+    path, found_path = task.args
+    found = read_table(found_path, FOUND, ["row", "queries"])
+    rows = read_table(path, CANDIDATE).take(found["row"])
+    place = {row: i for i, row in enumerate(found["row"].to_pylist())}
+    kept_for: dict[int, list[int]] = {}
+    reasons = ["query_quota"] * rows.num_rows  # unless a verdict says otherwise: every query it holds was full
+    for verdict in (
+        (verdicts or VERDICT.empty_table()).sort_by([("row", "ascending"), ("query", "ascending")]).to_pylist()
+    ):
+        i = place[verdict["row"]]
+        if verdict["reason"] is None:
+            kept_for.setdefault(i, []).extend([verdict["query"]] if verdict["query"] != NO_QUERY else [])
+        else:
+            reasons[i] = verdict["reason"]
+    kept = pa.array(sorted(kept_for), pa.int64())
+    gone = pa.array([i for i in range(rows.num_rows) if i not in kept_for], pa.int64())
+    attempt.kept("pairs", len(kept))
+    attempt.drop("pairs", rows.take(gone), pa.array(reasons, pa.string()).take(gone), CANDIDATE)
+    pairs = rows.take(kept).append_column("queries", found["queries"].take(kept))
+    takers = pa.array([kept_for[i] for i in kept.to_pylist()], pa.list_(pa.int32()))
+    attempt.rows(pairs.append_column("kept_for", takers), PAIR)
+
+
+def _say(keys: pa.Table, reason: str | None, query: int | None = None) -> Iterator[Any]:
+    """Verdicts over rows, aside from the stream, keyed by the part that each row is in."""
+    said = _verdicts(keys, reason, pa.array([query] * keys.num_rows, pa.int32()))
+    yield from (beam.pvalue.TaggedOutput("verdicts", keyed) for keyed in split(said, keys["part"].to_numpy()))
+
+
+def _verdicts(keys: pa.Table, reason: str | None, queries: pa.Array) -> pa.Table:
+    reasons = pa.array([reason] * keys.num_rows, pa.string())
+    return pa.table([keys["part"], keys["row"], reasons, queries], schema=VERDICT)
+
+
+def _text_partition(texts: pa.ChunkedArray) -> np.ndarray:
+    """A partition of each text by a hash of it: int64 [n]."""
+    hashes = (xxhash.xxh3_64_intdigest(text.encode()) % PARTITIONS for text in texts.to_pylist())
+    return np.fromiter(hashes, np.int64, len(texts))
+
+
+def _groups(values: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+    """Each distinct value with the rows that have it, ascending."""
+    order = np.argsort(values, kind="stable")
+    bounds = np.flatnonzero(values[order][1:] != values[order][:-1]) + 1
+    for rows in np.split(order, bounds) if len(order) else []:
+        yield values[rows[0]], rows
+
+
+# ── plan: each image once, in the lane that owns its domain ──────────────────────────────────────
+
+ASKED = pa.schema([("image_id", ID), ("image_url", pa.string()), ("domain", pa.string()), ("opt_out", pa.string())])
+
+
+class PlanLanes(beam.PTransform):
+    """Tasks naming pair parts in, a plan a lane committed."""
+
+    def __init__(self, job: Job[Config], rate: float) -> None:
+        super().__init__()
+        self._job, self._rate = job, rate
+
+    def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
+        # Task: a part of pairs
+        lanes = self._job.config.lanes
+        asked = pcolls["reads"] | "ReadImages" >> beam.FlatMap(read_images, lanes).with_output_types(Keyed)
+        # (lane, [image_id, image_url, domain, opt_out])
+        commit = CommitGroups(self._job, functools.partial(commit_plan, self._rate))
+        return {"tasks": pcolls["tasks"], "rows": asked} | "CommitPlan" >> commit
+
+
+def read_images(task: Task, lanes: int) -> Iterator[Keyed]:
+    """The images that one part of pairs asks for, by lane. A domain belongs to one lane."""
+    for rows in read_batches(task.args[0], PAIR, ["image_id", "image_url", "opt_out"]):
+        domains = _domains(rows["image_url"])
+        asked = pa.table([rows["image_id"], rows["image_url"], domains, rows["opt_out"]], schema=ASKED)
+        asked = asked.group_by(ASKED.names).aggregate([]).select(ASKED.names)
+        lane = [xxhash.xxh3_64_intdigest(f"lane:{domain}".encode()) % lanes for domain in asked["domain"].to_pylist()]
+        yield from split(asked, np.array(lane, np.int64))
+
+
+def commit_plan(rate: float, task: Task, asked: pa.Table | None, config: Config, attempt: Attempt) -> None:
+    """One lane: its images sorted by id. An image that any page opts out is marked, and will not be asked for."""
+    images: dict[bytes, dict[str, Any]] = {}
+    for row in (asked or ASKED.empty_table()).to_pylist():
+        image = images.setdefault(row["image_id"], {**row, "lane": task.number, "marks": set()})
+        image["marks"] |= set((row["opt_out"] or "").split(",")) - {""}
+    per_domain = Counter(image["domain"] for image in images.values())
+    plan = [
+        {
+            **image,
+            "opt_out": ",".join(sorted(image["marks"])) or None,
+            "domain_hours": per_domain[image["domain"]] / rate / 3600,
+        }
+        for _, image in sorted(images.items())
+    ]
+    attempt.took("images", len(plan))
+    attempt.kept("images", len(plan))
+    attempt.rows(pa.Table.from_pylist(plan, schema=PLAN), PLAN)
+
+
+main = command("pipeline.match")
+
+if __name__ == "__main__":
+    raise SystemExit(main(None))

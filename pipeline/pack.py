@@ -1,0 +1,173 @@
+"""pack: chunks → shards 00000.tar …, sorted by image_id, minus the duplicates, each image with all its captions.
+
+    openwit pack --recipe recipes/real.toml
+
+image_id is a hash, so merging the sorted chunks by ranges of it is a global shuffle, and a sample's shard is a pure
+function of its id. A task owns consecutive shards and reads its range of every chunk by index, as much at a time as
+the recipe's memory allows.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Annotated, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedup.tables import CAPTION, GROUP
+from pipeline.attempt import Attempt, Job, Task
+from pipeline.engine import Commit
+from pipeline.records import OUTCOME, QUERY
+from pipeline.stage import Stage, command
+from shards.errors import Failure
+from shards.files import join, read_table, to_json
+from shards.format import SAMPLE, TarWriter, range_of, sample_json, sample_row, shard_name, stats_json, write_rows
+from shards.manifest import Manifest, read_manifest
+from shards.merge import Run, merge_range, read_range
+
+READS = ("queries", "fetch", "dedup")
+RULES_VERSION = 1
+
+SHARDS_A_TASK = 8  # consecutive ones: neighbouring ranges share the row groups that are read for them
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The recipe's [pack] table."""
+
+    samples_per_shard: Annotated[int, msgspec.Meta(ge=1)] = 10_000  # on average; fixes the number of shards
+    shards: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = (
+        0  # that number itself, to keep it as a set grows; 0 = derive
+    )
+    memory_mib: Annotated[int, msgspec.Meta(ge=16)] = 1024  # what one task may hold beside the program itself
+
+
+def run(stage: Stage[Config]) -> None:
+    kept = stage.reads["dedup"].counts["images"]["kept"]
+    shards = stage.config.shards or max(1, -(-kept // stage.config.samples_per_shard))
+
+    # chunk, outcome, group, caption → shard, sample, stats                         a task some consecutive shards
+    job = stage.shuffle_job("shards")
+    folders = tuple(stage.reads[name].folder for name in READS)
+    tasks = [
+        Task(f"shards{first:08d}", args=(folders, shards, first, min(first + SHARDS_A_TASK, shards)))
+        for first in range(0, shards, SHARDS_A_TASK)
+    ]
+    packed = stage.run(Pack(job), job, tasks)
+
+    # → sizes.json, which open_clip reads                                          one small task
+    job = stage.shuffle_job("sizes")
+    sizes = tuple((part.name, part.rows) for part in stage.parts(packed, "shard"))
+    stage.run(Commit(job, write_sizes), job, [Task("sizes", args=sizes)])
+
+
+class Pack(Commit):
+    """Ranges of shards in, their tars and tables committed."""
+
+    def __init__(self, job: Job[Config]) -> None:
+        super().__init__(job, pack_shards)
+
+
+def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:
+    """The shards of one task, one after another."""
+    folders, shards, first, end = task.args
+    for shard in range(first, end):
+        pack_shard(shard, shards, folders, config, attempt)
+
+
+def pack_shard(shard: int, shards: int, folders: tuple[str, str, str], config: Config, attempt: Attempt) -> None:
+    """One shard: the images fetched in its range that are no duplicates, with captions; the failed in its table."""
+    name = shard_name(shard, shards)
+    statuses: Counter[tuple[str, str]] = Counter()
+    with (
+        attempt.file("shard", f"{name}.tar") as tar_part,
+        TarWriter(tar_part.file) as tar,
+        attempt.file("sample", f"{name}.parquet") as table_part,
+    ):
+        rows = merged(*range_of(shard, shards), folders, config.memory_mib << 20, tar, attempt)
+        counted = (row for row in rows if statuses.update([(row["status"], row["reason"])]) is None)
+        table_part.rows = write_rows(table_part.file, SAMPLE, counted)
+        tar_part.rows = statuses["success", ""]
+    with attempt.file("stats", f"{name}_stats.json") as part:
+        part.file.write(stats_json({"status": s, "reason": r} for s, r in statuses.elements()))
+    attempt.kept("images", statuses["success", ""])
+
+
+def merged(
+    lo: bytes, hi: bytes | None, folders: tuple[str, str, str], memory: int, tar: TarWriter, attempt: Attempt
+) -> Iterator[dict[str, Any]]:
+    """Write the samples of a range to its tar; their rows of SAMPLE and those of the failed, ascending by image_id.
+
+    Outcomes, captions and images come in the order of the ids, so they are joined as they stream by.
+    """
+    queries, fetch, dedup = (_manifest(folder) for folder in folders)
+    texts = _query_texts(tuple(queries.paths("query")))
+    groups = read_range(dedup.paths("group"), GROUP, lo, hi)
+    dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "same_bytes"]).to_pylist()
+    duplicates = {row["image_id"]: "same_bytes" if row["same_bytes"] else "near_duplicate" for row in dropped}
+    tars = {part.task: part.name for part in fetch.of("chunk_tar")}
+    runs = [Run(join(fetch.folder, tars[part.task]), join(fetch.folder, part.name)) for part in fetch.of("chunk")]
+    outcomes = read_range(fetch.paths("outcome"), OUTCOME, lo, hi)
+    captioned = read_range(dedup.paths("caption"), CAPTION, lo, hi)
+    # Half is for rows on their way and what the allocator keeps; the tables are held twice while they are sorted.
+    room = max(memory // 8, memory // 2 - 2 * (outcomes.nbytes + captioned.nbytes))
+    images = merge_range(runs, lo, hi, room, duplicates)
+    captions = groupby(_rows(captioned), key=itemgetter("image_id"))
+    for outcome in _rows(outcomes):
+        image_id = outcome["image_id"]
+        if outcome["reason"]:
+            yield sample_row(outcome, [], None)
+            continue
+        attempt.took("images", 1)
+        if image_id in duplicates:
+            attempt.dropped("images", duplicates[image_id], 1)
+            continue
+        stored_id, ext, image = next(images, (b"", "", b""))
+        captions_id, some = next(captions, (b"", iter(())))
+        if not stored_id == image_id == captions_id:
+            raise Failure(
+                f"image {image_id.hex()} has an outcome in {fetch.folder}, but its picture there or its captions in "
+                f"{dedup.folder} are missing: one of them was changed by hand, run fetch and dedup again"
+            )
+        own = list(some)
+        stored = tar.add(image_id, ext, image, own[0]["text"], sample_json(outcome, own, texts))
+        yield sample_row(outcome, own, stored)
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table, a few of them at a time as Python's objects, which take ten times the room."""
+    for batch in table.to_batches(max_chunksize=256):
+        yield from batch.to_pylist()
+
+
+def write_sizes(task: Task, config: Config, attempt: Attempt) -> None:
+    """sizes.json: samples a shard, by its file's name."""
+    with attempt.file("sizes", "sizes.json") as part:
+        part.file.write(to_json(dict(task.args)))
+
+
+@functools.lru_cache(maxsize=8)
+def _manifest(folder: str) -> Manifest:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise Failure(
+            f"{join(folder, '_manifest.json')} went away while pack was reading: run the stage before it again"
+        )
+    return manifest
+
+
+@functools.cache
+def _query_texts(paths: tuple[str, ...]) -> dict[int, str]:
+    tables = (read_table(path, QUERY, ["id", "text"]) for path in paths)
+    return {i: text for table in tables for i, text in zip(*table.to_pydict().values(), strict=True)}
+
+
+main = command("pipeline.pack")
+
+if __name__ == "__main__":
+    raise SystemExit(main(None))

@@ -1,0 +1,77 @@
+"""Shuffles of packed columns: one Arrow table a partition, not one element a row (twenty times cheaper)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+Keyed = tuple[int, pa.Table]
+
+
+class ArrowCoder(beam.coders.Coder):
+    """Arrow tables as IPC streams. Pickle would write the whole parent of a slice."""
+
+    def encode(self, value: pa.Table) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_table(value)
+        return bytes(sink.getvalue())
+
+    def decode(self, encoded: bytes) -> pa.Table:
+        with pa.ipc.open_stream(encoded) as reader:
+            return reader.read_all()
+
+    def estimate_size(self, value: pa.Table) -> int:
+        """Bytes; without it Beam's sampling encodes tables a second time."""
+        return int(value.nbytes)
+
+    def is_deterministic(self) -> bool:
+        return False  # equal tables may be chunked differently; they are values of a shuffle, never its keys
+
+    def to_type_hint(self) -> Any:
+        return pa.Table
+
+
+beam.coders.registry.register_coder(pa.Table, ArrowCoder)
+
+
+def partition(ids: pa.ChunkedArray, partitions: int) -> np.ndarray:
+    """The partition of each id by its first four bytes, so that partitions are ranges of ids: int64 [n].
+
+    `ids` is a column of ids or other digests without nulls; they are hashes, so partitions are equal within noise.
+    """
+    width = ids.type.byte_width
+    raw = np.frombuffer(b"".join(ids.to_pylist()), dtype=">u8").reshape(-1, width // 8)[:, 0].astype(np.uint64)
+    return ((raw >> np.uint64(32)) * np.uint64(partitions) >> np.uint64(32)).astype(np.int64)
+
+
+def split(table: pa.Table, partitions: np.ndarray) -> Iterator[Keyed]:
+    """The rows of a table by partition, one table for each that has any."""
+    order = np.argsort(partitions, kind="stable")
+    bounds = np.flatnonzero(np.diff(partitions[order])) + 1
+    for rows in np.split(order, bounds) if len(order) else []:
+        yield int(partitions[rows[0]]), table.take(pa.array(rows))
+
+
+class Regroup(beam.PTransform):
+    """(partition, table) in, whatever `work(table of the whole partition)` yields out: (next partition, table).
+
+    With `aside`, work may also yield TaggedOutputs of that tag, and the result has two streams: `.main` and the tag.
+    The rows of a partition come in no particular order: `work` must not depend on it.
+    """
+
+    def __init__(self, work: Callable[[pa.Table], Iterable[Any]], aside: str | None = None) -> None:
+        super().__init__()
+        self._work, self._aside = work, aside
+
+    def expand(self, keyed: beam.PCollection) -> Any:
+        step = beam.FlatMap(_whole, self._work).with_output_types(Keyed)
+        return keyed | beam.GroupByKey() | (step.with_outputs(self._aside, main="main") if self._aside else step)
+
+
+def _whole(group: tuple[int, Iterable[pa.Table]], work: Callable[[pa.Table], Iterable[Any]]) -> Iterable[Any]:
+    return work(pa.concat_tables(group[1]))

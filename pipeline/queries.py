@@ -1,0 +1,220 @@
+"""queries: Wikipedia, page views, WordNet → query, the strings that pairs are searched for.
+
+    openwit queries --recipe recipes/real.toml
+
+The CLIP paper's list (section 2.2, footnote): all words that occur at least 100 times in the English Wikipedia, its
+bi-grams of high pointwise mutual information, the titles of articles that are often looked for, and the WordNet
+synsets that are not in the list already; 500,000 in all. Own lists, one query a line, come before all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from pipeline.attempt import Attempt, Task
+from pipeline.engine import Commit
+from pipeline.records import QUERY, fold
+from pipeline.stage import Stage, command
+from pipeline.text import ngrams, wikipedia, wordnet
+from pipeline.text.words import is_word, tokens
+from shards.files import digest, open_input, read_table
+from shards.manifest import Receipt
+from shards.recipe import ASIDE
+from shards.tables import declare
+
+READS = ()
+RULES_VERSION = 1
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The recipe's [queries] table."""
+
+    wikipedia: Annotated[list[str], ASIDE] = []  # dumps: pages-articles*.xml.bz2
+    pageviews: Annotated[list[str], ASIDE] = []  # hourly files: pageviews-*.gz
+    wordnet: Annotated[list[str], ASIDE] = []  # WordNet's files, in an archive or a Debian package
+    lists: Annotated[list[str], ASIDE] = []  # own queries, one a line
+    min_unigram_count: Count = 100  # occurrences in all dumps; the paper's figure
+    bigrams: Count = 100_000  # of the highest mutual information; as many as MetaCLIP fitted
+    min_bigram_count: Count = 100  # rarer pairs have the highest information and the least meaning
+    min_title_views: Count = 70  # in all files of page views; MetaCLIP's figure
+    max_queries: Annotated[int, msgspec.Meta(ge=1)] = 500_000
+
+
+WORD = declare(
+    "word", 1, {"text": (pa.string(), "a word, or an article's title"), "count": (pa.int64(), "occurrences, or views")}
+)
+TOGETHER = declare(
+    "together",
+    1,
+    {
+        "key": (pa.int64(), "the first word's number in the vocabulary times 2^32 plus the second's"),
+        "count": (pa.int64(), "how often the second follows the first"),
+    },
+)
+
+
+def sources(config: Config) -> dict[str, list[str]]:
+    """The raw files, by kind."""
+    return {kind: getattr(config, kind) for kind in ("wikipedia", "pageviews", "wordnet", "lists")}
+
+
+def run(stage: Stage[Config]) -> None:
+    dumps = [(source.id, source.digest, source.path) for source in stage.sources["wikipedia"]]
+
+    # dump → word, page views → word                                               a task a file
+    job = stage.job("words")
+    counted = stage.run(Commit(job, count_words), job, [Task(id_, of, (path,)) for id_, of, path in dumps])
+    job = stage.job("views")
+    tasks = [Task(source.id, source.digest, (source.path,)) for source in stage.sources["pageviews"]]
+    viewed = stage.run(Commit(job, count_views), job, tasks)
+
+    # word → word: the vocabulary, words that are frequent in all dumps together    one task
+    job = stage.shuffle_job("vocabulary")
+    words = _paths(stage, counted)
+    (vocabulary,) = stage.run(Commit(job, choose_words), job, [Task("vocabulary", args=(words,))])
+
+    # dump, vocabulary → together: which words stand side by side                   a task a file
+    job = stage.job("pairs")
+    (frequent,) = _paths(stage, [vocabulary]) or (None,)
+    tasks = [
+        Task(id_, digest(of, [part.sha256 for part in vocabulary.parts]), (path, frequent))
+        for id_, of, path in dumps
+        if frequent
+    ]
+    paired = stage.run(Commit(job, count_pairs), job, tasks)
+
+    # all of them → query                                                           one task
+    job = stage.shuffle_job("queries")
+    other = tuple(tuple(source.path for source in stage.sources[kind]) for kind in ("wordnet", "lists"))
+    args = (words, frequent, _paths(stage, paired), _paths(stage, viewed), *other)
+    stage.run(Commit(job, choose_queries), job, [Task("queries", args=args)])
+
+
+def _paths(stage: Stage[Config], receipts: Iterable[Receipt]) -> tuple[str, ...]:
+    return tuple(stage.path(part) for receipt in receipts for part in receipt.parts)
+
+
+def count_words(task: Task, config: Config, attempt: Attempt) -> None:
+    """One dump: every word with its number of occurrences."""
+    articles = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal articles
+        for article in wikipedia.articles(task.args[0]):
+            articles += 1
+            yield wikipedia.plain(article.markup)
+
+    _write_counts(ngrams.count_words(texts()), attempt)
+    attempt.note("articles", articles)
+
+
+def count_views(task: Task, config: Config, attempt: Attempt) -> None:
+    """One file of page views: every title with its views."""
+    _write_counts(wikipedia.views(task.args[0]), attempt)
+
+
+def choose_words(task: Task, config: Config, attempt: Attempt) -> None:
+    """The words of all dumps that occur often enough, the most frequent first."""
+    total = _counts(task.args[0])
+    frequent = Counter({word: n for word, n in total.items() if n >= config.min_unigram_count})
+    attempt.note("words_too_rare", len(total) - len(frequent))
+    if frequent:
+        _write_counts(frequent, attempt)
+
+
+def count_pairs(task: Task, config: Config, attempt: Attempt) -> None:
+    """One dump: how often each two words of the vocabulary stand side by side."""
+    path, frequent = task.args
+    vocabulary = read_table(frequent, WORD)["text"].to_pylist()
+    pairs = ngrams.count_pairs((wikipedia.plain(article.markup) for article in wikipedia.articles(path)), vocabulary)
+    attempt.rows(pa.table([pairs.keys, pairs.counts], schema=TOGETHER), TOGETHER)
+
+
+def choose_queries(task: Task, config: Config, attempt: Attempt) -> None:
+    """The list: each source in its order, no query twice, at most so many."""
+    words, frequent, paired, viewed, wordnets, lists = task.args
+    rows: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for source, text, count in _candidates(words, frequent, paired, viewed, wordnets, lists, config):
+        attempt.took("queries", 1)
+        form = " ".join(tokens(text))  # what two texts share that find the same captions
+        if not any(is_word(token) for token in form.split()):
+            attempt.dropped("queries", "not_a_word", 1)
+        elif form in seen:
+            attempt.dropped("queries", "already_in_list", 1)
+        elif len(rows) == config.max_queries:
+            attempt.dropped("queries", "list_is_full", 1)
+        else:
+            seen.add(form)
+            rows.append({"id": len(rows), "text": text, "source": source, "count": count})
+    attempt.kept("queries", len(rows))
+    attempt.rows(pa.Table.from_pylist(rows, schema=QUERY), QUERY)
+
+
+def _candidates(
+    words: tuple[str, ...],
+    frequent: str | None,
+    paired: tuple[str, ...],
+    viewed: tuple[str, ...],
+    wordnets: tuple[str, ...],
+    lists: tuple[str, ...],
+    config: Config,
+) -> Iterator[tuple[str, str, int]]:
+    """(source, text, count) of all that may become a query, in the order of the list."""
+    for path in lists:
+        with open_input(path) as file:
+            for line in file.read().decode("utf-8", "replace").splitlines():
+                if line.strip():
+                    yield "list", fold(line), 0
+    if frequent:
+        table = read_table(frequent, WORD)
+        vocabulary = table["text"].to_pylist()
+        for word, count in zip(vocabulary, table["count"].to_pylist(), strict=True):
+            yield "unigram", word, count
+        pairs = ngrams.add(*(_pairs(path) for path in paired))
+        for bigram in ngrams.best_bigrams(pairs, _counts(words), vocabulary, config.bigrams, config.min_bigram_count):
+            yield "bigram", *bigram[:2]
+    for title, views in _ordered(_counts(viewed)):
+        if views >= config.min_title_views:
+            yield "title", title, views
+    for path in wordnets:
+        lemmas = {lemma for synset in wordnet.synsets(path) for lemma in synset.lemmas}
+        yield from (("wordnet", lemma, 0) for lemma in sorted(lemmas))
+
+
+def _pairs(path: str) -> ngrams.Pairs:
+    table = read_table(path, TOGETHER)
+    return ngrams.Pairs(np.asarray(table["key"].to_numpy()), np.asarray(table["count"].to_numpy()))
+
+
+def _counts(paths: Iterable[str]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for path in paths:
+        table = read_table(path, WORD)
+        total.update(dict(zip(table["text"].to_pylist(), table["count"].to_pylist(), strict=True)))
+    return total
+
+
+def _ordered(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent first, equals by their text."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _write_counts(counts: Counter[str], attempt: Attempt) -> None:
+    ordered = _ordered(counts)
+    table = pa.table([[text for text, _ in ordered], [count for _, count in ordered]], schema=WORD)
+    attempt.rows(table, WORD)
+
+
+main = command("pipeline.queries")
+
+if __name__ == "__main__":
+    raise SystemExit(main(None))

@@ -1,0 +1,154 @@
+"""The tables that pass between stages, each written once: query, candidate, pair, plan, outcome, drop; and ids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pyarrow as pa
+
+from shards.tables import ID, declare
+
+QUERY = declare(
+    "query",
+    1,
+    {
+        "id": (pa.int32(), "its row number; what a pair's list of queries holds"),
+        "text": (pa.string(), "the string that is searched for"),
+        "source": (pa.string(), "unigram | bigram | title | wordnet | list: where it was taken from first"),
+        "count": (pa.int64(), "how often that source has it: occurrences, views; 0 where it does not count"),
+    },
+)
+
+_PROVENANCE = {
+    "crawl_id": (pa.string(), "the crawl as the recipe names it"),
+    "warc_file": (pa.string(), "name of the archive or URL table the row came from"),
+    "warc_offset": (pa.int64(), "bytes from the archive's start to its record; row number in a URL table"),
+}
+
+CANDIDATE = declare(
+    "candidate",
+    1,
+    {
+        "pair_id": (
+            ID,
+            "first 16 bytes of sha256(image_url, newline, text as found with white space folded)",
+        ),
+        "image_id": (ID, "first 16 bytes of sha256(image_url)"),
+        "image_url": (pa.string(), "absolute, WHATWG-normalised, without fragment"),
+        "page_url": (pa.string(), "absolute; empty where a URL table does not say"),
+        "text": (pa.string(), "as found, white space folded"),
+        "text_source": (pa.string(), "alt | title | figcaption | caption (URL table)"),
+        "image_source": (pa.string(), "the attribute that named the image: src | srcset | data-src … | url"),
+        "licence": (pa.string(), "URL or name of a licence that the page states | null"),
+        "opt_out": (
+            pa.string(),
+            "marks of the page against use, comma separated: noai,noimageai,tdm … | null",
+        ),
+        "lang": (pa.string(), "ISO 639 code found by the filter's language model | null"),
+        "lang_score": (pa.float32(), "that model's probability, 0 to 1 | null"),
+        **_PROVENANCE,
+    },
+)
+
+PAIR = declare(
+    "pair",
+    1,
+    {
+        **{f.name: (f.type, f.metadata[b"meaning"].decode()) for f in CANDIDATE},
+        "queries": (pa.list_(pa.int32()), "ids of the queries found in the text, ascending"),
+        "kept_for": (pa.list_(pa.int32()), "those of them whose quota took the pair, ascending"),
+    },
+)
+
+PLAN = declare(
+    "plan",
+    1,
+    {
+        "lane": (pa.int32(), "the fetch lane that owns the image's registered domain"),
+        "image_id": (ID, "sorted by it within a lane"),
+        "image_url": (pa.string(), "absolute"),
+        "domain": (pa.string(), "registered domain (public suffix plus one label) or address"),
+        "domain_hours": (pa.float32(), "hours that the domain's images take at the rate it is asked"),
+        "opt_out": (pa.string(), "opt-out marks of a page that shows it: the image is not asked for | null"),
+    },
+)
+
+# The closed list of outcomes that are not success, with the status that img2dataset's users know for each.
+FETCH_REASONS: dict[str, str] = {
+    reason: status
+    for status, reasons in {
+        "failed_to_download": (
+            "url_invalid address_forbidden dns connect tls timeout_total too_many_redirects http_error"
+            " http_404 http_403 http_410 http_429 http_4xx http_5xx robots_disallowed robots_unreachable opted_out"
+            " too_many_bytes empty_body truncated_body bad_encoding not_attempted"
+        ),
+        "failed_to_resize": "not_an_image too_many_pixels too_small truncated_image decoder_failed",
+    }.items()
+    for reason in reasons.split()
+}
+
+OUTCOME = declare(
+    "outcome",
+    1,
+    {
+        "image_id": (ID, "sorted by it within a part"),
+        "image_url": (pa.string(), "as asked"),
+        "status": (pa.string(), "success | failed_to_download | failed_to_resize"),
+        "reason": (pa.string(), "empty on success, else one of FETCH_REASONS"),
+        "detail": (pa.string(), "what exactly was wrong, for a person to read | null"),
+        "http_status": (pa.int32(), "of the last response | null"),
+        "final_url": (pa.string(), "after redirects | null"),
+        "bytes": (pa.int64(), "length of the body as received | null"),
+        "sha256": (pa.binary(32), "of the body as received | null"),
+        "format": (pa.string(), "JPEG | PNG | WEBP | GIF …, by the bytes, not by the header | null"),
+        "original_width": (pa.int32(), "pixels, before resizing | null"),
+        "original_height": (pa.int32(), "pixels | null"),
+        "width": (pa.int32(), "pixels, as stored | null"),
+        "height": (pa.int32(), "pixels | null"),
+        "etag": (pa.string(), "response header | null"),
+        "last_modified": (pa.string(), "response header | null"),
+        "attempts": (pa.int32(), "requests sent for it, robots.txt not counted"),
+        "fetched_at": (pa.timestamp("ms", tz="UTC"), "when the last response ended | null"),
+        "fetch_pass": (pa.int32(), "1 for the first pass over the plan"),
+    },
+)
+
+DROP = declare(
+    "drop",
+    1,
+    {
+        "image_id": (ID, "of the row that went"),
+        "pair_id": (ID, "of the row that went"),
+        "reason": (pa.string(), "the rule that dropped it"),
+    },
+)
+
+
+def reject_of(schema: pa.Schema) -> pa.Schema:
+    """The table of sampled rejects of a stage: its rows with the reason before them."""
+    columns = {f.name: (f.type, f.metadata[b"meaning"].decode()) for f in schema}
+    return declare("reject", 1, {"reason": (pa.string(), "the rule that dropped the row"), **columns})
+
+
+def fold(text: str) -> str:
+    """White space folded: every run of it (as Unicode has it) one space, none at the ends."""
+    return " ".join(text.split())
+
+
+def image_id(image_url: str) -> bytes:
+    """16 bytes: the image's name everywhere, and its place among the shards."""
+    return hashlib.sha256(image_url.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def pair_id(image_url: str, text: str) -> bytes:
+    """16 bytes, fixed at crawl: masking or cleaning the text later does not change them."""
+    return hashlib.sha256(f"{image_url}\n{fold(text)}".encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+_HEX_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def is_hex_id(text: str) -> bool:
+    """Whether a person gave an id (32 hex characters) where a URL may also stand."""
+    return _HEX_ID.fullmatch(text) is not None

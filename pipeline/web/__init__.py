@@ -1,0 +1,1 @@
+"""Being a guest on the web: addresses, robots.txt, politeness, opt-outs, a client with hard limits."""

@@ -1,0 +1,118 @@
+"""robots.txt: asked for once an origin and obeyed as RFC 9309 has it; parsed by protego."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from protego import Protego
+
+from pipeline.web.urls import origin_of
+
+PRODUCT_TOKEN = "OpenWIT"
+"""The name that site owners write in robots.txt and X-Robots-Tag to mean us (RFC 9309 section 2.2.1)."""
+
+MAX_ROBOTS_BYTES = 500 * 1024
+"""What is read of a robots.txt; the rest is as if it were not there (RFC 9309 section 2.5)."""
+
+MAX_ROBOTS_REDIRECTS = 5
+"""RFC 9309 section 2.3.1.2."""
+
+_HOST_OUT_OF_REACH = frozenset({"address_forbidden", "dns", "connect", "tls"})
+_USER_AGENT_LINE = re.compile(r"\s*user(?:-|\s+)?agent\s*[:\s]\s*([^#]*)", re.IGNORECASE)
+_TOKEN = re.compile(r"\*(?=\s*$)|[A-Za-z_-]+")  # a version behind it, as in "OpenWIT/1.0", is not part of it
+_FOR_US = frozenset({"*", PRODUCT_TOKEN.lower()})
+_NOBODY = "nobody"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotsReply:
+    """What came back for a robots.txt, redirects followed.
+
+    `http_status` is None and `reason` one of FETCH_REASONS where there is no complete answer to go by.
+    """
+
+    http_status: int | None
+    body: bytes = b""
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What an origin lets us do. `reason` (one of FETCH_REASONS) is not empty where that is nothing at all."""
+
+    parsed: Protego
+    reason: str = ""
+    detail: str = ""
+
+    def refusal(self, url: str) -> tuple[str, str]:
+        """(reason, detail) why a normalised URL of this origin may not be asked for; ("", "") if it may."""
+        if self.reason:
+            return self.reason, self.detail
+        if self.parsed.can_fetch(url, PRODUCT_TOKEN):
+            return "", ""
+        return "robots_disallowed", ""
+
+    @property
+    def crawl_delay(self) -> float:
+        """Seconds between two requests that the file asks for; 0 if it does not say."""
+        return self.parsed.crawl_delay(PRODUCT_TOKEN) or 0.0
+
+
+class Robots:
+    """The rules of every origin met so far. `fetch` asks for one robots.txt, redirects followed, and never raises."""
+
+    def __init__(self, fetch: Callable[[str], Awaitable[RobotsReply]]) -> None:
+        self._fetch = fetch
+        self._rules: dict[str, Rules] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def rules(self, url: str) -> Rules:
+        """The rules for a normalised URL: fetched once for its origin, whoever asks first; the others wait."""
+        origin = origin_of(url)
+        async with self._locks[origin]:
+            if origin not in self._rules:
+                self._rules[origin] = judge(await self._fetch(f"{origin}/robots.txt"))
+            return self._rules[origin]
+
+
+def judge(reply: RobotsReply) -> Rules:
+    """The rules that follow from a reply (RFC 9309 section 2.3.1).
+
+    2xx: what it says. 4xx: all is allowed, but for 429, which says that we are too many already. Anything else,
+    5xx and no answer at all: nothing is allowed, reason robots_unreachable, or the reason why the host itself is
+    out of reach (dns, connect, tls, address_forbidden).
+    """
+    status = reply.http_status or 0
+    if 200 <= status < 300:
+        return Rules(parsed=parse(reply.body))
+    if 400 <= status < 500 and status != 429:
+        return Rules(parsed=parse(b""))
+    reason = reply.reason if reply.reason in _HOST_OUT_OF_REACH else "robots_unreachable"
+    return Rules(parsed=parse(b""), reason=reason, detail=f"robots.txt: {reply.detail or reply.reason}")
+
+
+def parse(body: bytes) -> Protego:
+    """The rules of a robots.txt for our product token: the whole lines among its first MAX_ROBOTS_BYTES bytes.
+
+    Lines that address other robots are all given one name first: protego keeps each rule of a group for each of its
+    names, half a billion in a file of 500 KiB made for that; and to it "User-agent: open" would mean OpenWIT.
+    """
+    if len(body) > MAX_ROBOTS_BYTES:  # half a rule is another rule: "Disallow: /private" cut to "Disallow: /"
+        end = max(body.rfind(b"\n", 0, MAX_ROBOTS_BYTES), body.rfind(b"\r", 0, MAX_ROBOTS_BYTES))
+        body = body[: end + 1]
+    lines = body.decode("utf-8-sig", "replace").splitlines()
+    return Protego.parse("\n".join(map(_name_only_us, lines)))
+
+
+def _name_only_us(line: str) -> str:
+    found = _USER_AGENT_LINE.match(line)
+    if not found:
+        return line
+    token = _TOKEN.match(found[1])
+    ours = token is not None and token[0].lower() in _FOR_US
+    return f"User-agent: {token[0] if token and ours else _NOBODY}"

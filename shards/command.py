@@ -1,0 +1,50 @@
+"""What every command shares: --recipe, --set, --debug, and errors said in one sentence with the right exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from shards.errors import Failure, UsageError
+from shards.recipe import Recipe, read
+
+INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
+
+
+def arguments(name: str, doc: str) -> argparse.ArgumentParser:
+    """The parser that all commands start from."""
+    parser = argparse.ArgumentParser(
+        prog=f"openwit {name}", description=doc.strip().split("\n\n", 1)[0], allow_abbrev=False
+    )
+    parser.add_argument("--recipe", default="recipes/real.toml", help="the TOML file that says everything")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="table.key=value", help="overrides one recipe key"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def run_recipe(name: str, doc: str, work: Callable[[Recipe], None], argv: Sequence[str] | None = None) -> int:
+    """Parse a stage's command line, do its work, return its exit status (0 done, 1 failed, 2 wrong use)."""
+    options = arguments(name, doc).parse_args(argv)
+    return guarded(name, lambda: work(read(options.recipe, options.set)), options.debug)
+
+
+def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
+    """Do some work; an error becomes one sentence on stderr and an exit status."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, Failure):
+            sentence = str(error)
+        else:
+            sentence = f"unexpected {type(error).__name__}: {error}; run it again with --debug and report what it shows"
+        print(f"{name}: {sentence}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    return 0

@@ -1,0 +1,9 @@
+"""The two ways to stop: each is one sentence that names the thing, the place and the remedy."""
+
+
+class Failure(Exception):
+    """The work could not be done as asked (a truncated file, a full disk): exit status 1."""
+
+
+class UsageError(Failure):
+    """The request itself is wrong (an unknown key, a file that is not there): exit status 2."""

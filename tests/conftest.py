@@ -1,0 +1,39 @@
+"""What all tests share: the folder of real data, and a small web cut out of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.small import Small
+
+DATA = Path(os.environ.get("OPENWIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real sites, archives and pictures. Absent: skipped on a laptop, a failure in CI."""
+    if not (DATA / "SOURCE.txt").exists():
+        message = f"no real data in {DATA}: set OPENWIT_DATA to the folder that holds web/, warc/, queries/ …"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def small(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    """The small web, run through every stage up to the shards, with two workers, undisturbed."""
+    from tests.localweb import LocalWeb
+    from tests.small import PIPELINE, Small, write_archives
+
+    folder = tmp_path_factory.mktemp("small")
+    with LocalWeb(data / "web") as web:
+        made = Small(folder / "out", write_archives(data, folder), web)
+        made.run(*PIPELINE)
+        yield made

@@ -1,0 +1,147 @@
+"""Beam carries the tasks: the same parts with one worker or two, errors in one sentence, shuffles complete."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.attempt import Attempt, Job, Task
+from pipeline.engine import Begin, Commit, CommitGroups, CommitLanes, in_lanes, run_local, run_shuffle
+from pipeline.packed import ArrowCoder, Keyed, Regroup, partition, split
+from shards.errors import Failure, UsageError
+from shards.tables import declare
+
+NUMBERS = declare("number", 1, {"n": (pa.int64(), "a number")})
+
+
+def square(task: Task, config: Any, attempt: Attempt) -> None:
+    attempt.rows(pa.table({"n": [task.args[0] ** 2]}), NUMBERS)
+    attempt.note(f"worker_{os.getpid()}")
+
+
+def fail(task: Task, config: Any, attempt: Attempt) -> None:
+    raise Failure(f"task {task.id} cannot be done: give it up")
+
+
+def misuse(task: Task, config: Any, attempt: Attempt) -> None:
+    raise UsageError("this is wrong: do it otherwise")
+
+
+def die(task: Task, config: Any, attempt: Attempt) -> None:
+    os._exit(9)
+
+
+def in_order(tasks: Sequence[Task], config: Any, begin: Begin) -> None:
+    for task in tasks:
+        with begin(task) as attempt:
+            attempt.rows(pa.table({"n": [time.monotonic_ns(), os.getpid()]}), NUMBERS)
+
+
+def job(folder: Path) -> Job[None]:
+    return Job(str(folder), "squares", "basis", 1, None)
+
+
+TASKS = [Task(f"t{i:02d}", args=(i,)) for i in range(9)]
+
+
+def parts(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "number").iterdir()}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_tasks_commit(tmp_path: Path, workers: int) -> None:
+    run_local(Commit(job(tmp_path), square), TASKS, workers)
+    receipts = [job(tmp_path).done(task) for task in TASKS]
+    assert all(receipts)
+    assert len({note for receipt in receipts if receipt for note in receipt.notes}) == workers
+    run_local(Commit(job(tmp_path / "other"), square), TASKS[::-1], 1)
+    assert parts(tmp_path) == parts(tmp_path / "other")
+
+
+def test_tasks_with_a_receipt_are_left_alone(tmp_path: Path) -> None:
+    run_local(Commit(job(tmp_path), square), TASKS, 1)
+    run_local(Commit(job(tmp_path), fail), TASKS, 1)
+
+
+def test_tasks_of_a_lane_run_in_order_on_one_worker(tmp_path: Path) -> None:
+    tasks = [Task(f"{lane}-{i}", lane=lane) for i in range(3) for lane in ("b", "a")]
+    assert sorted([task.id for task in lane] for lane in in_lanes(tasks)) == [
+        ["a-0", "a-1", "a-2"],
+        ["b-0", "b-1", "b-2"],
+    ]
+    run_local(CommitLanes(job(tmp_path), in_order), tasks, 2)
+    assert all(job(tmp_path).done(task) for task in tasks)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_is_said_in_its_own_sentence(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(Failure, match=r"^task t\d\d cannot be done: give it up$"):
+        run_local(Commit(job(tmp_path), fail), TASKS[:workers], workers)
+    with pytest.raises(UsageError, match=r"^this is wrong: do it otherwise$"):
+        run_local(Commit(job(tmp_path), misuse), TASKS[:workers], workers)
+
+
+def test_a_worker_that_dies_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="ended with status 9"):
+        run_local(Commit(job(tmp_path), die), TASKS, 2)
+
+
+# ── shuffles ──
+
+
+def read(task: Task) -> list[Keyed]:
+    return list(split(pa.table({"n": list(range(task.args[0]))}), np.arange(task.args[0]) % 3))
+
+
+def odd_aside(rows: pa.Table) -> list[Any]:
+    numbers = np.sort(rows["n"].to_numpy())
+    even, odd = numbers[numbers % 2 == 0], numbers[numbers % 2 == 1]
+    return [
+        *split(pa.table({"n": even}), even % 2),
+        *(beam.pvalue.TaggedOutput("odd", keyed) for keyed in split(pa.table({"n": odd}), odd % 2)),
+    ]
+
+
+class Sort(beam.PTransform):
+    def __init__(self, job: Job[Any]) -> None:
+        super().__init__()
+        self._job = job
+
+    def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
+        step = pcolls["reads"] | beam.FlatMap(read).with_output_types(Keyed) | Regroup(odd_aside, aside="odd")
+        rows = (step.main, step.odd) | beam.Flatten()
+        return {"tasks": pcolls["tasks"], "rows": rows} | CommitGroups(self._job, commit_sorted)
+
+
+def commit_sorted(task: Task, rows: pa.Table | None, config: Any, attempt: Attempt) -> None:
+    attempt.note("rows", rows.num_rows if rows else 0)
+    if rows:
+        attempt.rows(rows.sort_by("n"), NUMBERS)
+
+
+def test_a_shuffle_ends_in_every_task_and_loses_no_row(tmp_path: Path) -> None:
+    ends = [Task(name, number=number) for number, name in enumerate(("even", "odd", "nothing"))]
+    run_shuffle(Sort(job(tmp_path)), [Task("a", args=(10,)), Task("b", args=(7,))], ends)
+    notes = {task.id: receipt.notes["rows"] for task in ends if (receipt := job(tmp_path).done(task))}
+    assert notes == {"even": 5 + 4, "odd": 5 + 3, "nothing": 0}
+
+
+def test_partitions_are_ranges_of_ids() -> None:
+    ids = sorted(os.urandom(16) for _ in range(1000))
+    found = partition(pa.chunked_array([ids], pa.binary(16)), 7)
+    assert (np.diff(found) >= 0).all() and set(found) == set(range(7))
+    assert [int(i) for i in found] == [int.from_bytes(id_[:4], "big") * 7 >> 32 for id_ in ids]
+
+
+def test_the_arrow_coder_sends_a_slice_alone() -> None:
+    table = pa.table({"n": np.arange(100_000)})
+    coder = ArrowCoder()
+    encoded = coder.encode(table.slice(10, 5))
+    assert coder.decode(encoded)["n"].to_pylist() == [10, 11, 12, 13, 14] and len(encoded) < 1000
+    assert isinstance(beam.coders.registry.get_coder(pa.Table), ArrowCoder)

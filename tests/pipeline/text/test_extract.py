@@ -1,0 +1,267 @@
+"""Which images and texts are found in a page, and why the others are not taken."""
+
+import csv
+import html
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.records import fold
+from pipeline.text.extract import MAX_TEXT_CHARS, REASONS, Found, candidates, largest
+from pipeline.text.warc import Page
+from pipeline.web.urls import normalise
+
+URL = "http://a.test/d/page.html"
+
+
+def found(body: str, url: str = URL, headers: tuple[tuple[str, str], ...] = ()) -> list[Found]:
+    return list(candidates(Page(url, body.encode("utf-8", "surrogatepass"), "utf-8", headers, 0, None)))
+
+
+def short(rows: list[Found]) -> list[tuple[str, str, str]]:
+    """(image_url or reason, text, text_source) of each row."""
+    return [(row.reason or row.image_url, row.text, row.text_source) for row in rows]
+
+
+A = "http://a.test/d/a.jpg"
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("<img src=a.jpg alt='A  dog\n runs'>", [(A, "A dog runs", "alt")]),
+        ("<img src=a.jpg alt=A title=B>", [(A, "A", "alt"), (A, "B", "title")]),
+        ("<img src=a.jpg alt='A b' title=' A  b '>", [(A, "A b", "alt"), ("repeated_on_page", "A b", "title")]),
+        ("<img src=a.jpg alt=A><img src=./a.jpg#x alt=A>", [(A, "A", "alt"), ("repeated_on_page", "A", "alt")]),
+        ("<img src=a.jpg title=B>", [(A, "B", "title")]),
+        ("<img src=a.jpg alt='&amp;&eacute;'>", [(A, "&é", "alt")]),
+        ("<image src=a.jpg alt=A>", [(A, "A", "alt")]),
+        ("<noscript><img src=a.jpg alt=A></noscript>", [(A, "A", "alt")]),
+        ("<template><img src=a.jpg alt=A></template>", []),
+        # figures
+        ("<figure><img src=a.jpg><figcaption>C <b>D</b></figcaption></figure>", [(A, "C D", "figcaption")]),
+        ("<figure><p><img src=a.jpg alt=A></p><figcaption>C", [(A, "A", "alt"), (A, "C", "figcaption")]),
+        ("<figure><img src=a.jpg><figcaption>a<p>b</p>J<!-- -->oe<br>c", [(A, "a b Joe c", "figcaption")]),
+        ("<figure><img src=a.jpg><figcaption>a<script>b</script>", [(A, "a", "figcaption")]),
+        ("<figure><figure><img src=a.jpg></figure><figcaption>C</figcaption></figure>", [("no_text", "", "")]),
+        ("<figure><figure><figcaption>D</figcaption></figure><img src=a.jpg><figcaption>C", [(A, "C", "figcaption")]),
+        ("<figure><figcaption>C</figcaption></figure><img src=a.jpg>", [("no_text", "", "")]),
+        ("<figure>" + "<div>" * 40 + "<img src=a.jpg>" + "</div>" * 40 + "<figcaption>C", [("no_text", "", "")]),
+        # nothing to take
+        ("<p>no image</p>", []),
+        ("<img alt=A>", [("no_url", "", "")]),
+        ("<img src='' alt=A>", [("no_url", "", "")]),
+        ("<img src=a.jpg alt=' '>", [("no_text", "", "")]),
+        (f"<img src='{PIXEL}' alt=A>", [("data_uri", "", "")]),
+        ("<img src='javascript:x' alt=A>", [("url_invalid", "", "")]),
+        ("<img src='http://[' alt=A>", [("url_invalid", "", "")]),
+        (f"<img src='{'x' * 3000}' alt=A>", [("url_invalid", "", "")]),
+        (f"<img src=a.jpg alt='{'x' * 10_001}' title=B>", [("text_too_long", "x" * 100, "alt"), (A, "B", "title")]),
+    ],
+)  # fmt: skip
+def test_rows_of_a_page(body: str, expected: list[tuple[str, str, str]]) -> None:
+    assert short(found(body)) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "url", "source"),
+    [
+        ("<img alt=A src=a.jpg srcset='b.jpg 2x' data-src=c.jpg>", "a.jpg", "src"),
+        (f"<img alt=A src='{PIXEL}' data-src=c.jpg>", "c.jpg", "data-src"),
+        (f"<img alt=A src='{PIXEL.upper()}' data-lazy-src=c.jpg>", "c.jpg", "data-lazy-src"),
+        ("<img alt=A src=/i/blank.gif data-original=c.jpg>", "c.jpg", "data-original"),
+        ("<img alt=A src=/i/placeholder-300x200.png?v=2 srcset='b.jpg 2x'>", "b.jpg", "srcset"),
+        ("<img alt=A src=/i/blank.gif>", "http://a.test/i/blank.gif", "src"),
+        ("<img alt=A src=/i/blankenburg.jpg data-src=c.jpg>", "http://a.test/i/blankenburg.jpg", "src"),
+        ("<img alt=A src='http://[' data-src=c.jpg>", "c.jpg", "data-src"),
+        ("<img alt=A srcset='s.jpg 100w, b.jpg 900w, m.jpg 400w'>", "b.jpg", "srcset"),
+        ("<img alt=A data-srcset='s.jpg, b.jpg 2x'>", "b.jpg", "data-srcset"),
+        ("<picture><source srcset='p.webp 2x'><img alt=A></picture>", "p.webp", "source srcset"),
+        ("<picture><source srcset='p.webp 2x'><img alt=A src=a.jpg></picture>", "a.jpg", "src"),
+        (f"<picture><source data-srcset='p.webp'><img alt=A src='{PIXEL}'></picture>", "p.webp", "source srcset"),
+    ],
+)
+def test_which_attribute_names_the_image(image: str, url: str, source: str) -> None:
+    (row,) = found(image)
+    assert (row.image_url, row.image_source) == (normalise(url, URL), source)
+
+
+@pytest.mark.parametrize(
+    ("srcset", "url"),
+    [
+        ("", ""),
+        ("  , ,", ""),
+        ("a.jpg", "a.jpg"),
+        ("a.jpg 1x, b.jpg 2x", "b.jpg"),
+        ("a.jpg 2x, b.jpg 2x", "a.jpg"),
+        ("a.jpg 1.5x,b.jpg 0.5x", "a.jpg"),
+        ("a.jpg, b.jpg 2x", "b.jpg"),
+        ("w_300,h_2/a.jpg 300w, w_600,h_4/a.jpg 600w", "w_600,h_4/a.jpg"),
+        ("data:,x 1x, b.jpg 2x", "b.jpg"),
+        ("a.jpg 99999999999w, b.jpg 2x", "b.jpg"),
+        ("a.jpg 100w 50h, b.jpg 90w", "b.jpg"),
+        ("\n a.jpg\n 100w ,\n b.jpg\t200w\n", "b.jpg"),
+    ],
+)
+def test_largest_of_a_srcset(srcset: str, url: str) -> None:
+    assert largest(srcset) == url
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("<base href=http://b.test/x/>", "http://b.test/x/a.jpg"),
+        ("<base href=../e/>", "http://a.test/e/a.jpg"),
+        ("<base target=_top><base href=/first/><base href=/second/>", "http://a.test/first/a.jpg"),
+        ("<base href='data:,x'>", "http://a.test/d/a.jpg"),
+        ("<base>", "http://a.test/d/a.jpg"),
+    ],
+)
+def test_base(base: str, url: str) -> None:
+    assert [row.image_url for row in found(base + "<img src=a.jpg alt=A>")] == [url]
+
+
+BY = "https://creativecommons.org/licenses/by/4.0/"
+SA = "https://creativecommons.org/licenses/by-sa/4.0/"
+IMAGE = "<img src=a.jpg alt=A>"
+
+
+@pytest.mark.parametrize(
+    ("body", "licence"),
+    [
+        (IMAGE, None),
+        (f"<link rel='LICENSE' href='/terms'>{IMAGE}", "http://a.test/terms"),
+        (f"{IMAGE}<a rel='nofollow license' href='{BY}'>CC</a>", BY),
+        (f"{IMAGE}<a href='{BY}'>CC</a> <a href='{BY}#again'>CC</a>", BY),
+        (f"{IMAGE}<a href='{BY}'>CC</a> <a href='{SA}'>CC</a>", None),
+        (f"<figure>{IMAGE}<figcaption><a href='{BY}'>CC</a></figcaption></figure><a href='{SA}'>CC</a>", BY),
+        (f"<figure>{IMAGE}</figure><a rel=license href='{SA}'>CC</a><a href='{BY}'>CC</a>", SA),
+        (f"{IMAGE}<a href='https://creativecommons.org/about'>CC</a>", None),
+        (f"{IMAGE}<a href='https://evil.test/creativecommons.org/licenses/by/'>CC</a>", None),
+        (f"{IMAGE}<a rel=license href='javascript:x'>CC</a>", None),
+    ],
+)
+def test_licence(body: str, licence: str | None) -> None:
+    assert found(body)[0].licence == licence
+
+
+@pytest.mark.parametrize(
+    ("head", "headers", "opt_out"),
+    [
+        ("", (), None),
+        ("<meta name=robots content='index, follow'>", (), None),
+        ("<meta name=Robots content='NoAI, noimageai'>", (), "noai,noimageai"),
+        ("<meta name=tdm-reservation content=1>", (), "tdm"),
+        ("<meta name=tdm-reservation content=0>", (), None),
+        ("<meta name=description content=noai>", (), None),
+        ("", (("x-robots-tag", "noindex"), ("tdm-reservation", "1")), "noindex,tdm"),
+        ("<meta name=robots content=noai>", (("x-robots-tag", "noai"),), "noai"),
+    ],
+)
+def test_opt_out(head: str, headers: tuple[tuple[str, str], ...], opt_out: str | None) -> None:
+    rows = found(f"{head}{IMAGE}<img alt=B>", headers=headers)
+    assert {row.opt_out for row in rows} == {opt_out}, "on candidates and on rows not taken"
+
+
+def test_caps_have_names() -> None:
+    assert Counter(row.reason for row in found("".join(f"<img src={n} alt=A>" for n in range(2_003)))) == {
+        None: 2_000,
+        "too_many_images": 3,
+    }
+    assert short(found(IMAGE + "<b>" * 40_000 + IMAGE))[1:] == [("too_many_tags", "", "")]
+    flood = "<i " + " ".join(f"a{n}='>'" for n in range(5_000)) + ">"
+    assert short(found(IMAGE + flood + IMAGE))[1:] == [("too_many_attributes", "", "")]
+    assert short(found(IMAGE + flood.replace("'>'", "'<i>'") + IMAGE))[1:] == [("too_many_attributes", "", "")]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<ul><li>" * 100_000,
+        "<img " + " ".join(f"a{n}=1" for n in range(200_000)),
+        "<img alt=A srcset='" + "a ( " * 200_000 + "'>",
+        "<img alt=A srcset='" + ", " * 200_000 + "'>",
+        "<figure><figcaption>" + "x <b>y</b>" * 5_000 + "</figcaption>" + "<img src=a>" * 5_000,
+        "<figure><img src=a><figcaption>x</figcaption>" * 9_000,
+        "<img alt=A src='" + "/lazy" * 100_000 + "'>",
+        "<meta name=robots content='" + "noai," * 100_000 + "'>",
+        "<base href='" + "/" * 500_000 + "'>" + IMAGE,
+        "<!--" * 100_000,
+        "\0" * 500_000,
+    ],
+)
+def test_a_page_cannot_take_long(body: str) -> None:
+    assert {row.reason for row in found(body)} <= {None, *REASONS}
+
+
+# ── real pages, hostile pages ──
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "18f.gsa",
+        "based.cooking",
+        "fisica.openstax",
+        "gutenberg-18304",
+        "gutenberg-30621",
+        "photos",
+        "sociology.openstax",
+        "stamps",
+    ],
+)
+def test_exactly_the_pairs_of_a_site(data: Path, host: str) -> None:
+    site, name = data / "web" / f"{host}.test", f"{host}.test"
+    truth: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
+    with (data / "web" / f"{name}.pairs.tsv").open(newline="", encoding="utf-8") as table:
+        for row in csv.DictReader(table, delimiter="\t"):
+            if row["alt"].strip():
+                truth[row["page"]].add((normalise("/" + row["img"], f"http://{name}/"), fold(row["alt"])))
+    taken: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
+    for path in sorted(site.rglob("*.htm*")):
+        page = str(path.relative_to(site))
+        for one in candidates(Page(f"http://{name}/{page}", path.read_bytes(), None, (), 0, None)):
+            if one.text_source == "alt":
+                taken[page].add((one.image_url, one.text))
+    assert taken == truth
+    assert len(truth) > 0
+
+
+def test_hostile_html(data: Path) -> None:
+    strings = json.loads((data / "hostile" / "blns" / "blns.json").read_text())
+    for path in sorted((data / "hostile" / "html5lib" / "tokenizer").glob("*.test")):
+        strings += [case["input"] for case in json.loads(path.read_text()).get("tests", [])]
+    assert len(strings) > 1_000
+    for text in strings:
+        for body in (
+            text,
+            f"<img src=a.jpg alt='{html.escape(text)}'>",
+            f"<img alt=A src='{text}",
+            f"{text}<img src=a alt=A>",
+        ):
+            assert all(row.text == fold(row.text) for row in found(body))
+
+
+def test_texts_survive(data: Path) -> None:
+    """A text in an attribute comes back as the reader of the page would see it."""
+    for text in json.loads((data / "hostile" / "blns" / "blns.json").read_text()):
+        expected = fold(text.replace("\0", "\ufffd"))
+        rows = found(f'<img src=a.jpg alt="{html.escape(text)}">')
+        assert [row.text for row in rows if not row.reason] == ([expected] if expected else [])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=300), st.sampled_from([None, "utf-8", "utf-16", "gb18030", "iso-2022-jp", "hex", "\0"]))
+def test_no_bytes_raise(body: bytes, charset: str | None) -> None:
+    for prefix in (b"", b"<img src=", b"<img src=a alt=", b"<figure><img src=a><figcaption>", b"<base href="):
+        rows = list(candidates(Page(URL, prefix + body, charset, (("x-robots-tag", "noai"),), 0, None)))
+        assert all(
+            bool(row.reason) != bool(row.text) or row.reason in ("repeated_on_page", "text_too_long") for row in rows
+        )
+        assert all(len(row.text) <= MAX_TEXT_CHARS for row in rows)

@@ -1,0 +1,137 @@
+"""What can go wrong is said in one sentence that names the thing and the remedy, and nothing half-written stays."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import REAL, ROOT, environment, openwit, settings
+from tests.small import FOLDERS, Small, contents
+
+
+def complaint(*words: str, status: int, env: dict[str, str] | None = None) -> str:
+    """The one line that a command prints when it refuses; before it there may be lines of progress."""
+    *progress, sentence = openwit(*words, status=status, env=env).splitlines()
+    assert all("/s" in line for line in progress), progress
+    return sentence
+
+
+def recipe(tmp_path: Path, **values: object) -> list[str]:
+    return ["--recipe", REAL, *settings(**{"run.out": str(tmp_path / "out"), "crawl.warc": [], **values})]
+
+
+@pytest.mark.parametrize(
+    ("verb", "wrong", "says"),
+    [
+        ("filter", {"filter.min_word": 3}, r"real.toml: [filter] has no key 'min_word'; did you mean 'min_words'?"),
+        ("crawl", {"crawl.max_page_bytes": "much"}, "crawl.max_page_bytes: Expected `int`, got `str`"),
+        ("crawl", {"crawl.max_page_bytes": 0}, "crawl.max_page_bytes: Expected `int` >= 1"),
+        ("crawl", {"crawl.truncated": "ignore"}, "crawl.truncated: Invalid enum value 'ignore'"),
+        ("crawl", {"crawls.warc": []}, "there is no table [crawls]; did you mean 'crawl'?"),
+        ("filter", {"filter.rules": ["is_ugly"]}, "there is no rule 'is_ugly'"),
+        ("crawl", {"crawl.warc": ["nowhere.warc.gz"]}, "crawl.warc names nowhere.warc.gz, which is not there"),
+        ("crawl", {"crawl.warc": ["${NOT_SET}/a.warc.gz"]}, "needs the environment variable NOT_SET"),
+    ],
+)
+def test_a_wrong_recipe_is_wrong_use(tmp_path: Path, verb: str, wrong: dict[str, object], says: str) -> None:
+    words = recipe(tmp_path, **wrong)
+    if verb == "filter":
+        openwit("crawl", *recipe(tmp_path))
+    assert says in complaint(verb, *words, status=2)
+    assert not (tmp_path / "out" / FOLDERS["filter"] / "_manifest.json").exists()
+
+
+def test_a_recipe_that_is_not_there_or_not_toml(tmp_path: Path) -> None:
+    assert "there is no recipe nowhere.toml" in complaint("crawl", "--recipe", "nowhere.toml", status=2)
+    (tmp_path / "r.toml").write_text("[crawl\n")
+    assert "is not TOML" in complaint("crawl", "--recipe", str(tmp_path / "r.toml"), status=2)
+
+
+def test_a_stage_before_its_time_names_the_command_to_run(tmp_path: Path) -> None:
+    assert "run openwit queries --recipe" in complaint("match", *recipe(tmp_path), status=2)
+
+
+def test_unknown_verbs_and_words() -> None:
+    assert "there is no verb 'crwal'" in openwit("crwal", status=2)
+    assert "unrecognized arguments: --fast" in openwit("crawl", "--fast", status=2)
+    assert openwit("--help").count("\n") > 10
+
+
+def test_a_truncated_archive_fails_or_is_skipped_by_choice(data: Path, tmp_path: Path) -> None:
+    whole = (data / "warc" / "dev_crawl.warc.gz").read_bytes()
+    cut = tmp_path / "cut.warc.gz"
+    cut.write_bytes(whole[:300_000])
+    words = recipe(tmp_path, **{"crawl.warc": [str(cut)]})
+    said = complaint("crawl", *words, status=1)
+    assert "cut.warc.gz: truncated_file at byte" in said and 'crawl.truncated = "skip"' in said
+    out = tmp_path / "out" / FOLDERS["crawl"]
+    assert not (out / "_manifest.json").exists() and list(out.rglob("*.parquet")) == []
+    said = openwit("crawl", *words, *settings(**{"crawl.truncated": "skip"}))
+    assert "truncated_file 1" in said
+    assert '"truncated_file": 1' in (out / "_manifest.json").read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk(data: Path, small: Small, tmp_path: Path, workers: int) -> None:
+    """A limit on the size of files fails as a full disk does, in the middle of a part."""
+    words = small.words(tmp_path / "out", **{"engine.workers": workers})
+    ran = subprocess.run(
+        [sys.executable, "-m", "openwit", "crawl", *words],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000)),
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "no room to write" in ran.stderr and "free some disk" in ran.stderr and ran.stderr.count("\n") == 1
+    left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert "_manifest.json" not in left and not [name for name in left if name.startswith(".tmp-")]
+    small.run("crawl", out=tmp_path / "out")
+    assert contents(tmp_path / "out" / FOLDERS["crawl"]) == contents(small.out / FOLDERS["crawl"])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    said = complaint("crawl", *recipe(tmp_path), status=1)
+    assert f"cannot write {tmp_path / 'out'}" in said and "move the recipe's run.out" in said
+
+
+def test_two_at_once(small: Small, tmp_path: Path) -> None:
+    import fcntl
+
+    folder = tmp_path / FOLDERS["crawl"]
+    folder.mkdir()
+    with (folder / "_lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "crawl is already running" in complaint("crawl", *small.words(tmp_path), status=1)
+
+
+def test_no_contact_no_fetch(small: Small, tmp_path: Path) -> None:
+    for stage in ("queries", "crawl", "filter", "match"):
+        shutil.copytree(small.out / FOLDERS[stage], tmp_path / FOLDERS[stage])
+    before = len(small.web.requests)
+    assert "contact" in complaint("fetch", *small.words(tmp_path, **{"fetch.contact": ""}), status=2, env=small.env)
+    assert len(small.web.requests) == before
+
+
+def test_a_damaged_part_is_named(small: Small, tmp_path: Path) -> None:
+    for stage in ("queries", "crawl"):
+        shutil.copytree(small.out / FOLDERS[stage], tmp_path / FOLDERS[stage])
+    part = next((tmp_path / FOLDERS["crawl"] / "candidate").iterdir())
+    data = bytearray(part.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    part.write_bytes(data)
+    assert part.name in complaint("filter", *small.words(tmp_path), status=1)
+
+
+def test_a_missing_extra_names_the_install_line(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text('raise ModuleNotFoundError("No module named \'torch\'", name="torch")\n')
+    said = complaint("train", *recipe(tmp_path), status=1, env={"PYTHONPATH": str(tmp_path)})
+    assert "torch is not installed" in said and "pip install 'openwit[train]'" in said

@@ -1,0 +1,198 @@
+"""Checkpoints: what goes in comes out, damage and strangers are named, nothing in them is executed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shards.errors import Failure
+from shards.manifest import Receipt, write_manifest
+from trainer.checkpoint import KEPT, State, latest, load_model, restore, room, save, write_model
+from trainer.model import CLIP, ModelConfig
+from trainer.optim import parameter_groups
+
+SIZES = ModelConfig(
+    embed_dim=4,
+    image_size=8,
+    patch=4,
+    vision_width=4,
+    vision_layers=1,
+    text_width=4,
+    text_layers=1,
+    context=4,
+    vocab=50,
+)
+FACTS = {"stage": "train", "seed": 1, "config": {"steps": 9, "model": "x"}, "inputs": {"pack": "abc"}}
+
+
+def make_state(seed: int, steps: int = 0) -> State:
+    """A state after some steps of nonsense."""
+    torch.manual_seed(seed)
+    model = CLIP(SIZES)
+    state = State(model, torch.optim.AdamW(parameter_groups(model, 0.2), lr=0.1))
+    for step in range(steps):
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        state.optimiser.step()
+        state.metrics.append((1 / (step + 1), 0.1, 14.0))
+    return state
+
+
+def tensors(state: State) -> list[torch.Tensor]:
+    moments = state.optimiser.state_dict()["state"]
+    return [*state.model.state_dict().values(), *(moments[i][key] for i in moments for key in sorted(moments[i]))]
+
+
+def same(one: State, other: State) -> bool:
+    return one.metrics == other.metrics and all(map(torch.equal, tensors(one), tensors(other)))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved")
+    save(str(folder), make_state(0, 3), FACTS, "CPU A")
+    return folder / "checkpoint-00000003.pt"
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    state = make_state(0, 3)
+    save(str(tmp_path), state, FACTS, "CPU A")
+    drawn = torch.rand(5)
+    other = make_state(1)
+    path = latest(str(tmp_path))
+    assert path is not None
+    assert restore(path, other, FACTS) == "CPU A"
+    assert other.step == 3 and same(state, other)
+    assert torch.equal(torch.rand(5), drawn)
+
+
+def test_a_state_before_the_first_step_comes_back(tmp_path: Path) -> None:
+    save(str(tmp_path), make_state(0), FACTS, "")
+    state = make_state(1)
+    restore(f"{tmp_path}/checkpoint-00000000.pt", state, FACTS)
+    assert state.step == 0 and same(state, make_state(0))
+
+
+def test_the_last_two_are_kept(tmp_path: Path) -> None:
+    assert latest(str(tmp_path)) is None
+    assert latest(str(tmp_path / "nowhere")) is None
+    (tmp_path / "checkpoint-notes.txt").write_text("mine")
+    needed = room(str(tmp_path), SIZES)
+    for steps in (1, 2, 9, 10):
+        save(str(tmp_path), make_state(0, steps), FACTS, "")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint-00000009.pt", "checkpoint-00000010.pt", "checkpoint-notes.txt"]
+    assert latest(str(tmp_path)) == f"{tmp_path}/checkpoint-00000010.pt"
+    assert room(str(tmp_path), SIZES) * (KEPT + 1) == needed
+
+
+def test_room_is_what_checkpoints_take(saved: Path, tmp_path: Path) -> None:
+    weights = sum(parameter.numel() for parameter in CLIP(SIZES).parameters())
+    assert room(str(tmp_path), SIZES) == (KEPT + 1) * 12 * weights
+    assert 12 * weights < saved.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-30],
+        lambda data: b"",
+        lambda data: b"hello world",
+        lambda data: bytes(len(data)),
+    ],
+    ids=["half", "without its end", "empty", "text", "zeros"],
+)
+def test_a_damaged_checkpoint_is_said_in_one_sentence(
+    saved: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "checkpoint-00000003.pt"
+    path.write_bytes(damage(saved.read_bytes()))
+    with pytest.raises(Failure, match=f"{path} is damaged .*: remove it and run train again") as caught:
+        restore(str(path), make_state(1), FACTS)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_no_flipped_bit_gets_into_the_weights(saved: Path, at: float, bit: int) -> None:
+    data = bytearray(saved.read_bytes())
+    data[int(at * len(data))] ^= 1 << bit
+    path = saved.with_name("flipped.pt")
+    path.write_bytes(data)
+    state = make_state(1)
+    try:
+        restore(str(path), state, FACTS)
+    except Failure:
+        return
+    assert same(state, make_state(0, 3))  # it hit the padding
+
+
+def changed(**some: Any) -> dict[str, Any]:
+    return {**FACTS, **some}
+
+
+@pytest.mark.parametrize(
+    ("facts", "names"),
+    [
+        (changed(seed=2), "seed"),
+        (changed(config={"steps": 10, "model": "y"}), "config.model, config.steps"),
+        (changed(inputs={"pack": "abd"}, seed=0), "inputs.pack, seed"),
+        (changed(determined_by={}), "determined_by"),
+    ],
+)
+def test_a_checkpoint_of_other_facts_says_which(saved: Path, facts: dict[str, Any], names: str) -> None:
+    with pytest.raises(Failure, match=rf"{saved} was made with another {names}: set that back .* or remove"):
+        restore(str(saved), make_state(1), facts)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("executed"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (make_state(0).model.state_dict(), "is no checkpoint of this version"),
+        ([1, 2], "is no checkpoint of this version"),
+        ({"version": 0}, "is no checkpoint of this version"),
+        ({"version": 1, "facts": Hostile()}, "is damaged"),
+    ],
+)
+def test_another_file_of_torch_is_no_checkpoint(
+    content: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "checkpoint-00000001.pt"
+    torch.save(content, path)
+    with pytest.raises(Failure, match=said):
+        restore(str(path), make_state(1), FACTS)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_same_weights_make_the_same_bytes(tmp_path: Path) -> None:
+    state, other = make_state(0, 3), make_state(1)
+    save(str(tmp_path), state, FACTS, "")
+    restore(f"{tmp_path}/checkpoint-00000003.pt", other, FACTS)
+    one, two = (write_model(str(tmp_path / name), s.model, {}) for name, s in (("a", state), ("b", other)))
+    assert one == two
+    assert (tmp_path / "a/model.pt").read_bytes() == (tmp_path / "b/model.pt").read_bytes()
+
+
+def test_a_finished_model_loads(tmp_path: Path) -> None:
+    state = make_state(0, 3)
+    parts = write_model(str(tmp_path), state.model, {"seed": 1})
+    manifest = write_manifest(str(tmp_path), {}, [Receipt("train", "all", "", tuple(parts), {})])
+    model = load_model(manifest)
+    assert model.config == SIZES and not model.training
+    assert all(map(torch.equal, model.state_dict().values(), state.model.state_dict().values()))
+    assert json.loads((tmp_path / "model.json").read_bytes())["seed"] == 1
+    (tmp_path / "model.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:-100])
+    with pytest.raises(Failure, match=r"model\.pt is damaged .*: remove it and run train again"):
+        load_model(manifest)

@@ -1,0 +1,355 @@
+"""Evaluations: golden values, naive references, planted answers, and a model that really learnt something."""
+
+import io
+import itertools
+import json
+import math
+import tarfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from shards.errors import Failure, UsageError
+from shards.files import read_table
+from shards.manifest import missing_part, read_manifest
+from shards.reader import Shards
+from shards.recipe import STAGES, Recipe
+from tests.shards.helpers import make_pack
+from tests.trainer.helpers import COLOURS, LEARN, pictures, run_training, small_recipe, write_merges
+from trainer.data import split
+from trainer.evals import __main__ as evals
+from trainer.evals import retrieval, zeroshot
+from trainer.evals.features import Encoder
+from trainer.evals.intervals import clopper_pearson, share
+from trainer.model import unit
+
+CLOTHES = "cls/clothing_72px"
+
+
+# ── intervals ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "confidence", "low", "high"),
+    [
+        (0, 10, 0.95, 0.0, 0.308497),
+        (5, 10, 0.95, 0.187086, 0.812914),
+        (10, 10, 0.95, 0.691503, 1.0),
+        (90, 100, 0.995, 0.787968, 0.965394),
+        (762, 1000, 0.995, 0.722283, 0.798745),
+        (38_100, 50_000, 0.995, 0.756615, 0.767326),
+        (0, 100, 0.995, 0.0, 0.058155),
+        (3430, 3669, 0.995, 0.922611, 0.945763),
+    ],
+)
+def test_clopper_pearson(hits: int, n: int, confidence: float, low: float, high: float) -> None:
+    assert clopper_pearson(hits, n, confidence) == pytest.approx((low, high), abs=2e-6)
+
+
+@given(st.integers(1, 300), st.data())
+def test_an_interval_holds_the_share_and_mirrors(n: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, n))
+    low, high = clopper_pearson(hits, n)
+    assert 0 <= low <= hits / n <= high <= 1
+    assert clopper_pearson(n - hits, n) == pytest.approx((1 - high, 1 - low))
+
+
+def test_a_row_of_results() -> None:
+    row = share("zero-shot", "top-1", 5, 10, 0.1)
+    assert list(row) == ["name", "metric", "value", "low", "high", "n", "chance"]
+    assert (row["value"], row["n"], row["chance"]) == (0.5, 10, 0.1)
+
+
+# ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class ColourSense(Encoder):
+    """Knows the colour of a picture's middle and the colours a text names: what it must predict is plain."""
+
+    def __init__(self) -> None:
+        self.image_size, self.scale = 8, 10.0
+
+    def images(self, crops: Iterable[npt.NDArray[np.uint8]]) -> Tensor:
+        return unit(torch.stack([torch.from_numpy(crop[4, 1]).float() - 128 for crop in crops]))
+
+    def texts(self, texts: Iterable[str]) -> Tensor:
+        named = [next(rgb for name, rgb in COLOURS.items() if name in text) for text in texts]
+        return unit(torch.tensor(named).float() - 128)
+
+
+def write_tar(path: Path, files: Sequence[tuple[str, bytes]], mode: str = "w") -> str:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, data in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return str(path)
+
+
+PAINTED = {"a/1.png": "red", "a/2.png": "green", "b/1.png": "blue", "b/2.png": "yellow", "b/3.png": "red"}
+
+
+@pytest.fixture
+def painted(tmp_path: Path) -> tuple[str, str]:
+    """A tar of pictures of one colour, the last of them labelled wrongly, and one without a label."""
+    bodies = {url.rsplit("/", 1)[1].split("-")[0]: image for url, image, _ in pictures()}
+    files = [(name, bodies[colour]) for name, colour in PAINTED.items()]
+    labels = tmp_path / "labels.tsv"
+    labels.write_text("".join(f"{name}\t{PAINTED[name]}\n" for name in sorted(PAINTED)[:-1]) + "b/3.png\tgreen\n")
+    tar = write_tar(tmp_path / "pictures.tar", [*reversed(files), ("c/none.png", bodies["red"])])
+    return tar, str(labels)
+
+
+def test_the_classifier_is_the_mean_direction_of_its_sentences() -> None:
+    texts = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.0, 1.0]])
+    expected = torch.tensor([[0.89442719, 0.44721360], [0.0, 1.0]])
+    assert torch.allclose(zeroshot.ensemble(texts, 2), expected)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_planted_pictures_are_classified_as_planted(painted: tuple[str, str], tmp_path: Path, mode: str) -> None:
+    with tarfile.open(painted[0]) as tar:
+        files = [(member.name, body.read()) for member in tar if (body := tar.extractfile(member))]
+    found = zeroshot.evaluate(ColourSense(), write_tar(tmp_path / "x", files, mode), painted[1], ["{}", "a {} one"], 2)
+    rows = found.examples.to_pylist()
+    assert [row["key"] for row in rows] == sorted(PAINTED)
+    assert [row["predicted"] for row in rows] == [PAINTED[name] for name in sorted(PAINTED)]
+    assert [row["correct"] for row in rows] == [True, True, True, True, False]
+    assert [row["rank"] for row in rows][:4] == [1, 1, 1, 1] and 2 <= rows[4]["rank"] <= 4
+    assert all(0.25 < row["score"] <= 1 for row in rows)
+    assert found.unlabelled == 1
+    assert [(row["metric"], row["value"], row["n"], row["chance"]) for row in found.results] == [
+        ("top-1", 0.8, 5, 0.25),
+        ("top-5", 1.0, 5, 1.0),
+    ]
+
+
+def test_a_model_that_sees_no_difference_is_right_about_nothing(painted: tuple[str, str]) -> None:
+    class Blind(ColourSense):
+        def images(self, crops: Iterable[npt.NDArray[np.uint8]]) -> Tensor:
+            return torch.zeros(len(list(crops)), 3)
+
+    found = zeroshot.evaluate(Blind(), *painted, ["{}"], 2)
+    assert found.results[0]["value"] == 0.0
+    assert set(found.examples["rank"].to_pylist()) == {4}
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("a/1.png red\n", "line 1 is not a name, a tab and a label"),
+        ("a/1.png\tred\n\n", "line 2 is not a name"),
+        ("a/1.png\tred\na/1.png\tblue\n", "line 2 labels a/1.png a second time"),
+        ("", "holds no labels"),
+        ("a/1.png\tred\nz/9.png\tred\n", "lacks 1 of the 2 pictures that .* names, z/9.png for one"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(painted: tuple[str, str], tmp_path: Path, labels: str, said: str) -> None:
+    path = tmp_path / "other.tsv"
+    path.write_text(labels)
+    with pytest.raises(Failure, match=said):
+        zeroshot.evaluate(ColourSense(), painted[0], str(path), ["{}"], 1)
+
+
+def test_labels_that_are_not_text_are_named(painted: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "latin.tsv"
+    path.write_bytes("a/1.png\tgrün\n".encode("latin-1"))
+    with pytest.raises(Failure, match=r"latin\.tsv is not UTF-8"):
+        zeroshot.read_labels(str(path))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: data[:700], r"is damaged"),
+        (lambda data: data[:1024], r"lacks 4 of the 5 pictures"),  # a tar that is cut between members ends well
+        (lambda data: b"no tar at all", r"is damaged"),
+        (lambda data: data[:512] + bytes(50) + data[562:], r"b/3\.png in .* does not decode"),
+        (lambda data: data[:1024] + data, r"holds 1 pictures twice"),
+    ],
+    ids=["cut in a picture", "cut between pictures", "no tar", "no picture", "twice"],
+)
+def test_damaged_pictures_are_named(
+    painted: tuple[str, str], tmp_path: Path, damage: Callable[[bytes], bytes], said: str
+) -> None:
+    path = tmp_path / "damaged.tar"
+    path.write_bytes(damage(Path(painted[0]).read_bytes()))
+    with pytest.raises(Failure, match=said):
+        zeroshot.evaluate(ColourSense(), str(path), painted[1], ["{}"], 2)
+
+
+def test_a_picture_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zeroshot, "MAX_BYTES", 100)
+    tar = write_tar(tmp_path / "large.tar", [("small", bytes(100)), ("large", bytes(101))])
+    read = zeroshot.members(tar)
+    assert next(read) == ("small", bytes(100))
+    with pytest.raises(Failure, match=r"large in .* has 101 bytes"):
+        next(read)
+
+
+# ── retrieval ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_ranks_against_a_plain_loop(images: int, texts: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    owner = np.concatenate([np.arange(images), random.integers(0, images, texts)])  # each image has a text
+    queries = random.integers(-2, 3, (images, 3)).astype(np.float32)  # small integers: many ties, and exact
+    candidates = random.integers(-2, 3, (len(owner), 3)).astype(np.float32)
+    expected = []
+    for i in range(images):
+        scores = candidates @ queries[i]
+        best = max(scores[owner == i])
+        expected.append(1 + sum(score >= best and own != i for score, own in zip(scores, owner, strict=True)))
+    found = retrieval.ranks(*map(torch.from_numpy, (queries, candidates, np.arange(images), owner)))
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, math.nan])
+def test_a_model_that_maps_all_to_one_point_finds_nothing(value: float) -> None:
+    features = torch.full((300, 2), value)
+    numbers = torch.arange(300)
+    assert set(retrieval.ranks(features, features, numbers, numbers).tolist()) == {300}
+
+
+@pytest.mark.parametrize(("k", "candidates", "right"), [(1, 4, [2]), (2, 4, [2]), (5, 7, [1, 2, 3]), (10, 3, [1, 2])])
+def test_chance_against_all_draws(k: int, candidates: int, right: list[int]) -> None:
+    draws = list(itertools.combinations(range(candidates), min(k, candidates)))
+    expected = np.mean([np.mean([min(draw) < r for draw in draws]) for r in right])  # the right ones come first
+    assert retrieval.chance(k, candidates, np.array(right)) == pytest.approx(expected)
+
+
+def test_the_pool_is_a_hash_of_the_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = Shards(make_pack(tmp_path / "pack", pictures()))
+    held_out = np.arange(0, 132, 2)
+    assert retrieval.choose(shards, held_out, 1) == held_out.tolist()
+    monkeypatch.setattr(retrieval, "POOL", 20)
+    few = retrieval.choose(shards, held_out, 1)
+    assert len(few) == 20 and set(few) < set(held_out.tolist()) and few == sorted(few)
+    assert retrieval.choose(shards, held_out[::-1], 1) == few != retrieval.choose(shards, held_out, 2)
+
+
+# ── the command ───────────────────────────────────────────────────────────────────────────────────
+
+
+def results(recipe: Recipe) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = json.loads(Path(recipe.folder("eval"), "results.json").read_bytes())
+    return {(row["name"], row["metric"]): row for row in rows}
+
+
+def with_eval(recipe: Recipe, **keys: Any) -> Recipe:
+    return Recipe(recipe.path, {**recipe.tables, "eval": keys})
+
+
+def test_what_was_learnt_is_found_again_far_above_chance(learnt: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
+    evals.evaluate(learnt)
+    said = capsys.readouterr().out
+    assert "no zero-shot classification: the recipe gives no eval.pictures and eval.labels" in said
+    assert "eval: image-to-text recall@1 " in said
+    found = results(learnt)
+    assert len(found) == 6
+    shards = Shards(learnt.folder("pack"))
+    _, held_out = split(shards.image_ids, 3, 0.2)
+    for direction, queries in (("image-to-text", len(held_out)), ("text-to-image", 2 * len(held_out))):
+        row = found[direction, "recall@1"]
+        assert row["n"] == queries
+        assert row["low"] > 4 * row["chance"] > 0
+        recalls = [found[direction, f"recall@{k}"]["value"] for k in (1, 5, 10)]
+        assert recalls == sorted(recalls)
+    examples = read_table(f"{learnt.folder('eval')}/retrieval_example.parquet", retrieval.EXAMPLE)
+    rows = examples.to_pylist()
+    assert {row["key"] for row in rows} == {shards.sample(int(i)).key for i in held_out}
+    asked = [row for row in rows if row["direction"] == "text-to-image"]
+    assert {row["caption"] for row in asked} == {0, 1} and {row["candidates"] for row in asked} == {len(held_out)}
+    assert np.mean([row["rank"] <= 5 for row in asked]) == found["text-to-image", "recall@5"]["value"]
+
+
+def test_an_evaluation_is_complete_and_not_done_twice(learnt: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
+    evals.evaluate(learnt)
+    capsys.readouterr()
+    evals.evaluate(learnt)
+    folder = learnt.folder("eval")
+    assert capsys.readouterr().out == f"eval: nothing to do, {folder} is up to date\n"
+    manifest, trained = read_manifest(folder), read_manifest(learnt.folder("train"))
+    assert manifest is not None and trained is not None and missing_part(manifest) is None
+    assert [(part.table, part.rows) for part in manifest.parts] == [("results", 6), ("retrieval_example", 84)]
+    assert manifest.facts["inputs"]["train"] == trained.digest
+    assert manifest.counts == {"held_out_samples": {"in": 28, "kept": 28, "dropped": {}}}
+
+
+def test_zero_shot_stands_beside_retrieval(
+    learnt: Recipe, painted: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = with_eval(learnt, pictures=painted[0], labels=painted[1], templates=["{} and {}"])
+    evals.evaluate(recipe)
+    assert results(recipe)["zero-shot", "top-1"]["n"] == 5
+    manifest = read_manifest(recipe.folder("eval"))
+    assert manifest is not None
+    assert {"pictures", "labels", "train", "pack", "merges"} == manifest.facts["inputs"].keys()
+    assert manifest.counts["pictures"] == {"in": 6, "kept": 5, "dropped": {"unlabelled": 1}}
+    assert manifest.facts["config"] == {"templates": ["{} and {}"]}
+    capsys.readouterr()
+    evals.evaluate(recipe)
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_without_a_held_out_sample_there_is_no_retrieval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = small_recipe(tmp_path, holdout=0.0, steps=3)
+    run_training(recipe)
+    evals.evaluate(recipe)
+    assert "eval: no retrieval: train.holdout = 0.0 held no sample out" in capsys.readouterr().out
+    assert results(recipe) == {}
+
+
+def test_what_cannot_be_evaluated_is_said(
+    learnt: Recipe, painted: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases: list[tuple[Recipe, str]] = [
+        (small_recipe(tmp_path), "7_train is not finished: run openwit train --recipe recipes/small.toml first"),
+        (with_eval(learnt, pictures=painted[0]), "eval.pictures and eval.labels belong together"),
+        (with_eval(learnt, pictures="nowhere.tar", labels=painted[1]), "eval.pictures names nowhere.tar"),
+        (with_eval(learnt, pictures=painted[0], labels=painted[1], templates=["a photo"]), "templates"),
+        (with_eval(learnt, pictures=painted[0], labels=painted[1], templates=[]), "templates"),
+    ]
+    for recipe, said in cases:
+        with pytest.raises(UsageError, match=said):
+            evals.evaluate(recipe)
+    other = tmp_path / "merges.gz"
+    other.write_bytes(other.read_bytes() + bytes(1))
+    changed = Recipe(learnt.path, {**learnt.tables, "train": {**learnt.tables["train"], "merges": str(other)}})
+    with pytest.raises(UsageError, match=r"train\.merges is not the file that the model was trained with"):
+        evals.evaluate(changed)
+    assert evals.main(["--recipe", "nowhere.toml"]) == 2
+    assert capsys.readouterr().err.startswith("eval: there is no recipe nowhere.toml")
+
+
+def test_clothes_are_told_apart(data: Path, tmp_path: Path) -> None:
+    """Trained on photographs with captions, tested on others: above guessing by more than luck."""
+    label_of = zeroshot.read_labels(str(data / f"{CLOTHES}.labels.tsv"))
+    tar = str(data / f"{CLOTHES}.tar")
+    some = [(name, body) for name, body in zeroshot.members(tar) if name.startswith("train/")][::4]
+    samples = [(f"http://shop.test/{name}", body, [label_of[name]]) for name, body in some]
+    folder = tmp_path / "out"
+    make_pack(folder / f"{STAGES.index('pack')}_pack", samples)
+    write_merges(tmp_path / "merges.gz")
+    tests = sorted(name for name in label_of if name.startswith("test/"))
+    (tmp_path / "labels.tsv").write_text("".join(f"{name}\t{label_of[name]}\n" for name in tests))
+    recipe = small_recipe(tmp_path, **{**LEARN, "learning_rate": 2e-3, "holdout": 0.0})
+    recipe = with_eval(recipe, pictures=tar, labels=str(tmp_path / "labels.tsv"), templates=["{}"])
+    run_training(recipe)
+    evals.evaluate(recipe)
+    top1 = results(recipe)["zero-shot", "top-1"]
+    assert top1["n"] == len(tests) and top1["chance"] == pytest.approx(0.1)
+    assert top1["low"] > 1.5 * top1["chance"]
+    examples = pq.read_table(f"{recipe.folder('eval')}/zeroshot_example.parquet")
+    assert np.mean(examples["correct"].to_pylist()) == top1["value"]
+    assert len(set(examples["predicted"].to_pylist())) > 3

@@ -1,0 +1,1 @@
+"""Contrastive training on shards, and its evaluations. The only room (beside dedup/detector) that knows torch."""

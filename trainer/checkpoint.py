@@ -1,0 +1,144 @@
+"""Checkpoints, of which a killed training goes on bit for bit, and the model that a finished one leaves.
+
+A checkpoint is one file that appears whole: the weights, the optimiser, torch's random state, the metrics of all steps
+so far (their number is the step), and the facts that it was made from. The last two are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import torch
+
+from shards.errors import Failure
+from shards.files import join, names_in, open_input, publishing, read_bytes, remove, to_json
+from shards.manifest import Manifest, Part
+from trainer.model import CLIP, ModelConfig
+from trainer.stage import part
+
+KEPT = 2
+_NAME = re.compile(r"checkpoint-\d{8}\.pt")
+_VERSION = 1
+
+_BROKEN = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError)  # torch's ways
+
+Metrics = tuple[float, float, float]  # of one step: loss (nats), learning rate, exp(logit_scale)
+
+
+@dataclass
+class State:
+    """A training between two steps."""
+
+    model: CLIP
+    optimiser: torch.optim.Optimizer
+    metrics: list[Metrics] = field(default_factory=list)  # one a step
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return len(self.metrics)
+
+
+def save(folder: str, state: State, facts: Mapping[str, Any], machine: str) -> None:
+    """Write the checkpoint of this step, and remove all but the last two."""
+    said = {
+        "version": _VERSION,
+        "facts": to_json(facts).decode(),
+        "machine": machine,
+        "model": state.model.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "random": torch.get_rng_state(),
+        "metrics": torch.tensor(state.metrics, dtype=torch.float64),
+    }
+    with publishing(join(folder, f"checkpoint-{state.step:08}.pt")) as file:
+        torch.save(said, cast(Any, file))
+    for name in _names(folder)[:-KEPT]:
+        remove(join(folder, name))
+
+
+def latest(folder: str) -> str | None:
+    """The last checkpoint of a folder, None where there is none."""
+    names = _names(folder)
+    return join(folder, names[-1]) if names else None
+
+
+def room(folder: str, sizes: ModelConfig) -> int:
+    """Bytes that a training has yet to write: a checkpoint holds each float32 weight and two moments of it."""
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in CLIP(sizes).parameters())
+    return (KEPT + 1 - len(_names(folder))) * 3 * 4 * weights
+
+
+def restore(path: str, state: State, facts: Mapping[str, Any]) -> str:
+    """Put a checkpoint into a state; the machine that made it. Failure where it is damaged or of other facts."""
+    said = _load(path, "remove it and run train again, which goes on from the one before")
+    if not isinstance(said, dict) or said.get("version") != _VERSION:
+        raise Failure(f"{path} is no checkpoint of this version of openwit: move it away to train anew")
+    if changed := _changed(json.loads(said["facts"]), json.loads(to_json(facts))):
+        raise Failure(
+            f"{path} was made with another {', '.join(changed)}: set that back to go on from it, "
+            f"or remove {path.rsplit('/', 1)[0]} to train anew"
+        )
+    state.model.load_state_dict(said["model"])
+    state.optimiser.load_state_dict(said["optimiser"])
+    torch.set_rng_state(said["random"])
+    state.metrics[:] = [tuple(row) for row in said["metrics"].tolist()]
+    return cast(str, said["machine"])
+
+
+def _names(folder: str) -> list[str]:
+    return [name for name in names_in(folder) if _NAME.fullmatch(name)]
+
+
+def _load(path: str, remedy: str) -> Any:
+    """What torch.save wrote, on the CPU; nothing in it is executed. Its sums are checked, as torch.load does not."""
+    with open_input(path) as file:
+        try:
+            if damaged := zipfile.ZipFile(file).testzip():
+                raise zipfile.BadZipFile(f"{damaged} has another checksum")
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except _BROKEN as error:
+            reason = str(error).split("\n", 1)[0]
+            raise Failure(f"{path} is damaged ({reason}): {remedy}") from error
+
+
+def _changed(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Where two nested mappings differ: ["config.batch_size", …]."""
+    names: list[str] = []
+    for key in sorted({*was, *now}):
+        old, new = was.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += _changed(old, new, f"{prefix}{key}.")
+        elif old != new:
+            names.append(prefix + key)
+    return names
+
+
+# ── the finished model ────────────────────────────────────────────────────────────────────────────
+
+
+def write_model(folder: str, model: CLIP, facts: Mapping[str, Any]) -> list[Part]:
+    """Write model.pt, the weights by their names in the released models, and model.json, its sizes and some facts.
+
+    The same weights make the same bytes: the zip of torch.save holds no times.
+    """
+    with publishing(join(folder, "model.pt")) as weights:
+        torch.save({name: weight.cpu() for name, weight in model.state_dict().items()}, cast(Any, weights))
+    with publishing(join(folder, "model.json")) as sizes:
+        sizes.write(to_json({**facts, "model": asdict(model.config)}))
+    return [part("model", "model.pt", 1, weights), part("model_config", "model.json", 1, sizes)]
+
+
+def load_model(trained: Manifest) -> CLIP:
+    """The model of a finished training, on the CPU."""
+    (sizes,), (weights,) = trained.paths("model_config"), trained.paths("model")
+    model = CLIP(ModelConfig(**json.loads(read_bytes(sizes))["model"]))
+    model.load_state_dict(_load(weights, "remove it and run train again"))
+    return model.eval()

@@ -1,0 +1,157 @@
+"""eval: the trained model, zero-shot on pictures with labels and in retrieval on what it was never trained on.
+
+python -m trainer.evals --recipe recipes/real.toml [--set eval.pictures=… --set eval.labels=…]
+
+Results are shares with their 95 per cent Clopper-Pearson intervals beside what guessing would get; every example's
+outcome stands in a table of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+try:
+    import torch
+except ModuleNotFoundError:
+    if __name__ != "__main__":
+        raise
+    sys.exit("eval: torch is not installed: pip install 'openwit[train]', then run again")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Meta, Struct
+
+from shards import command
+from shards import recipe as recipes
+from shards.errors import UsageError
+from shards.files import digest_file, join, publishing, remove, to_json
+from shards.manifest import Counts, Manifest, Part
+from shards.reader import Shards
+from trainer import stage
+from trainer.checkpoint import load_model
+from trainer.data import split
+from trainer.evals import retrieval, zeroshot
+from trainer.evals.features import Encoder
+from trainer.tokenizer import Tokenizer
+from trainer.train import Config as TrainConfig
+
+RULES_VERSION = 1
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The recipe's [eval] table."""
+
+    pictures: Annotated[str, recipes.ASIDE] = ""  # a tar of pictures
+    labels: Annotated[str, recipes.ASIDE] = ""  # lines of a picture's name in the tar, a tab and its label
+    templates: Annotated[tuple[Annotated[str, Meta(pattern=r"\{\}")], ...], Meta(min_length=1)] = (
+        "a photo of a {}.",
+        "a bad photo of the {}.",
+        "a photo of the large {}.",
+        "a photo of the small {}.",
+        "art of the {}.",
+    )  # sentences about a class, {} its label; they are averaged
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    return command.run_recipe("eval", __doc__, evaluate, argv)
+
+
+def evaluate(recipe: recipes.Recipe) -> None:
+    """Evaluate the recipe's model, unless that is done already."""
+    started = time.time()
+    config = recipe.config("eval", Config)
+    folder = recipe.folder("eval")
+    trained = stage.finished(recipe, "train", "eval")
+    pack = stage.finished(recipe, "pack", "eval")
+    sources = _sources(recipe, config, trained)
+    facts: dict[str, Any] = {
+        "stage": "eval",
+        "rules_version": RULES_VERSION,
+        "seed": recipe.run.seed,
+        "config": recipes.in_manifest(config),
+        "inputs": {"train": trained.digest, "pack": pack.digest}
+        | {kind: digest for kind, (_, digest) in sources.items()},
+        "determined_by": {"torch": torch.__version__},
+    }
+    with stage.alone(folder, "eval"):
+        if stage.up_to_date(folder, facts):
+            print(f"eval: nothing to do, {folder} is up to date")
+            return
+        remove(join(folder, "_manifest.json"))  # existence means complete, and it no longer is
+        encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
+        parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder))
+        with publishing(join(folder, "results.json")) as file:
+            file.write(to_json(results))
+        parts.append(stage.part("results", "results.json", len(results), file))
+        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started))
+    for row in results:
+        print(
+            f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%} of "
+            f"{row['n']:,}), chance {row['chance']:.1%}"
+        )
+    print(f"eval: {len(results)} results → {folder} in {time.time() - started:.1f} s")
+
+
+def _sources(recipe: recipes.Recipe, config: Config, trained: Manifest) -> dict[str, tuple[str, str]]:
+    """The files that are read: kind → path, digest. UsageError where one is missing, or not the model's."""
+    if bool(config.pictures) != bool(config.labels):
+        raise UsageError(f"{recipe.path}: eval.pictures and eval.labels belong together: give both, or neither")
+    given = {"train.merges": recipe.config("train", TrainConfig).merges}
+    if config.pictures:
+        given |= {"eval.pictures": config.pictures, "eval.labels": config.labels}
+    sources = {}
+    for key, path in given.items():
+        found = stage.source(recipe, key, path)
+        sources[key.partition(".")[2]] = found, digest_file(found)
+    if sources["merges"][1] != trained.facts["inputs"]["merges"]:
+        raise UsageError(f"{recipe.path}: train.merges is not the file that the model was trained with: set it back")
+    return sources
+
+
+def _evaluate(
+    encoder: Encoder,
+    folder: str,
+    config: Config,
+    sources: dict[str, tuple[str, str]],
+    trained: Manifest,
+    shards: Shards,
+) -> tuple[list[Part], Counts, list[dict[str, Any]]]:
+    """Every evaluation that has something to work on; one that has not is said."""
+    threads = os.cpu_count() or 1
+    parts: list[Part] = []
+    counts: Counts = {}
+    results: list[dict[str, Any]] = []
+    if "pictures" in sources:
+        pictures, labels = sources["pictures"][0], sources["labels"][0]
+        predicted = zeroshot.evaluate(encoder, pictures, labels, config.templates, threads)
+        parts.append(_write(folder, "zeroshot_example", predicted.examples))
+        counts["pictures"] = stage.counted(predicted.examples.num_rows, unlabelled=predicted.unlabelled)
+        results += predicted.results
+    else:
+        print("eval: no zero-shot classification: the recipe gives no eval.pictures and eval.labels")
+    seed, holdout = trained.facts["seed"], trained.facts["config"]["holdout"]
+    _, held_out = split(shards.image_ids, seed, holdout)
+    if len(held_out):
+        examples, rows = retrieval.evaluate(encoder, shards, held_out, seed, threads)
+        parts.append(_write(folder, "retrieval_example", examples))
+        images = rows[0]["n"]
+        counts["held_out_samples"] = stage.counted(images, over_the_pool=len(held_out) - images)
+        results += rows
+    else:
+        print(f"eval: no retrieval: train.holdout = {holdout} held no sample out")
+    return parts, counts, results
+
+
+def _write(folder: str, table: str, rows: pa.Table) -> Part:
+    with publishing(join(folder, f"{table}.parquet")) as file:
+        pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
+    return stage.part(table, f"{table}.parquet", rows.num_rows, file)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

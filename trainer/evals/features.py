@@ -1,0 +1,50 @@
+"""A trained model as a function: pictures and texts to unit features, some hundreds at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from trainer.images import normalise
+from trainer.model import CLIP, unit
+from trainer.tokenizer import Tokenizer, trim
+
+T = TypeVar("T")
+
+_AT_ONCE = 256  # pictures or texts
+
+
+class Encoder:
+    """Both towers of a model on a device, in float32; features come back to the CPU. Needs one row at the least."""
+
+    def __init__(self, model: CLIP, tokenizer: Tokenizer, device: torch.device) -> None:
+        self._model, self._tokenizer, self._device = model.to(device).eval(), tokenizer, device
+        self.image_size = model.config.image_size
+        self.scale = float(model.logit_scale.detach().exp())
+
+    def images(self, crops: Iterable[npt.NDArray[np.uint8]]) -> Tensor:
+        """Unit features float32 [n, e] of crops uint8 [size, size, 3]."""
+        return self._features(crops, lambda some: self._model.encode_image(normalise(self._on_device(np.stack(some)))))
+
+    def texts(self, texts: Iterable[str]) -> Tensor:
+        """Unit features float32 [n, e] of texts."""
+        return self._features(texts, lambda some: self._model.encode_text(self._ids(some)))
+
+    def _features(self, items: Iterable[T], encode: Callable[[list[T]], Tensor]) -> Tensor:
+        remaining, features = iter(items), []
+        with torch.inference_mode():
+            while some := list(itertools.islice(remaining, _AT_ONCE)):
+                features.append(unit(encode(some)).cpu())
+        return torch.cat(features)
+
+    def _on_device(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(pixels).to(self._device)
+
+    def _ids(self, texts: list[str]) -> Tensor:
+        return trim(self._tokenizer.encode(texts, self._model.config.context)).to(self._device)

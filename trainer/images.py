@@ -1,0 +1,99 @@
+"""From the bytes of an image to what the image tower reads: decode, crop, normalise.
+
+Crops stay uint8, a quarter of the bytes between processes; `normalise` runs on the device that trains.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from shards.errors import Failure
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM")  # what shards and evaluation sets hold; no other decoder runs
+MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of a decompression bomb
+MAX_ASPECT = 20  # the ends of a longer picture are cut first: resized whole, 1 x 65,535 pixels would take 10 GB
+CROP_AREA = (0.9, 1.0)  # of the largest square; the paper gives no number, this is open_clip's and MetaCLIP's
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of red, green and blue in [0, 1], as the released models use them
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, struct.error)  # Pillow's ways
+
+
+class ImageError(Failure):
+    """Bytes that give no picture. `reason` is one of not_an_image, too_many_pixels, broken_image."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)  # both, so that it can be pickled on its way out of a worker
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
+
+
+def decode(data: bytes) -> Image.Image:
+    """The picture in mode RGB, 8 bits a channel: first frame, upright by EXIF, transparency over white.
+
+    Colour profiles are ignored, as the released models' preprocessing does. Raises ImageError.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError("too_many_pixels", f"{image.width} x {image.height} of at most {MAX_PIXELS:,}")
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError("too_many_pixels", str(error)) from error
+    except UnidentifiedImageError as error:
+        raise ImageError("not_an_image", f"none of {', '.join(FORMATS)}") from error
+    except _BROKEN as error:
+        raise ImageError("broken_image", str(error)) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        image = white
+    return image.convert("RGB")
+
+
+def training_crop(image: Image.Image, size: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """A random square, resized: uint8 [size, size, 3]. The paper's only augmentation (section 2.3).
+
+    The square has 0.9 to 1 of the area of the largest that fits, and lies anywhere: along the long side of a picture
+    it moves freely. Its shape is never stretched. The caller makes `random` from (seed, epoch, id).
+    """
+    side = max(1, round(min(image.size) * math.sqrt(random.uniform(*CROP_AREA))))
+    left = int(random.integers(image.width - side, endpoint=True))
+    top = int(random.integers(image.height - side, endpoint=True))
+    box = (left, top, left + side, top + side)
+    return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box))  # a copy: asarray is read-only
+
+
+def evaluation_crop(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """The short side resized to `size`, then the centre: uint8 [size, size, 3], as the released models evaluate."""
+    short = min(image.size)
+    image = _centre(image, min(image.width, MAX_ASPECT * short), min(image.height, MAX_ASPECT * short))
+    resized = (size * image.width // short, size * image.height // short)
+    return np.array(_centre(image.resize(resized, Image.Resampling.BICUBIC), size, size))
+
+
+def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8 [n, h, w, 3] to float32 [n, 3, h, w] of mean 0 and deviation 1 over natural images, on the same device."""
+    mean, std = (torch.tensor(values, device=pixels.device) for values in (MEAN, STD))
+    return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)

@@ -1,0 +1,119 @@
+"""OpenAI's byte-pair tokenizer, from its merges file bpe_simple_vocab_16e6.txt.gz (paper, section 2.4).
+
+Ids: 0-255 the bytes, 256-511 the bytes at the end of a word, then one id a merge, then start and end of text.
+
+Two differences from the released tokenizer. Text is not repaired by ftfy, which is no dependency: curly quotes,
+full-width letters and mis-decoded text stay as they are, and only composed to NFC. And a caption that spells
+"<|endoftext|>" gets the ids of those letters: with the special id it could cut itself short.
+"""
+
+from __future__ import annotations
+
+import gzip
+import html
+import unicodedata
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+import torch
+from tokenizers import models, pre_tokenizers
+from torch import Tensor
+
+from shards.errors import UsageError
+
+MERGES = 48_894  # used of the file's 262,144: 49,152 less the 256 bytes twice and the two marks
+START, END = 49_406, 49_407
+VOCAB = 49_408
+MAX_CHARS = 10_000  # of one text are read: the context holds far less, and a hostile caption must not cost seconds
+
+_END_OF_WORD = "</w>"
+_WORDS = tokenizers.Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+")
+
+
+class Tokenizer:
+    """Texts to ids and back. Raises UsageError when `path` is not the merges file."""
+
+    def __init__(self, path: str | Path) -> None:
+        characters = _byte_characters()
+        symbols = list(characters.values())
+        merges = _read_merges(Path(path), {*symbols, *(s + _END_OF_WORD for s in symbols)})
+        self._pieces = [*symbols, *(s + _END_OF_WORD for s in symbols), *(a + b for a, b in merges)]
+        self._bytes = {character: byte for byte, character in characters.items()}
+        vocabulary = {piece: id_ for id_, piece in enumerate(self._pieces)}
+        self._bpe = tokenizers.Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix=_END_OF_WORD))
+        self._bpe.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(_WORDS, behavior="removed", invert=True),  # the words are what stays
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+
+    def encode(self, texts: Sequence[str], context: int = 77) -> Tensor:
+        """Ids int64 [n, context]: start, the text, end, zeros; a longer text is cut so that `end` stays last."""
+        rows = np.zeros((len(texts), context), dtype=np.int64)
+        for row, text in zip(rows, texts, strict=True):
+            ids = self._bpe.encode(clean(text)).ids[: context - 2]
+            row[: len(ids) + 2] = [START, *ids, END]
+        return torch.from_numpy(rows)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of one row of ids, cleaned, with a space after each word but the last; stops at the end mark."""
+        pieces: list[str] = []
+        for id_ in ids:
+            if id_ == END:
+                break
+            if id_ != START:
+                pieces.append(self._pieces[id_])
+        spaced = ((piece.removesuffix(_END_OF_WORD), piece.endswith(_END_OF_WORD)) for piece in pieces)
+        raw = b"".join(bytes(self._bytes[c] for c in piece) + b" " * ends for piece, ends in spaced)
+        return raw.decode("utf-8", errors="replace").rstrip(" ")
+
+
+def clean(text: str) -> str:
+    """Entities resolved twice (the web escapes twice), NFC, white space folded to single spaces, lower case."""
+    text = html.unescape(html.unescape(text[:MAX_CHARS]))
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON lets half a character through
+    return " ".join(unicodedata.normalize("NFC", text).split()).lower()
+
+
+def trim(ids: Tensor) -> Tensor:
+    """Ids [n, context] without the columns after the last end mark: [n, l].
+
+    Exact for the features, since attention is causal, and several times faster: most captions are short.
+    """
+    return ids[:, : int(ids.argmax(dim=1).max()) + 1]
+
+
+def _byte_characters() -> dict[int, str]:
+    """A visible character for each byte, in the order of the ids: first the visible of latin-1 as themselves."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return {byte: chr(byte) for byte in visible} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
+
+
+def _read_merges(path: Path, known: set[str]) -> list[tuple[str, str]]:
+    """The first MERGES merges; both sides of a merge are in `known` or are made by a merge before it."""
+    try:
+        header, *lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise _not_the_merges(path, f"it cannot be read ({error})") from error
+    if "#version" not in header or len(lines) < MERGES:
+        raise _not_the_merges(path, f"it holds no '#version' line followed by {MERGES:,} merges")
+    merges: list[tuple[str, str]] = []
+    for number, line in enumerate(lines[:MERGES], start=2):
+        left, _, right = line.partition(" ")
+        if not {left, right} <= known:
+            raise _not_the_merges(path, f"line {number} merges what no line before it made")
+        known.add(left + right)
+        merges.append((left, right))
+    return merges
+
+
+def _not_the_merges(path: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"{path} is not the tokenizer's merges file: {reason}; "
+        "take clip/bpe_simple_vocab_16e6.txt.gz from the repository openai/CLIP"
+    )
