@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 import msgspec
-import PIL
 import pyarrow as pa
 
 from pipeline.attempt import Attempt, Job, Task
@@ -27,7 +26,8 @@ from pipeline.records import FETCH_REASONS, OUTCOME, PLAN
 from pipeline.stage import Stage, command
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply, user_agent
-from pipeline.web.picture import Options, Picture, Refused, store
+from pipeline.web.decoder import Decoder
+from pipeline.web.picture import Options, Picture, Refused
 from pipeline.web.politeness import Budget
 from shards.files import digest, join, read_table
 from shards.format import CHUNK, TarWriter
@@ -46,7 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     contact: Annotated[str, ASIDE] = ""  # URL or e-mail address, sent with every request: required
     connect_to: Annotated[str, ASIDE] = ""  # one's own test web: "*.test=127.0.0.1:8080"
     requests_per_second: Annotated[float, Positive, ASIDE] = 1.0  # to one registered domain
-    requests_at_once: Annotated[int, Positive, ASIDE] = 64  # by one lane, one to a domain
+    domains_at_once: Annotated[int, Positive, ASIDE] = 64  # that one lane asks side by side, one request to each
     deadline_hours: Annotated[float, Positive, ASIDE] = 24.0  # with the rate: how many images a domain can give
     # what one image may cost
     max_bytes: Annotated[int, Positive] = 20_000_000  # of a body
@@ -69,8 +69,8 @@ def images_per_domain(config: Config) -> int:
 
 
 def determined_by(recipe: Recipe) -> dict[str, Any]:
-    """Pillow decides on pixels and on the bytes of a JPEG."""
-    return {"pillow": PIL.__version__}
+    """The libraries that decide on pixels and on the bytes of a JPEG."""
+    return {"pillow": version("pillow"), "libvips": version("pyvips-binary")}
 
 
 def run(stage: Stage[Config]) -> None:
@@ -107,33 +107,41 @@ def fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin) -> None:
 async def _fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin) -> None:
     limits = Limits(max_bytes=config.max_bytes, total_seconds=config.timeout, max_redirects=config.max_redirects)
     budget = Budget(config.requests_per_second)
-    async with Client(config.contact, budget, limits, parse_connect_to(tasks[0].args[2])) as client:
+    async with (
+        Client(config.contact, budget, limits, parse_connect_to(tasks[0].args[2])) as client,
+        Decoder(options(config)) as decoder,
+    ):
         for task in tasks:
             with begin(task) as attempt:
-                await fetch_chunk(task, config, client, attempt)
+                await fetch_chunk(task, config, client, decoder, attempt)
 
 
-async def fetch_chunk(task: Task, config: Config, client: Client, attempt: Attempt) -> None:
-    """One chunk: all its images asked for, many at once, and what became of each."""
+async def fetch_chunk(task: Task, config: Config, client: Client, decoder: Decoder, attempt: Attempt) -> None:
+    """One chunk: its domains side by side, the images of each one after another, and what became of every URL."""
     path, first, _ = task.args
-    plan = read_table(path, PLAN).slice(first, config.images_per_chunk).to_pylist()
-    at_once = asyncio.Semaphore(config.requests_at_once)
-    with ThreadPoolExecutor(1, "decode") as decoder:  # one: the event loop stays awake, and memory bounded
+    domains: dict[str, list[dict[str, Any]]] = {}
+    for row in read_table(path, PLAN).slice(first, config.images_per_chunk).to_pylist():
+        domains.setdefault(row["domain"], []).append(row)
+    at_once = asyncio.Semaphore(config.domains_at_once)
 
-        async def fetch(row: dict[str, Any]) -> Fetched:
-            if row["opt_out"]:
-                return Fetched(row, Reply(reason="opted_out", detail=f"a page that shows it says {row['opt_out']}"))
-            async with at_once:
-                reply = await client.fetch_image(row["image_url"])
-                now = datetime.now(UTC)
-                if reply.reason:
-                    return Fetched(row, reply, at=now)
-                stored = asyncio.get_running_loop().run_in_executor(decoder, store, reply.body, options(config))
-                sha256 = hashlib.sha256(reply.body).digest()
-                return Fetched(row, replace(reply, body=b""), len(reply.body), sha256, await stored, now)
+    async def fetch_domain(rows: list[dict[str, Any]]) -> list[Fetched]:
+        async with at_once:
+            return [await fetch_image(row, client, decoder) for row in rows]
 
-        fetched = await asyncio.gather(*(fetch(row) for row in plan))
-    commit_chunk(task.id, fetched, attempt, config)
+    fetched = await asyncio.gather(*(fetch_domain(rows) for rows in domains.values()))
+    commit_chunk(task.id, [one for some in fetched for one in some], attempt, config)
+
+
+async def fetch_image(row: dict[str, Any], client: Client, decoder: Decoder) -> Fetched:
+    """One row of the plan: asked for, unless a page opted it out, and made into the picture that is stored."""
+    if row["opt_out"]:
+        return Fetched(row, Reply(reason="opted_out", detail=f"a page that shows it says {row['opt_out']}"))
+    reply = await client.fetch_image(row["image_url"])
+    now = datetime.now(UTC)
+    if reply.reason:
+        return Fetched(row, reply, at=now)
+    stored = await decoder.store(reply.body)
+    return Fetched(row, replace(reply, body=b""), len(reply.body), hashlib.sha256(reply.body).digest(), stored, now)
 
 
 @dataclass(frozen=True)

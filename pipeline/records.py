@@ -83,7 +83,9 @@ FETCH_REASONS: dict[str, str] = {
             " http_404 http_403 http_410 http_429 http_4xx http_5xx robots_disallowed robots_unreachable opted_out"
             " too_many_bytes empty_body truncated_body bad_encoding not_attempted"
         ),
-        "failed_to_resize": "not_an_image too_many_pixels too_small truncated_image decoder_failed",
+        "failed_to_resize": (
+            "not_an_image too_many_pixels too_small truncated_image decoder_failed decoder_crashed decoder_timeout"
+        ),
     }.items()
     for reason in reasons.split()
 }

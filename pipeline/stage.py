@@ -7,20 +7,11 @@ the raw files it reads by kind, and `determined_by(recipe)`, whatever else decid
 
 from __future__ import annotations
 
-import fcntl
 import importlib
-import json
-import os
-import platform
 import re
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
@@ -29,12 +20,15 @@ from pipeline.attempt import Job, Task
 from pipeline.engine import run_local, run_shuffle
 from pipeline.progress import Watch, top_drops
 from shards import recipe as recipes
+from shards import runs
 from shards.command import run_recipe
-from shards.errors import Failure, UsageError
-from shards.files import digest, digest_file, filesystem, is_local, join, publish, remove
-from shards.manifest import Manifest, Part, Receipt, missing_part, read_manifest, write_manifest
+from shards.errors import Failure
+from shards.files import digest, digest_file, join, publish, remove
+from shards.manifest import Manifest, Part, Receipt
 
 C = TypeVar("C")
+
+PACKAGES = ("apache-beam", "pyarrow", "pillow", "numpy")  # whose versions a person asks for
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Stage(Generic[C]):
         self.config: C = recipe.config(name, module.Config)
         self.seed = recipe.run.seed
         self.folder = recipe.folder(name)
-        self.reads = {stage: self._finished(stage) for stage in module.READS}
+        self.reads = {stage: runs.finished(recipe, stage, name) for stage in module.READS}
         self.sources = self._sources(module)
         inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
         inputs |= {f"{kind}:{source.id}": source.digest for kind, some in self.sources.items() for source in some}
@@ -76,15 +70,6 @@ class Stage(Generic[C]):
             "determined_by": module.determined_by(recipe) if hasattr(module, "determined_by") else {},
         }
         self._receipts: list[Receipt] = []
-
-    def _finished(self, stage: str) -> Manifest:
-        manifest = read_manifest(self.recipe.folder(stage))
-        if manifest is None:
-            raise UsageError(
-                f"{self.name} reads what {stage} makes, and {self.recipe.folder(stage)} is not finished: "
-                f"run openwit {stage} --recipe {self.recipe.path} first"
-            )
-        return manifest
 
     def _sources(self, module: Any) -> dict[str, list[Source]]:
         if not hasattr(module, "sources"):
@@ -141,33 +126,9 @@ class Stage(Generic[C]):
         """Where a part of this stage is."""
         return join(self.folder, part.name)
 
-    # ── the whole ──
-
-    def up_to_date(self) -> bool:
-        """Whether the stage's manifest was written for the same facts and all its parts are there."""
-        manifest = read_manifest(self.folder)
-        if manifest is None or any(manifest.facts.get(key) != value for key, value in self.facts.items()):
-            return False
-        return missing_part(manifest) is None
-
     def finish(self) -> Manifest:
-        """Write the manifest, and remove what no receipt of this run names."""
-        manifest = write_manifest(self.folder, self.facts, self._receipts)
-        named = {part.name for part in manifest.parts}
-        named |= {f"_receipts/{receipt.step}.{receipt.task}.json" for receipt in self._receipts}
-        for name in _files_below(self.folder):
-            if name not in named and name not in OUR_BOOKS:
-                remove(join(self.folder, name))
-        return manifest
-
-
-OUR_BOOKS = {"_manifest.json", "_parts.parquet", "_run.json", "_lock"}
-
-
-def _files_below(folder: str) -> list[str]:
-    """Names of all files of a stage, relative to its folder."""
-    fs, inner = filesystem(folder)
-    return sorted(path[len(inner) :].lstrip("/") for path in fs.find(inner))
+        """Declare the stage complete."""
+        return runs.complete(self.folder, self.facts, self._receipts)
 
 
 def command(module_name: str) -> Callable[[Sequence[str] | None], int]:
@@ -184,14 +145,14 @@ def command(module_name: str) -> Callable[[Sequence[str] | None], int]:
 def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
     started = time.time()
     stage: Stage[Any] = Stage(recipe, name, module)
-    with _alone(stage.folder, name):
-        if stage.up_to_date():
+    with runs.alone(stage.folder, name):
+        if runs.up_to_date(stage.folder, stage.facts):
             print(f"{name}: nothing to do, {stage.folder} is up to date")
             return
         remove(join(stage.folder, "_manifest.json"))  # existence means complete, and it no longer is
         module.run(stage)
         manifest = stage.finish()
-        publish(join(stage.folder, "_run.json"), _how_it_ran(started))
+        publish(join(stage.folder, "_run.json"), runs.how_it_ran(started, PACKAGES, engine="local"))
     print(f"{name}: {summary(manifest)} → {stage.folder} in {time.time() - started:.1f} s")
 
 
@@ -203,54 +164,3 @@ def summary(manifest: Manifest) -> str:
     ]
     clauses += [f"{name.replace('_', ' ')} {n:,}" for name, n in sorted(manifest.facts["notes"].items())]
     return "; ".join(clauses) or "done"
-
-
-def _how_it_ran(started: float) -> bytes:
-    """What a person wants to know and no digest may hold: command, host, versions, seconds."""
-    said = {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 3),
-        "engine": "local",
-        "host": platform.node(),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in ("openwit", "apache-beam", "pyarrow", "pillow", "numpy")},
-    }
-    return (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()
-
-
-@contextmanager
-def _alone(folder: str, name: str) -> Iterator[None]:
-    """One run of a stage at a time; what a killed run left half-written is removed."""
-    if not is_local(folder):
-        yield
-        return
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / "_lock").open("w")
-    except OSError as error:
-        raise Failure(
-            f"cannot write {folder} ({os.strerror(error.errno or 0)}): make it writable, or move the recipe's run.out"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(f"{name} is already running on {folder}: wait for it, or end it first") from None
-        for left in path.rglob(".tmp-*"):
-            left.unlink()
-        _check_room(path)
-        yield
-
-
-_LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
-
-
-def _check_room(folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < _LEAST_ROOM:
-        raise Failure(
-            f"only {free >> 20} MiB are free on the disk of {folder}: free some ({_LEAST_ROOM >> 20} MiB at the "
-            "least), or move the recipe's run.out"
-        )

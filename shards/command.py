@@ -45,6 +45,6 @@ def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
             sentence = str(error)
         else:
             sentence = f"unexpected {type(error).__name__}: {error}; run it again with --debug and report what it shows"
-        print(f"{name}: {sentence}", file=sys.stderr)
+        print(f"{name}: {' '.join(sentence.split())}", file=sys.stderr)  # what others say in it may have many lines
         return 2 if isinstance(error, UsageError) else 1
     return 0

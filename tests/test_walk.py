@@ -35,6 +35,7 @@ EVERYTHING_PASSES = {
     "match.max_pairs_per_query": 1_000_000_000,
     "dedup.max_captions": 1000,
     "train.steps": 4,
+    "train.warmup": 2,
     "train.batch_size": 16,
 }
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from pipeline.web.detail import of_error, one_line
+from pipeline.web.drawing import DrawingError, draw, is_drawing, size_of
 from shards.errors import UsageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")
@@ -125,6 +126,8 @@ def scaled_size(width: int, height: int, options: Options) -> tuple[int, int]:
 
 
 def _store(body: bytes, options: Options) -> Picture:
+    if is_drawing(body):
+        return _store_drawing(body, options)
     image = _open(body)
     source_format, profile = (image.format or "").replace("MPO", "JPEG"), image.info.get("icc_profile")
     width, height = image.size
@@ -150,17 +153,37 @@ def _store(body: bytes, options: Options) -> Picture:
     )
 
 
+def _store_drawing(body: bytes, options: Options) -> Picture:
+    try:
+        width, height = size_of(body)
+        target = _checked(width, height, options)
+        drawn = draw(body, max(target[0] / width, target[1] / height))
+    except DrawingError as error:
+        raise _RefusedError("not_an_image", f"SVG: {error}") from error
+    small = _over_white(drawn.resize(target, Image.Resampling.BICUBIC))
+    stored = _fitted(small, options) if not options.resize_only_if_bigger or target != (width, height) else small
+    return Picture(
+        body=_encoded(stored, options),
+        format="SVG",
+        original_width=width,
+        original_height=height,
+        width=stored.width,
+        height=stored.height,
+        detail="",
+    )
+
+
 def _open(body: bytes) -> Image.Image:
     """The picture with its header read, and its pixels not yet."""
     try:
         return Image.open(io.BytesIO(body), formats=FORMATS)
     except UnidentifiedImageError as error:
-        reason = "truncated_image" if _fallsone_line(body) else "not_an_image"
+        reason = "truncated_image" if _falls_short(body) else "not_an_image"
         raise _RefusedError(reason, f"{len(body)} bytes that begin with {body[:16]!r}") from error
     except Image.DecompressionBombError as error:
         raise _RefusedError("too_many_pixels", str(error)) from error
     except _BROKEN as error:
-        cut = _is_cut(error) or _fallsone_line(body)
+        cut = _is_cut(error) or _falls_short(body)
         raise _RefusedError("truncated_image" if cut else "not_an_image", of_error(error)) from error
 
 
@@ -263,7 +286,7 @@ def _is_cut(error: Exception) -> bool:
     return isinstance(error, EOFError) or "truncated" in text or "not enough image data" in text
 
 
-def _fallsone_line(body: bytes) -> bool:
+def _falls_short(body: bytes) -> bool:
     """Whether a WebP or AVIF file is shorter than it says (Pillow finds such a file to be none at all)."""
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return len(body) < 8 + int.from_bytes(body[4:8], "little")

@@ -1,0 +1,107 @@
+"""One run of a stage on its folder: is all done already, is anybody else at it, is there room, what is left behind.
+
+Shared by the stages that Beam carries and by training and evaluation, which know no Beam.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from shards.errors import Failure, UsageError
+from shards.files import filesystem, is_local, join, remove, to_json
+from shards.manifest import Manifest, Receipt, missing_part, read_manifest, write_manifest
+from shards.recipe import Recipe
+
+OUR_BOOKS = {"_manifest.json", "_parts.parquet", "_run.json", "_lock"}
+_LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
+
+
+def finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
+    """The manifest of a stage that `reader` reads; UsageError with the command to run where it has none."""
+    manifest = read_manifest(recipe.folder(stage))
+    if manifest is None:
+        raise UsageError(
+            f"{reader} reads what {stage} makes, and {recipe.folder(stage)} is not finished: "
+            f"run openwit {stage} --recipe {recipe.path} first"
+        )
+    return manifest
+
+
+def up_to_date(folder: str, facts: Mapping[str, Any]) -> bool:
+    """Whether the folder's manifest was written for the same facts and all its parts are there."""
+    manifest = read_manifest(folder)
+    if manifest is None or any(manifest.facts.get(key) != value for key, value in facts.items()):
+        return False
+    return missing_part(manifest) is None
+
+
+def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt]) -> Manifest:
+    """Write the manifest, and remove what none of the receipts names: what earlier runs and lost attempts left."""
+    manifest = write_manifest(folder, facts, receipts)
+    named = {part.name for part in manifest.parts} | OUR_BOOKS
+    named |= {f"_receipts/{receipt.step}.{receipt.task}.json" for receipt in receipts}
+    fs, inner = filesystem(folder)
+    for path in sorted(fs.find(inner)):
+        name = path[len(inner) :].lstrip("/")
+        if name not in named:
+            remove(join(folder, name))
+    return manifest
+
+
+def how_it_ran(started: float, packages: Iterable[str], **more: Any) -> bytes:
+    """`_run.json`: what a person wants to know and no digest may hold. `started` is seconds since 1970."""
+    return to_json(
+        {
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            "seconds": round(time.time() - started, 3),
+            "host": platform.node(),
+            "python": platform.python_version(),
+            "versions": {package: version(package) for package in ("openwit", *packages)},
+            **more,
+        }
+    )
+
+
+@contextmanager
+def alone(folder: str, name: str, room: int = 0) -> Iterator[None]:
+    """One run at a time, with room for so many bytes; what a killed run left half-written is removed."""
+    if not is_local(folder):
+        yield
+        return
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / "_lock").open("w")
+    except OSError as error:
+        raise Failure(
+            f"cannot write {folder} ({os.strerror(error.errno or 0)}): make it writable, or move the recipe's run.out"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(f"{name} is already running on {folder}: wait for it, or end it first") from None
+        for left in path.rglob(".tmp-*"):
+            left.unlink()
+        _check_room(path, room + _LEAST_ROOM)
+        yield
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise Failure(
+            f"only {free >> 20} MiB are free on the disk of {folder}: free some ({needed >> 20} MiB at the least), "
+            "or move the recipe's run.out"
+        )
