@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+WORK_TO_DO = 3  # exit status of a stage asked with --check
+
 Verb = tuple[str, tuple[str, ...], str]  # module, words before the user's own, what it does
 
 STAGES: dict[str, Verb] = {
@@ -60,8 +62,13 @@ def _run(verb: str, rest: list[str]) -> int:
 
 
 def _all(rest: list[str]) -> int:
-    """Every stage in a process of its own, so that no stage's memory is another's; the first failure ends it."""
-    for verb in STAGES:
+    """Every stage that has something to do, in a process of its own, so that no stage's memory is another's."""
+    verbs = list(STAGES)
+    while verbs and (status := _run(verbs[0], [*rest, "--check"])) == 0:
+        verbs.pop(0)  # it was done, and said so
+    if verbs and status != WORK_TO_DO:
+        return status
+    for verb in verbs:
         status = subprocess.run([sys.executable, "-m", "openwit", verb, *rest], check=False).returncode
         if status:
             return status

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dedup.allpairs import K64, K256
 from dedup.hashes import fingerprints
@@ -44,19 +45,29 @@ def query(picture: str, folder: str, distance: int) -> None:
     index = Index.open(folder)
     try:
         with Image.open(picture) as image:
-            image.load()
-            flagged = bool(fingerprints([image])["flags"][0])
-            matches = index.query_image(image, distance)
+            asked = as_stored(image)
     except FileNotFoundError:
         raise UsageError(f"there is no picture {picture}: give the path of an image file") from None
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise Failure(f"{picture} is no picture that can be decoded ({error}): give another") from error
+    matches = index.query_image(asked, distance)
     for match in matches:
         print(f"{match.image_id}  {match.d64} of 64 and {match.d256} of 256 bits differ")
-    if flagged:
+    if fingerprints([asked])["flags"][0]:
         print(f"{picture} is too flat to be told from others by its hash")
     elif not matches:
         print(f"none of {len(index)} images is within {distance} of 64 and {K256} of 256 bits")
+
+
+def as_stored(image: Image.Image) -> Image.Image:
+    """A picture as fetch makes it before it is hashed: upright, over white, eight bits a channel."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 if __name__ == "__main__":

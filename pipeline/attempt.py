@@ -17,7 +17,7 @@ from pipeline.records import DROP, reject_of
 from shards import choice
 from shards.errors import Failure
 from shards.files import Hashed, Pending, digest, join, read_bytes
-from shards.manifest import Counts, Part, Receipt, read_receipt, write_receipt
+from shards.manifest import Counts, Part, Receipt, first_missing, read_receipt, write_receipt
 from shards.tables import name_of
 
 C = TypeVar("C")
@@ -56,9 +56,11 @@ class Job(Generic[C]):
         return digest(self.basis, self.step, task.id, task.inputs)
 
     def done(self, task: Task) -> Receipt | None:
-        """The task's receipt, if it was given for the same rules, Config and inputs."""
+        """The task's receipt, if it was given for the same rules, Config and inputs, and its parts are still there."""
         receipt = read_receipt(self.folder, self.step, task.id)
-        return receipt if receipt and receipt.basis == self.basis_of(task) else None
+        if receipt is None or receipt.basis != self.basis_of(task) or first_missing(self.folder, receipt.parts):
+            return None
+        return receipt
 
 
 class Attempt:

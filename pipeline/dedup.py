@@ -9,9 +9,10 @@ within 40 of 256 as well. An image is dropped only for a direct duplicate that i
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import apache_beam as beam
 import msgspec
@@ -31,6 +32,7 @@ from pipeline.packed import Keyed, Regroup, partition, split
 from pipeline.records import OUTCOME, PAIR
 from pipeline.stage import Stage, command
 from shards import choice
+from shards.errors import Failure
 from shards.files import digest, join, names_in, open_input, read_batches, read_table
 from shards.format import CHUNK, ids_in, range_of, shards_of
 from shards.merge import read_range
@@ -108,13 +110,9 @@ def fingerprint_chunk(task: Task, config: Config, attempt: Attempt) -> None:
     index_path, tar_path, outcome_path = task.args
     about = {row["image_id"]: row for row in read_table(outcome_path, OUTCOME).to_pylist() if not row["reason"]}
     with open_input(tar_path) as tar:
-        for rows in read_batches(index_path, CHUNK, ["image_id", "image_offset", "image_size"]):
+        for rows in read_batches(index_path, CHUNK, ["image_id", "image_offset", "image_size", "sha256"]):
             for first in range(0, rows.num_rows, PICTURES):
                 some = rows.slice(first, PICTURES).to_pylist()
-                pictures = []
-                for row in some:
-                    tar.seek(row["image_offset"])
-                    pictures.append(Image.open(io.BytesIO(tar.read(row["image_size"]))))
                 facts = [about[row["image_id"]] for row in some]
                 known = {
                     "image_id": [row["image_id"] for row in some],
@@ -123,12 +121,24 @@ def fingerprint_chunk(task: Task, config: Config, attempt: Attempt) -> None:
                     "height": [fact["original_height"] for fact in facts],
                     "bytes": [fact["bytes"] for fact in facts],
                 }
-                hashed = fingerprints(pictures)
+                hashed = fingerprints([stored_picture(tar, tar_path, row) for row in some])
                 hashed["ph256"] = pa.FixedSizeBinaryArray.from_buffers(
                     pa.binary(32), len(some), [None, pa.py_buffer(np.ascontiguousarray(hashed["ph256"]))]
                 )
                 attempt.rows(pa.table({**known, **hashed}).select(FINGERPRINT.names).cast(FINGERPRINT), FINGERPRINT)
                 attempt.took("images", len(some))
+
+
+def stored_picture(tar: BinaryIO, path: str, row: dict[str, Any]) -> Image.Image:
+    """One picture of a chunk, opened; Failure where it is not the one that its row of the index knows."""
+    tar.seek(row["image_offset"])
+    body = tar.read(row["image_size"])
+    if hashlib.sha256(body).digest() != row["sha256"]:
+        raise Failure(
+            f"{path} is damaged: image {row['image_id'].hex()} at byte {row['image_offset']} is not the one its index "
+            "knows; remove it and run fetch again"
+        )
+    return Image.open(io.BytesIO(body))
 
 
 # ── groups ───────────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,7 @@ from pipeline.pictures import Chunks, curve, packed, thumbnail
 from pipeline.records import CANDIDATE, OUTCOME, PAIR, QUERY, reject_of
 from pipeline.web.urls import host_of, registered_domain
 from shards import choice, command
-from shards.errors import Failure, UsageError
+from shards.errors import Failure, UsageError, WorkToDo
 from shards.files import digest, join, names_in, open_input, publish, read_batches, read_bytes
 from shards.manifest import Manifest, Part, read_manifest
 from shards.recipe import STAGES, Recipe
@@ -67,6 +67,8 @@ def make(recipe: Recipe) -> None:
     if _made_from(recipe.out) == made_from:
         print(f"report: nothing to do, {path} is up to date")
         return
+    if recipe.check:
+        raise WorkToDo
     page = render(name, recipe.run.seed, stages, made_from).encode()
     publish(path, page)
     finished = sum(stage.manifest is not None for stage in stages)

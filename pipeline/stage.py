@@ -146,8 +146,7 @@ def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
     started = time.time()
     stage: Stage[Any] = Stage(recipe, name, module)
     with runs.alone(stage.folder, name):
-        if runs.up_to_date(stage.folder, stage.facts):
-            print(f"{name}: nothing to do, {stage.folder} is up to date")
+        if runs.nothing_to_do(recipe, stage.folder, stage.facts):
             return
         remove(join(stage.folder, "_manifest.json"))  # existence means complete, and it no longer is
         module.run(stage)

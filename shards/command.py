@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from shards.errors import Failure, UsageError
+from shards.errors import Failure, UsageError, WorkToDo
 from shards.recipe import Recipe, read
 
+WORK_TO_DO = 3
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 
 
@@ -26,15 +27,19 @@ def arguments(name: str, doc: str) -> argparse.ArgumentParser:
 
 
 def run_recipe(name: str, doc: str, work: Callable[[Recipe], None], argv: Sequence[str] | None = None) -> int:
-    """Parse a stage's command line, do its work, return its exit status (0 done, 1 failed, 2 wrong use)."""
-    options = arguments(name, doc).parse_args(argv)
-    return guarded(name, lambda: work(read(options.recipe, options.set)), options.debug)
+    """Parse a stage's command line, do its work, return its exit status: 0 done, 1 failed, 2 wrong use, 3 --check."""
+    parser = arguments(name, doc)
+    parser.add_argument("--check", action="store_true", help="do nothing: exit status 0 if all is done, 3 if not")
+    options = parser.parse_args(argv)
+    return guarded(name, lambda: work(read(options.recipe, options.set, options.check)), options.debug)
 
 
 def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
     """Do some work; an error becomes one sentence on stderr and an exit status."""
     try:
         work()
+    except WorkToDo:
+        return WORK_TO_DO
     except KeyboardInterrupt:
         print(f"{name}: interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)
         return INTERRUPTED

@@ -5,5 +5,9 @@ class Failure(Exception):
     """The work could not be done as asked (a truncated file, a full disk): exit status 1."""
 
 
+class WorkToDo(Exception):
+    """Asked only whether there is anything to do (--check), and there is: exit status 3."""
+
+
 class UsageError(Failure):
     """The request itself is wrong (an unknown key, a file that is not there): exit status 2."""

@@ -175,8 +175,13 @@ def read_manifest(folder: str) -> Manifest | None:
 
 def missing_part(manifest: Manifest) -> str | None:
     """The first part that is not there with its size, None where all are."""
-    fs, inner = filesystem(manifest.folder)
-    for part in manifest.parts:
+    return first_missing(manifest.folder, manifest.parts)
+
+
+def first_missing(folder: str, parts: Iterable[Part]) -> str | None:
+    """The same of some parts of a folder."""
+    fs, inner = filesystem(folder)
+    for part in parts:
         try:
             size = fs.size(f"{inner}/{part.name}")
         except FileNotFoundError:

@@ -49,6 +49,7 @@ class Recipe:
 
     path: str
     tables: Mapping[str, Mapping[str, Any]]
+    check: bool = False  # only say whether there is anything to do
 
     def config(self, table: str, kind: type[C]) -> C:
         """The recipe's table of that name as a frozen Config; defaults where the recipe is silent."""
@@ -78,7 +79,7 @@ class Recipe:
         return f"{self.out.rstrip('/')}/{STAGES.index(stage)}_{stage}"
 
 
-def read(path: str, settings: Sequence[str] = ()) -> Recipe:
+def read(path: str, settings: Sequence[str] = (), check: bool = False) -> Recipe:
     """Read a recipe; `settings` are `table.key=value` with TOML values (a bare word is a string)."""
     try:
         with fsspec.open(path, "rb") as file:
@@ -94,7 +95,7 @@ def read(path: str, settings: Sequence[str] = ()) -> Recipe:
             raise UsageError(f"{path}: there is no table [{name}]; {_nearest(name, TABLES)}")
     for setting in settings:
         _set(tables, setting)
-    return Recipe(path, tables)
+    return Recipe(path, tables, check)
 
 
 def in_manifest(config: msgspec.Struct) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from shards.errors import Failure, UsageError
+from shards.errors import Failure, UsageError, WorkToDo
 from shards.files import filesystem, is_local, join, remove, to_json
 from shards.manifest import Manifest, Receipt, missing_part, read_manifest, write_manifest
 from shards.recipe import Recipe
@@ -37,12 +37,19 @@ def finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
     return manifest
 
 
-def up_to_date(folder: str, facts: Mapping[str, Any]) -> bool:
-    """Whether the folder's manifest was written for the same facts and all its parts are there."""
+def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any]) -> bool:
+    """Whether the folder's manifest was written for the same facts and all its parts are there; if so, says it.
+
+    WorkToDo where the command line asks for no more than that, and it is not so.
+    """
     manifest = read_manifest(folder)
-    if manifest is None or any(manifest.facts.get(key) != value for key, value in facts.items()):
-        return False
-    return missing_part(manifest) is None
+    same = manifest is not None and all(manifest.facts.get(key) == value for key, value in facts.items())
+    if manifest is not None and same and missing_part(manifest) is None:
+        print(f"{facts['stage']}: nothing to do, {folder} is up to date")
+        return True
+    if recipe.check:
+        raise WorkToDo
+    return False
 
 
 def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt]) -> Manifest:

@@ -1,42 +1,22 @@
-"""What `train` and `eval` share with the stages before them: inputs, "nothing to do", one run at a time, the books.
+"""What `train` and `eval` need to be stages: one input file, parts and counts for the manifest, the device.
 
-The rules are those of pipeline/stage.py, which carries Beam and so is out of reach here.
+How a run begins and ends, for all stages, is in shards/runs.py.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import platform
-import shutil
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from shards import recipe as recipes
-from shards.errors import Failure, UsageError
-from shards.files import Hashed, digest, filesystem, is_local, join, publish, remove, to_json
-from shards.manifest import Counts, Manifest, Part, Receipt, missing_part, read_manifest, write_manifest
+from shards import runs
+from shards.errors import UsageError
+from shards.files import Hashed, digest, join, publish
+from shards.manifest import Counts, Part, Receipt
 
-_LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
-_PACKAGES = ("openwit", "torch", "numpy", "pillow", "tokenizers", "pyarrow")
-
-
-def finished(recipe: recipes.Recipe, stage: str, reader: str) -> Manifest:
-    """The manifest of a stage before this one; UsageError with the command to run where it has none."""
-    manifest = read_manifest(recipe.folder(stage))
-    if manifest is None:
-        raise UsageError(
-            f"{reader} reads what {stage} makes, and {recipe.folder(stage)} is not finished: "
-            f"run openwit {stage} --recipe {recipe.path} first"
-        )
-    return manifest
+_PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "pyarrow")
 
 
 def source(recipe: recipes.Recipe, key: str, path: str) -> str:
@@ -45,44 +25,6 @@ def source(recipe: recipes.Recipe, key: str, path: str) -> str:
     if len(found) != 1:
         raise UsageError(f"{recipe.path}: {key} matches {len(found)} files: name one")
     return found[0]
-
-
-def up_to_date(folder: str, facts: Mapping[str, Any]) -> bool:
-    """Whether the folder's manifest was written for the same facts and all its parts are there."""
-    manifest = read_manifest(folder)
-    if manifest is None or any(manifest.facts.get(key) != value for key, value in facts.items()):
-        return False
-    return missing_part(manifest) is None
-
-
-@contextmanager
-def alone(folder: str, name: str, room: int = 0) -> Iterator[None]:
-    """One run at a time, with room for so many bytes; what a killed run left half-written is removed."""
-    if not is_local(folder):
-        yield
-        return
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / "_lock").open("w")
-    except OSError as error:
-        raise Failure(
-            f"cannot write {folder} ({os.strerror(error.errno or 0)}): make it writable, or move the recipe's run.out"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(f"{name} is already running on {folder}: wait for it, or end it first") from None
-        for left in path.rglob(".tmp-*"):
-            left.unlink()
-        free, needed = shutil.disk_usage(folder).free, room + _LEAST_ROOM
-        if free < needed:
-            raise Failure(
-                f"only {free >> 20} MiB are free on the disk of {folder}: free some ({needed >> 20} MiB at the least), "
-                "or move the recipe's run.out"
-            )
-        yield
 
 
 def part(table: str, name: str, rows: int, file: Hashed) -> Part:
@@ -96,32 +38,12 @@ def counted(kept: int, **dropped: int) -> dict[str, Any]:
     return {"in": kept + sum(named.values()), "kept": kept, "dropped": named}
 
 
-def finish(folder: str, facts: Mapping[str, Any], parts: Sequence[Part], counts: Counts, run: bytes) -> None:
+def finish(
+    folder: str, facts: Mapping[str, Any], parts: Sequence[Part], counts: Counts, started: float, **more: Any
+) -> None:
     """Declare the folder complete, and remove what is no part of it (a training's checkpoints)."""
-    write_manifest(folder, facts, [Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)])
-    publish(join(folder, "_run.json"), run)
-    kept = {"_manifest.json", "_parts.parquet", "_run.json", "_lock", *(part.name for part in parts)}
-    fs, inner = filesystem(folder)
-    for path in sorted(fs.find(inner)):
-        name = path[len(inner) :].lstrip("/")
-        if name not in kept:
-            remove(join(folder, name))
-
-
-def how_it_ran(started: float, **said: Any) -> bytes:
-    """What a person wants to know and no digest may hold: command, host, versions, seconds."""
-    return to_json(
-        {
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-            "seconds": round(time.time() - started, 3),
-            "host": platform.node(),
-            "machine": machine(),
-            "python": platform.python_version(),
-            "versions": {package: version(package) for package in _PACKAGES},
-            **said,
-        }
-    )
+    runs.complete(folder, facts, [Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)])
+    publish(join(folder, "_run.json"), runs.how_it_ran(started, _PACKAGES, machine=machine(), **more))
 
 
 def device() -> torch.device:

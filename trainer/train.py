@@ -29,7 +29,7 @@ except ModuleNotFoundError:
 
 from msgspec import Meta, Struct
 
-from shards import command
+from shards import command, runs
 from shards import recipe as recipes
 from shards.errors import Failure, UsageError
 from shards.files import digest_file, join, publishing, remove
@@ -85,7 +85,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     started = time.time()
     learning_rate(0, config.steps, config.warmup, config.learning_rate)  # a warm-up that is too long is said at once
     folder = recipe.folder("train")
-    pack = stage.finished(recipe, "pack", "train")
+    pack = runs.finished(recipe, "pack", "train")
     merges = stage.source(recipe, "train.merges", config.merges)
     facts: dict[str, Any] = {
         "stage": "train",
@@ -95,9 +95,8 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
         "inputs": {"pack": pack.digest, "merges": digest_file(merges)},
         "determined_by": {"torch": torch.__version__, "model": asdict(sizes)},
     }
-    with stage.alone(folder, "train", checkpoint.room(folder, sizes)):
-        if stage.up_to_date(folder, facts):
-            print(f"train: nothing to do, {folder} is up to date")
+    with runs.alone(folder, "train", checkpoint.room(folder, sizes)):
+        if runs.nothing_to_do(recipe, folder, facts):
             return
         examples = Examples(
             Shards(pack.folder), Tokenizer(merges), sizes.image_size, sizes.context, recipe.run.seed, config.holdout
@@ -118,7 +117,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
         parts = [*checkpoint.write_model(folder, state.model, _to_load(facts)), metrics]
         counts = {"samples": stage.counted(trained, held_out=held_out)}
         speed = (state.step - before) * config.batch_size / (time.time() - started)
-        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started, samples_per_second=round(speed, 1)))
+        stage.finish(folder, facts, parts, counts, started, samples_per_second=round(speed, 1))
     loss = state.metrics[-1][0]
     print(
         f"train: {state.step:,} steps of {config.batch_size:,} on {trained:,} samples ({held_out:,} held out), "

@@ -10,6 +10,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from shards.format import CHUNK
 from shards.manifest import Part
 from tests.dedup.made import scene
 from tests.localweb import Behaviour, LocalWeb, Request
-from tests.pipeline.upstream import Project, table_of
+from tests.pipeline.upstream import NO_VALUES, Project, Values, table_of
 from tests.pipeline.web.hosts import BEHAVIOURS, BODY, EXPECTED, LIMITS
 
 
@@ -59,9 +60,8 @@ def plan(urls: Sequence[str], opted_out: Sequence[str] = ()) -> pa.Table:
     return table_of(PLAN, sorted(rows, key=lambda row: row["image_id"]))
 
 
-def project(folder: Path, lanes: Mapping[str, pa.Table], web: LocalWeb | None = None, **values: object) -> Project:
-    to = {"fetch.connect_to": web.connect_to} if web else {}
-    made = Project(folder, {**SETTINGS, **to, **values})
+def project(folder: Path, lanes: Mapping[str, pa.Table], web: LocalWeb, values: Values = NO_VALUES) -> Project:
+    made = Project(folder, {**SETTINGS, "fetch.connect_to": web.connect_to, **values})
     made.write("match", {lane: [rows] for lane, rows in lanes.items()})
     return made
 
@@ -136,7 +136,8 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
         made = project(
             tmp_path_factory.mktemp("visit"),
             {"lane00000": plan(list(URLS), ["http://marked.test/img/a.jpg"])},
-            **{
+            web,
+            {
                 "fetch.connect_to": f"deaf.test=127.0.0.1:1,{web.connect_to}",
                 "fetch.images_per_chunk": A_CHUNK,
                 "fetch.timeout": 4.0,
@@ -175,11 +176,8 @@ def test_robots_txt_is_asked_for_once_a_host_over_all_chunks(visit: Visit) -> No
 
 def test_what_is_forbidden_or_opted_out_is_never_asked_for(visit: Visit) -> None:
     asked = {(request.host, request.path) for request in visit.requests}
-    for url, (reason, attempts) in URLS.items():
-        assert ((host_of(url), "/img/a.jpg") in asked) == (attempts > 0 or url.startswith("https://good")), (
-            url,
-            reason,
-        )
+    never = {host_of(url) for url, (_, attempts) in URLS.items() if not attempts} - {"good.test"}  # only by https
+    assert {host for host, path in asked if path == "/img/a.jpg"}.isdisjoint(never) and len(never) > 10
     assert "marked.test" not in {host for host, _ in asked}  # not even for its robots.txt
     assert {path for host, path in asked if host == "closed.test"} == {"/robots.txt"}  # toclosed.test leads there
     assert visit.found["http://marked.test/img/a.jpg"]["detail"] == "a page that shows it says noai,tdm"
@@ -264,7 +262,7 @@ def test_committed_chunks_are_not_asked_for_again(tmp_path: Path, capsys: pytest
     urls = [f"http://{path}" for path in behaviours]
     rows = plan(urls)
     with LocalWeb({}, behaviours) as web:
-        made = project(tmp_path, {"lane00000": rows}, web, **{"fetch.images_per_chunk": 4})
+        made = project(tmp_path, {"lane00000": rows}, web, {"fetch.images_per_chunk": 4})
         in_the_way = made.of("fetch") / "chunk_tar" / "lane00000-00001.tar"
         in_the_way.mkdir(parents=True)
         made.run("fetch", status=1)
@@ -286,19 +284,19 @@ def test_a_second_run_asks_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[
         made = project(tmp_path, {"lane00000": plan(["http://a.test/0.jpg", "http://a.test/1.jpg"])}, web)
         made.run("fetch")
         before = len(web.requests)
-        made.run("fetch", **{"fetch.requests_per_second": 7.0, "fetch.contact": "me@example.org"})
+        made.run("fetch", {"fetch.requests_per_second": 7.0, "fetch.contact": "me@example.org"})
         assert "nothing to do" in capsys.readouterr().out and len(web.requests) == before
 
 
 def test_neither_lanes_nor_the_order_of_the_plan_matter(tmp_path: Path) -> None:
     behaviours = pictures(["a.test", "b.test", "c.test"], 4) | {"b.test/1.jpg": Behaviour(status=410)}
-    rows = plan([f"http://{path}" for path in behaviours])
-    by_domain = {f"lane{i:05d}": rows.filter(pa.array([d == f"{n}.test" for d in rows["domain"].to_pylist()]))
-                 for i, n in enumerate("cab")}  # fmt: skip
+    urls = [f"http://{path}" for path in behaviours]
+    rows = plan(urls)
+    by_domain = {f"lane{i:05d}": plan([url for url in urls if f"//{name}." in url]) for i, name in enumerate("cab")}
     with LocalWeb({}, behaviours) as web:
-        one = project(tmp_path / "one", {"lane00000": rows}, web, **{"fetch.images_per_chunk": 5})
+        one = project(tmp_path / "one", {"lane00000": rows}, web, {"fetch.images_per_chunk": 5})
         backwards = project(tmp_path / "backwards", {"lane00000": rows.take(list(range(11, -1, -1)))}, web)
-        three = project(tmp_path / "three", by_domain, web, **{"fetch.images_per_chunk": 3})
+        three = project(tmp_path / "three", by_domain, web, {"fetch.images_per_chunk": 3})
         for made in (one, backwards, three):
             made.run("fetch")
     assert outcomes(one) == outcomes(backwards) == outcomes(three)
@@ -331,7 +329,7 @@ def test_wrong_use_is_said_before_anybody_is_asked(
 ) -> None:
     with LocalWeb({}, pictures(["a.test"], 1)) as web:
         made = project(tmp_path, {"lane00000": plan(["http://a.test/0.jpg"])}, web)
-        made.run("fetch", status=2, **wrong)
+        made.run("fetch", wrong, status=2)
         assert says in capsys.readouterr().err and web.requests == []
 
 
@@ -351,12 +349,12 @@ def test_requests_to_a_domain_never_overlap_and_keep_its_rate(tmp_path: Path) ->
     urls = [f"http://{path}" for path in paths if path.endswith(".jpg")]
     with LocalWeb({}, behaviours) as web:
         made = project(tmp_path, {"lane00000": plan(urls)}, web)
-        made.run("fetch", **{"fetch.requests_per_second": rate, "fetch.images_per_chunk": 4})
+        made.run("fetch", {"fetch.requests_per_second": rate, "fetch.images_per_chunk": 4})
     assert {row["reason"] for row in outcomes(made).values()} == {"http_404"}
     slow, quick = (sorted(r.time for r in web.requests if r.host.endswith(domain)) for domain in ("a.test", "b.test"))
     assert len(slow) == 8 and len(quick) == 4
     # The server waits before it answers, so requests side by side would come closer together than that.
-    assert min(later - earlier for earlier, later in zip(slow, slow[1:], strict=False)) >= 0.99 * delay
+    assert min(later - earlier for earlier, later in pairwise(slow)) >= 0.99 * delay
     assert quick[-1] - quick[0] >= 0.5 * 3 / rate  # by the client's clock it is 3 / rate
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,54 +11,75 @@ import pyarrow as pa
 
 import openwit
 from pipeline.attempt import Attempt, Job, Task
+from pipeline.records import OUTCOME, PAIR, image_id, pair_id
 from shards.files import read_table
-from shards.manifest import Manifest, Receipt, read_manifest, write_manifest
+from shards.format import CHUNK, TarWriter
+from shards.manifest import Manifest, read_manifest, write_manifest
 from shards.recipe import STAGES
 from shards.tables import name_of
 from tests.running import settings
+from tests.shards.helpers import outcome
+
+Values = Mapping[str, object]  # {"fetch.contact": "me@a.test"}
+NO_VALUES: Values = {}
 
 
 @dataclass(frozen=True)
 class Project:
-    """A recipe of its own in a folder; its stages run in this process."""
+    """A recipe of its own, whose stages write below a folder and run in this process."""
 
     folder: Path
-    values: Mapping[str, object] = field(default_factory=dict)  # of the recipe: {"fetch.contact": "me@a.test"}
+    values: Values = field(default_factory=dict)
 
     def of(self, stage: str) -> Path:
         """The folder of a stage."""
         return self.folder / f"{STAGES.index(stage)}_{stage}"
 
-    def write(self, stage: str, tasks: Mapping[str, Sequence[pa.Table]]) -> None:
-        """Finish a stage without running it: each task commits the given tables."""
-        receipts = []
+    # ── stages that ran before ──
+
+    def write(self, stage: str, tasks: Mapping[str, Iterable[pa.Table]]) -> None:
+        """Finish a stage whose tasks write the given tables."""
         for task, tables in tasks.items():
-            with self.attempt(stage, task) as attempt:
+            with self._attempt(stage, task) as attempt:
                 for table in tables:
                     attempt.rows(table, table.schema)
-            receipts.append(self.receipt(stage, task))
-        write_manifest(str(self.of(stage)), {"stage": stage}, receipts)
+        self._finish(stage, tasks)
 
-    def attempt(self, stage: str, task: str) -> Attempt:
-        """An attempt at a task of a stage, for what is more than tables."""
-        return Attempt(_job(self.of(stage)), Task(task))
+    def write_fetch(self, chunks: Mapping[str, Mapping[str, bytes | str]]) -> None:
+        """Finish a fetch: by chunk and image URL the picture as sent, and stored as it is, or the reason of failure."""
+        for task, images in chunks.items():
+            found = sorted((image_id(url), url, what) for url, what in images.items())
+            with self._attempt("fetch", task) as attempt:
+                with attempt.file("chunk_tar", f"chunk_tar/{task}.tar") as part, TarWriter(part.file) as tar:
+                    index = [tar.add(id_, "jpg", what) for id_, _, what in found if isinstance(what, bytes)]
+                    part.rows = len(index)
+                attempt.rows(pa.Table.from_pylist(index, schema=CHUNK), CHUNK)
+                rows = [
+                    outcome(url, what if isinstance(what, bytes) else None, _reason(what)) for _, url, what in found
+                ]
+                attempt.rows(table_of(OUTCOME, rows), OUTCOME)
+        self._finish("fetch", chunks)
 
-    def receipt(self, stage: str, task: str) -> Receipt:
-        """What that attempt committed."""
-        receipt = _job(self.of(stage)).done(Task(task))
-        assert receipt is not None
-        return receipt
+    def _attempt(self, stage: str, task: str) -> Attempt:
+        return Attempt(Job(str(self.of(stage)), "made", "basis", 1, None), Task(task))
 
-    def words(self, **values: object) -> list[str]:
+    def _finish(self, stage: str, tasks: Iterable[str]) -> None:
+        folder = str(self.of(stage))
+        receipts = [Job(folder, "made", "basis", 1, None).done(Task(task)) for task in tasks]
+        write_manifest(folder, {"stage": stage}, [receipt for receipt in receipts if receipt])
+
+    # ── the stage that is looked at ──
+
+    def words(self, values: Values = NO_VALUES) -> list[str]:
         """Command line words after the verb."""
         recipe = self.folder / "recipe.toml"
         recipe.touch()
         base = {"run.out": str(self.folder), "run.seed": 1, "engine.workers": 1}
         return ["--recipe", str(recipe), *settings(**{**base, **self.values, **values})]
 
-    def run(self, stage: str, status: int = 0, **values: object) -> None:
+    def run(self, stage: str, values: Values = NO_VALUES, status: int = 0) -> None:
         """Run a stage; the test fails unless it ends with that status."""
-        assert openwit.main([stage, *self.words(**values)]) == status
+        assert openwit.main([stage, *self.words(values)]) == status
 
     def manifest(self, stage: str) -> Manifest:
         found = read_manifest(str(self.of(stage)))
@@ -75,14 +96,25 @@ class Project:
         return list(self.table(stage, schema).to_pylist())
 
 
-def _job(folder: Path) -> Job[None]:
-    return Job(str(folder), "made", "basis", 1, None)
-
-
-def table_of(schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows of a declared table; a column that a row does not name is empty."""
+def table_of(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Rows of a declared table; what a row does not say is null, or empty where the column has no nulls."""
     blank = {column.name: _blank(column) for column in schema}
-    return pa.Table.from_pylist([{**blank, **row} for row in rows], schema=schema)
+    said = ({name: value for name, value in row.items() if value is not None} for row in rows)
+    return pa.Table.from_pylist([{**blank, **row} for row in said], schema=schema)
+
+
+def pair(url: str, text: str, **more: Any) -> dict[str, Any]:
+    """A row of the table pair, or candidate."""
+    return {"image_url": url, "image_id": image_id(url), "text": text, "pair_id": pair_id(url, text), **more}
+
+
+def pairs(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """A part of pairs."""
+    return table_of(PAIR, rows)
+
+
+def _reason(what: bytes | str) -> str:
+    return what if isinstance(what, str) else ""
 
 
 def _blank(column: pa.Field) -> Any:

@@ -128,7 +128,7 @@ def test_a_kill_between_the_model_and_the_manifest_trains_nothing_again(
     assert len(metrics(recipe)) == 4
 
 
-def stop(*_: Any) -> None:
+def stop(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta, Struct
 
-from shards import command
+from shards import command, runs
 from shards import recipe as recipes
 from shards.errors import UsageError
 from shards.files import digest_file, join, publishing, remove, to_json
@@ -66,8 +66,8 @@ def evaluate(recipe: recipes.Recipe) -> None:
     started = time.time()
     config = recipe.config("eval", Config)
     folder = recipe.folder("eval")
-    trained = stage.finished(recipe, "train", "eval")
-    pack = stage.finished(recipe, "pack", "eval")
+    trained = runs.finished(recipe, "train", "eval")
+    pack = runs.finished(recipe, "pack", "eval")
     sources = _sources(recipe, config, trained)
     facts: dict[str, Any] = {
         "stage": "eval",
@@ -78,9 +78,8 @@ def evaluate(recipe: recipes.Recipe) -> None:
         | {kind: digest for kind, (_, digest) in sources.items()},
         "determined_by": {"torch": torch.__version__},
     }
-    with stage.alone(folder, "eval"):
-        if stage.up_to_date(folder, facts):
-            print(f"eval: nothing to do, {folder} is up to date")
+    with runs.alone(folder, "eval"):
+        if runs.nothing_to_do(recipe, folder, facts):
             return
         remove(join(folder, "_manifest.json"))  # existence means complete, and it no longer is
         encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
@@ -88,7 +87,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
         with publishing(join(folder, "results.json")) as file:
             file.write(to_json(results))
         parts.append(stage.part("results", "results.json", len(results), file))
-        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started))
+        stage.finish(folder, facts, parts, counts, started)
     for row in results:
         print(
             f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%} of "

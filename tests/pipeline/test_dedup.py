@@ -1,0 +1,369 @@
+"""dedup on real small pictures: planted duplicates and no others are found, and captions follow them to what stays."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from PIL import Image
+
+from dedup import allpairs
+from dedup.groups import groups
+from dedup.hashes import columns
+from dedup.index import Index
+from dedup.tables import CAPTION, FINGERPRINT, GROUP
+from pipeline import dedup
+from pipeline.attempt import Job, Task
+from pipeline.engine import run_shuffle
+from pipeline.packed import Keyed, partition, split
+from pipeline.records import image_id, pair_id
+from shards import choice
+from shards.files import read_table
+from tests.dedup.made import crawl, scene, table
+from tests.pipeline.upstream import Project, pair, pairs
+
+
+def jpeg(image: Image.Image, quality: int = 90) -> bytes:
+    to = io.BytesIO()
+    image.save(to, "JPEG", quality=quality)
+    return to.getvalue()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# ── planted duplicates and their captions ──
+
+URLS = {
+    "photo": "http://a.test/photo.jpg",
+    "copy": "http://b.test/copy.jpg",
+    "mirror": "http://c.test/mirrored-site.jpg",
+    "large": "http://c.test/large.jpg",
+    "again": "http://d.test/again.jpg",
+    "other": "http://a.test/other.jpg",
+    "third": "http://a.test/third.jpg",
+    "grey": "http://a.test/grey.jpg",
+    "greyish": "http://b.test/greyish.jpg",
+    "pixel": "http://e.test/pixel.jpg",
+    "pixel2": "http://f.test/pixel.jpg",
+    "gone": "http://a.test/gone.jpg",
+    "forbidden": "http://b.test/forbidden.jpg",
+}
+IDS = {name: image_id(url) for name, url in URLS.items()}
+PHOTO, FLAT = jpeg(scene(1)), jpeg(Image.new("RGB", (64, 64), (9, 9, 9)))
+FETCHED: dict[str, bytes | str] = {
+    "photo": PHOTO,
+    "copy": PHOTO,
+    "mirror": PHOTO,
+    "large": jpeg(scene(1, 640, 480)),  # the most pixels: it stays
+    "again": jpeg(scene(1), quality=30),
+    "other": jpeg(scene(2)),
+    "third": jpeg(scene(3)),
+    "grey": jpeg(Image.new("RGB", (300, 200), (120, 120, 120))),
+    "greyish": jpeg(Image.new("RGB", (300, 200), (130, 130, 130))),
+    "pixel": FLAT,
+    "pixel2": FLAT,
+    "gone": "http_404",
+    "forbidden": "robots_disallowed",
+}
+TEXTS = {
+    "large": ["a dog on a beach", "ein Hund", "un chien au bord de la mer"],
+    "photo": ["a dog on a beach", "dog", "beach at noon"],
+    "copy": ["dog", "a wet dog"],
+    "mirror": ["mirrored"],
+    "again": ["again a dog"],
+    "other": ["another"],
+    "third": ["a third", "the third"],
+    "grey": ["a grey wall"],
+    "greyish": ["a grey wall"],
+    "pixel": ["spacer"],
+    "pixel2": ["spacer", "blank"],
+    "gone": ["a lost one", "lost"],
+    "forbidden": ["a secret"],
+}
+GROUP_OF_PHOTO = ("photo", "copy", "mirror", "large", "again")
+CAP = 5
+CHUNKS = {
+    "lane00000-00000": [*URLS][:4],
+    "lane00000-00001": [*URLS][4:9],
+    "lane00001-00000": [*URLS][9:11],
+    "lane00002-00000": [*URLS][11:],  # of which nothing came
+}
+
+
+def rows_of(names: Iterable[str]) -> list[dict[str, Any]]:
+    return [
+        pair(URLS[name], text, page_url=f"http://{name}.test/", licence=f"licence of {name}", queries=[len(text), 99])
+        for name in names
+        for text in TEXTS[name]
+    ]
+
+
+def write(made: Project, chunks: Mapping[str, Iterable[str]], parts: Mapping[str, Iterable[dict[str, Any]]]) -> None:
+    made.write("match", {part: [pairs(rows)] for part, rows in parts.items()})
+    made.write_fetch({chunk: {URLS[name]: FETCHED[name] for name in names} for chunk, names in chunks.items()})
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("dedup"), {"dedup.max_captions": CAP})
+    write(made, CHUNKS, {"a": rows_of([*URLS][:6]), "b": rows_of([*URLS][6:]), "empty": []})
+    made.run("dedup")
+    return made
+
+
+def keeper(name: str) -> bytes:
+    """Who stays for an image: of equal pictures the one of the smaller id."""
+    if name in GROUP_OF_PHOTO:
+        return IDS["large"]
+    return min(IDS["pixel"], IDS["pixel2"]) if name.startswith("pixel") else IDS[name]
+
+
+def test_planted_duplicates_are_grouped_and_nothing_else(done: Project) -> None:
+    table = done.table("dedup", GROUP)
+    rows = {row["image_id"]: row for row in table.to_pylist()}
+    assert table["image_id"].to_pylist() == sorted(rows)
+    assert rows.keys() == {IDS[name] for name in (*GROUP_OF_PHOTO, "pixel", "pixel2")}
+    for name in (*GROUP_OF_PHOTO, "pixel", "pixel2"):
+        row = rows[IDS[name]]
+        assert row["kept_by"] == keeper(name) and row["keep"] == (IDS[name] == keeper(name)), name
+        assert row["d64"] <= 4 and row["d256"] <= 40
+    members = ("photo", "copy", "mirror", "again", "large")
+    assert {rows[IDS[name]]["group_id"] for name in members} == {min(IDS[name] for name in members)}
+    assert {row["image_id"] for row in rows.values() if row["same_bytes"]} == {
+        max(IDS["pixel"], IDS["pixel2"])  # they are flat: nothing but their bytes makes them equal
+    }
+
+
+def test_every_image_is_fingerprinted_and_counted(done: Project) -> None:
+    prints = {row["image_id"]: row for row in done.rows("dedup", FINGERPRINT)}
+    came = [name for name in URLS if isinstance(FETCHED[name], bytes)]
+    assert prints.keys() == {IDS[name] for name in came}
+    assert {name for name in came if prints[IDS[name]]["flags"]} == {"grey", "greyish", "pixel", "pixel2"}
+    assert (prints[IDS["large"]]["width"], prints[IDS["large"]]["height"]) == (640, 480)
+    assert prints[IDS["photo"]]["bytes"] == len(PHOTO)
+    assert done.manifest("dedup").counts["images"] == {
+        "in": len(came),
+        "kept": len(came) - 5,
+        "dropped": {"near_duplicate": 4, "same_bytes": 1},
+    }
+
+
+def captions(made: Project) -> dict[bytes, list[dict[str, Any]]]:
+    found: dict[bytes, list[dict[str, Any]]] = {}
+    for row in made.rows("dedup", CAPTION):
+        found.setdefault(row["image_id"], []).append(row)
+    return found
+
+
+def test_captions_go_to_what_stays(done: Project) -> None:
+    found = captions(done)
+    assert found.keys() == {keeper(name) for name in URLS if isinstance(FETCHED[name], bytes)}
+    assert [row["text"] for row in found[IDS["other"]]] == ["another"]
+    assert {row["text"] for row in found[keeper("pixel")]} == {"spacer", "blank"}
+    assert [row["text"] for row in found[IDS["grey"]]] == [row["text"] for row in found[IDS["greyish"]]]
+
+
+def test_own_captions_first_each_text_once_and_so_many(done: Project) -> None:
+    rows = captions(done)[IDS["large"]]
+    own = [row for row in rows if row["own"]]
+    assert [row["own"] for row in rows] == [True] * 3 + [False] * 2
+    assert sorted(row["text"] for row in own) == sorted(TEXTS["large"])
+    # Of the others each text once, from the image whose pair has the smaller id, and of these the smallest hashes.
+    pooled: dict[str, bytes] = {}
+    for name in ("photo", "copy", "mirror", "again"):
+        for text in set(TEXTS[name]) - set(TEXTS["large"]):
+            id_ = pair_id(URLS[name], text)
+            pooled[text] = min(id_, pooled.get(text, id_))
+    ranks = dict(zip(pooled, choice.rank(1, "caption", IDS["large"].hex(), pooled.values()), strict=True))
+    chosen = sorted(pooled, key=lambda text: int(ranks[text]))[: CAP - 3]
+    assert {row["text"]: row["pair_id"] for row in rows if not row["own"]} == {text: pooled[text] for text in chosen}
+    assert {row["total"] for row in rows} == {3 + len(pooled)}
+
+
+def test_captions_bring_what_their_pair_said(done: Project) -> None:
+    by_pair = {pair_id(URLS[name], text): (name, text) for name in URLS for text in TEXTS[name]}
+    for row in done.rows("dedup", CAPTION):
+        name, text = by_pair[row["pair_id"]]
+        assert (row["text"], row["page_url"], row["licence"]) == (text, f"http://{name}.test/", f"licence of {name}")
+        assert row["queries"] == [len(text), 99]
+        assert row["own"] == (IDS[name] == row["image_id"]) and row["image_id"] == keeper(name)
+
+
+def test_every_pair_is_kept_or_dropped_by_a_name(done: Project) -> None:
+    count = done.manifest("dedup").counts["pairs"]
+    pooled = {text for name in GROUP_OF_PHOTO for text in TEXTS[name]}
+    spacers = 1  # of the three of the flat pair
+    assert count["in"] == sum(map(len, TEXTS.values()))
+    assert count["kept"] == len(done.rows("dedup", CAPTION))
+    assert count["dropped"] == {
+        "http_404": 2,
+        "robots_disallowed": 1,
+        "same_text": sum(len(TEXTS[name]) for name in GROUP_OF_PHOTO) - len(pooled) + spacers,
+        "caption_cap": len(pooled) - CAP,
+    }
+
+
+def test_captions_are_sorted(done: Project) -> None:
+    rows = [(row["image_id"], not row["own"], row["pair_id"]) for row in done.rows("dedup", CAPTION)]
+    assert rows == sorted(rows) and len(rows) > 10
+
+
+def test_neither_parts_nor_their_order_matter(done: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedup, "IMAGES_A_PART", 3)
+    other = Project(tmp_path, done.values)
+    names = sorted(URLS, reverse=True)
+    shuffled = sorted(rows_of(names), key=lambda row: row["pair_id"][::-1])
+    write(
+        other,
+        {f"lane00000-{i:05d}": [name] for i, name in enumerate(names)},
+        {f"p{i}": shuffled[i::4] for i in range(4)},
+    )
+    other.run("dedup")
+    assert len(other.manifest("dedup").of("caption")) >= 3 and len(done.manifest("dedup").of("caption")) == 1
+    for schema in (GROUP, CAPTION):
+        assert other.rows("dedup", schema) == done.rows("dedup", schema)
+    assert contents(other.of("dedup") / "index") == contents(done.of("dedup") / "index")
+    assert other.manifest("dedup").counts == done.manifest("dedup").counts
+
+
+def test_the_index_answers_for_a_fetched_picture(done: Project) -> None:
+    index = Index.open(str(done.of("dedup") / "index"))
+    assert len(index) == 7  # what is not flat, the dropped too
+    found = index.query_image(Image.open(io.BytesIO(PHOTO)))
+    assert {match.image_id for match in found} == {IDS[name].hex() for name in GROUP_OF_PHOTO}
+    assert {match.image_id for match in found if match.d256 == 0} >= {IDS[n].hex() for n in ("photo", "copy", "mirror")}
+    assert index.query_image(scene(99)) == []
+
+
+# ── little or nothing to do ──
+
+
+def test_nothing_was_fetched(tmp_path: Path) -> None:
+    made = Project(tmp_path)
+    write(made, {"lane00000-00000": ["gone", "forbidden"]}, {"a": rows_of(["gone", "forbidden"])})
+    made.run("dedup")
+    assert made.rows("dedup", GROUP) == made.rows("dedup", CAPTION) == made.rows("dedup", FINGERPRINT) == []
+    assert made.manifest("dedup").counts == {
+        "images": {"in": 0, "kept": 0, "dropped": {}},
+        "pairs": {"in": 3, "kept": 0, "dropped": {"http_404": 2, "robots_disallowed": 1}},
+    }
+    assert len(Index.open(str(made.of("dedup") / "index"))) == 0
+
+
+def test_nothing_was_planned(tmp_path: Path) -> None:
+    made = Project(tmp_path)
+    write(made, {}, {})
+    made.run("dedup")
+    assert made.manifest("dedup").counts == {"images": {"in": 0, "kept": 0, "dropped": {}}}
+
+
+def test_one_image_only(tmp_path: Path) -> None:
+    made = Project(tmp_path)
+    write(made, {"lane00000-00000": ["third"]}, {"a": rows_of(["third"])})
+    made.run("dedup")
+    assert made.rows("dedup", GROUP) == []
+    assert sorted(row["text"] for row in made.rows("dedup", CAPTION)) == sorted(TEXTS["third"])
+    assert made.manifest("dedup").counts["images"] == {"in": 1, "kept": 1, "dropped": {}}
+
+
+# ── damage ──
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut"])
+def test_a_damaged_chunk_is_named(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = Project(tmp_path)
+    write(made, {"lane00000-00000": ["third", "other"]}, {"a": rows_of(["third", "other"])})
+    chunk = made.of("fetch") / "chunk_tar" / "lane00000-00000.tar"
+    data = bytearray(chunk.read_bytes())
+    data[1000] ^= 1
+    chunk.write_bytes(data if damage == "changed" else data[:1000])
+    made.run("dedup", status=1)
+    said = capsys.readouterr().err
+    assert f"{chunk} is damaged: image {min(IDS['third'], IDS['other']).hex()} at byte 512" in said
+    assert not (made.of("dedup") / "_manifest.json").exists()
+
+
+# ── the shuffle finds the edges of all images together, each once ──
+
+Edges = Counter[frozenset[bytes]]
+
+
+def grouped(keyed: Iterable[Keyed]) -> Iterator[pa.Table]:
+    """What a shuffle hands on: all rows of a key together."""
+    tables: defaultdict[int, list[pa.Table]] = defaultdict(list)
+    for key, rows in keyed:
+        tables[key].append(rows)
+    return (pa.concat_tables(tables[key][::-1]) for key in tables)
+
+
+def shuffled_edges(prints: pa.Table, parts: int, config: dedup.Config) -> Edges:
+    """The edges that the functions of the stage find among images that lie in several parts."""
+    found: list[pa.Table] = []
+    keys = prints.select(["image_id", "sha256", "ph64", "ph256", "flags"]).replace_schema_metadata()
+    read = (
+        keyed
+        for part in range(parts)
+        for rows in [keys.take(np.arange(part, len(keys), parts))]
+        for keyed in split(rows, partition(rows["sha256"], dedup.PARTITIONS))
+    )
+    onwards: list[Keyed] = []
+    for rows in grouped(read):
+        for said in dedup.one_of_equal_bytes(config.distance, rows):
+            if isinstance(said, tuple):
+                onwards.append(said)
+            else:
+                found.append(said.value[1])
+    for rows in grouped(onwards):
+        found += (edges for _, edges in dedup.near_in_band(config, rows))
+    return Counter(frozenset(edge.values()) for edges in found for edge in edges.to_pylist())
+
+
+def edges_of(prints: pa.Table, config: dedup.Config) -> np.ndarray:
+    image = columns(prints)
+    hashes = image["sha256"], image["ph64"], image["ph256"]
+    return allpairs.edges(image["image_id"], *hashes, image["flags"], config.distance, config.distance_256)
+
+
+@examples(max_examples=30, deadline=None)
+@given(n=st.integers(0, 120), parts=st.integers(1, 4), distance=st.integers(0, 5), seed=st.integers(0, 2**32))
+def test_each_edge_is_found_once(n: int, parts: int, distance: int, seed: int) -> None:
+    prints, config = table(crawl(n, seed)), dedup.Config(distance=distance)
+    ids = prints["image_id"].to_pylist()
+    expected = Counter(frozenset((ids[i], ids[j])) for i, j, *_ in edges_of(prints, config).tolist())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dedup, "BUCKETS", 3)  # few, so that several values of a band meet in one
+        assert shuffled_edges(prints, parts, config) == expected
+
+
+@pytest.mark.parametrize(("seed", "parts", "buckets"), [(0, 1, 8), (1, 5, dedup.BUCKETS)])
+def test_groups_are_those_of_everything_at_once(
+    tmp_path: Path, seed: int, parts: int, buckets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dedup, "BUCKETS", buckets)
+    images = 200
+    prints, config = table(crawl(images, seed)), dedup.Config()
+    expected = groups(prints, edges_of(prints, config))
+    assert expected.num_rows > images / 4
+    made = Project(tmp_path)
+    every = {f"part{i}": prints.take(np.arange(i, images, parts)).sort_by("image_id") for i in range(parts)}
+    made.write("dedup", {name: [rows] for name, rows in every.items()})
+    paths = made.manifest("dedup").paths("fingerprint")
+    job, end = Job(str(tmp_path), "groups", "basis", 1, config), Task("groups", args=(paths,))
+    run_shuffle(dedup.FindGroups(job), [Task(path, args=(path,)) for path in paths], [end])
+    receipt = job.done(end)
+    assert receipt is not None
+    assert read_table(str(tmp_path / receipt.parts[0].name), GROUP).equals(expected)
+    dropped = receipt.counts["images"]["dropped"]
+    assert dropped.keys() == {"same_bytes", "near_duplicate"}
+    assert receipt.counts["images"]["kept"] == images - sum(dropped.values())
