@@ -10,7 +10,6 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _MINUTE = 60.0  # seconds between lines at the most
-_SECOND = 1.0  # and at the least
 
 
 class Watch:
@@ -42,6 +41,6 @@ class Watch:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if (done >= 2 * self._said and now - self._said_at >= _SECOND) or now - self._said_at >= _MINUTE:
+        if done >= 2 * self._said or now - self._said_at >= _MINUTE:
             self._said, self._said_at = done, now
             print(f"{self._name}: {done:,}/{self._total:,} {self._unit}{note and ', '}{note}", flush=True)
