@@ -130,13 +130,19 @@ def merged(
         stored_id, ext, image = next(images, (b"", "", b""))
         captions_id, some = next(captions, (b"", iter(())))
         if not stored_id == image_id == captions_id:
-            raise Failure(
-                f"image {image_id.hex()} has an outcome in {fetch.folder}, but its picture there or its captions in "
-                f"{dedup.folder} are missing: one of them was changed by hand, run fetch and dedup again"
-            )
+            raise _apart(min(filter(None, (stored_id, image_id, captions_id))), fetch, dedup)
         own = list(some)
         stored = tar.add(image_id, ext, image, own[0]["text"], sample_json(outcome, own, texts))
         yield sample_row(outcome, own, stored)
+    if left := next(images, None) or next(captions, None):
+        raise _apart(left[0], fetch, dedup)
+
+
+def _apart(image_id: bytes, fetch: Manifest, dedup: Manifest) -> Failure:
+    return Failure(
+        f"image {image_id.hex()} lacks one of its outcome and picture in {fetch.folder} and its captions in "
+        f"{dedup.folder}: these are of different runs, or one was changed by hand; run fetch and dedup again"
+    )
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:

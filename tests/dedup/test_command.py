@@ -75,7 +75,7 @@ def test_a_fetched_picture_is_found(name: str, folder: str, tmp_path: Path, caps
 
 
 def test_the_distance_counts(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "cropped.png").write_bytes(encoded(scene(4, 640, 480).crop((6, 6, 634, 474)), "PNG"))
+    (tmp_path / "cropped.png").write_bytes(encoded(scene(4, 640, 480).crop((5, 5, 635, 475)), "PNG"))
     asked = ["query", str(tmp_path / "cropped.png"), "--index", folder]
     assert main([*asked, "--distance", "5"]) == 0
     (found,) = capsys.readouterr().out.splitlines()

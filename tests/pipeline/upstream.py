@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,21 +37,30 @@ class Project:
 
     # ── stages that ran before ──
 
-    def write(self, stage: str, tasks: Mapping[str, Iterable[pa.Table]]) -> None:
-        """Finish a stage whose tasks write the given tables."""
-        for task, tables in tasks.items():
+    def write(self, stage: str, tasks: Mapping[str, Iterable[pa.Table]], images: int = 0) -> None:
+        """Finish a stage whose tasks write the given tables; its counts say that it kept so many images."""
+        for i, (task, tables) in enumerate(tasks.items()):
             with self._attempt(stage, task) as attempt:
                 for table in tables:
                     attempt.rows(table, table.schema)
+                attempt.took("images", 0 if i else images)
+                attempt.kept("images", 0 if i else images)
         self._finish(stage, tasks)
 
-    def write_fetch(self, chunks: Mapping[str, Mapping[str, bytes | str]]) -> None:
-        """Finish a fetch: by chunk and image URL the picture as sent, and stored as it is, or the reason of failure."""
+    def write_fetch(self, chunks: Mapping[str, Mapping[str, bytes | str]], lost: Container[str] = ()) -> None:
+        """Finish a fetch: by chunk and image URL the picture as sent, and stored as it is, or the reason of failure.
+
+        The pictures of `lost` URLs have an outcome but are not in their chunk.
+        """
         for task, images in chunks.items():
             found = sorted((image_id(url), url, what) for url, what in images.items())
             with self._attempt("fetch", task) as attempt:
                 with attempt.file("chunk_tar", f"chunk_tar/{task}.tar") as part, TarWriter(part.file) as tar:
-                    index = [tar.add(id_, "jpg", what) for id_, _, what in found if isinstance(what, bytes)]
+                    index = [
+                        tar.add(id_, "jpg", what)
+                        for id_, url, what in found
+                        if isinstance(what, bytes) and url not in lost
+                    ]
                     part.rows = len(index)
                 attempt.rows(pa.Table.from_pylist(index, schema=CHUNK), CHUNK)
                 rows = [

@@ -1,0 +1,92 @@
+"""The list of queries, counted by hand from a tiny encyclopedia."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.records import CANDIDATE, PAIR, PLAN, QUERY, image_id, pair_id
+from tests.pipeline.upstream import Project, table_of
+from tests.small import contents
+
+PAGE = "<page><title>{}</title><ns>{}</ns><id>1</id>{}<revision><id>2</id><text>{}</text></revision></page>"
+
+
+def dump(*pages: str) -> str:
+    return f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/">{"".join(pages)}</mediawiki>'
+
+
+ONE = dump(
+    PAGE.format("Dogs", 0, "", "The '''dog'''.\nThe [[Canis|dog]]\n{{the|the}}the dog, the cat\nhot rod"),
+    PAGE.format("Talk:Dogs", 1, "", "zebra zebra zebra"),
+)
+OTHER = dump(
+    PAGE.format("Cats", 0, "", "The cat the\nHot rod (zebra)"),
+    PAGE.format("Cat", 0, '<redirect title="Cats" />', "zebra zebra zebra"),
+)
+# Sixteen words: the 6, dog 3, cat 2, hot 2, rod 2, zebra 1. Side by side: the dog 3, the cat 2, hot rod 2, cat the 1.
+# PMI in bits: hot rod log2(2·16/(2·2)) = 3; the dog log2(3·16/(6·3)) = the cat log2(2·16/(6·2)) = 1.4.
+FIRST_HOUR = "en Hot_Rod 40 0\nen Golden_Gate 50 0\nen Seldom 69 0\nde Golden 900 0\nen Talk:Dog 900 0\nen !!! 80 0\n"
+SECOND_HOUR = "en.m Golden_Gate 30 0\nen.m Hot_Rod 30 0\nen The_Cat 500 0\nen Zebra_Finch 70 0\n"
+WORDNET = {
+    "data.adj": "00000001 00 a 01 golden(a) 0 000 | of gold\n",
+    "data.adv": "00000001 00 r 01 hot 0 000 | hotly\n",
+    "data.noun": "00000001 00 n 02 Zebra_finch 0 Canis_familiaris 0 000 | a bird, and a dog\n",
+    "data.verb": "00000001 00 v 01 dog 0 000 | to follow\n",
+}
+
+BY_HAND = [
+    ("My  DOG", "list", 0),
+    ("red bike", "list", 0),
+    ("the", "unigram", 6),
+    ("dog", "unigram", 3),
+    ("cat", "unigram", 2),
+    ("hot", "unigram", 2),
+    ("rod", "unigram", 2),
+    ("hot rod", "bigram", 2),
+    ("the dog", "bigram", 3),  # as informative as "the cat", and more frequent
+    ("The Cat", "title", 500),
+    ("Golden Gate", "title", 80),
+    ("Zebra Finch", "title", 70),
+    ("Canis familiaris", "wordnet", 0),
+    ("golden", "wordnet", 0),
+]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, object]:
+    """The recipe's [queries] table over all the files above."""
+    (tmp_path / "one.xml").write_text(ONE)
+    (tmp_path / "other.xml").write_text(OTHER)
+    (tmp_path / "pageviews-1").write_text(FIRST_HOUR)
+    (tmp_path / "pageviews-2.gz").write_bytes(gzip.compress(SECOND_HOUR.encode()))
+    (tmp_path / "own.txt").write_text("My  DOG\n\n  \nred\tbike\nmy dog!?\n---\nMy dog\n")
+    with zipfile.ZipFile(tmp_path / "wordnet.zip", "w") as archive:
+        for name, text in WORDNET.items():
+            archive.writestr(f"dict/{name}", text)
+    return {
+        "queries.wikipedia": [str(tmp_path / "one.xml"), str(tmp_path / "other.xml")],
+        "queries.pageviews": [str(tmp_path / "pageviews-*")],
+        "queries.wordnet": [str(tmp_path / "wordnet.zip")],
+        "queries.lists": [str(tmp_path / "own.txt")],
+        "queries.min_unigram_count": 2,
+        "queries.min_bigram_count": 2,
+        "queries.bigrams": 2,
+    }
+
+
+def built(folder: Path, sources: dict[str, object], **values: object) -> Project:
+    folder.mkdir(exist_ok=True)
+    project = Project(folder, {**sources, **{f"queries.{key}": value for key, value in values.items()}})
+    project.run("queries")
+    return project
+
+
+def listed(project: Project) -> list[tuple[str, str, int]]:
+    """(text, source, count) of each query; its id is its place."""
+    rows = project.rows("queries", QUERY)
+    assert [row["id"] for row in rows] == list(range(len(rows)))
+    return [(row["text"], row["source"], row["count"]) for row in rows]
