@@ -10,7 +10,7 @@ STAGES := queries crawl filter match fetch dedup pack train eval report all
 .PHONY: help real test test-slow $(STAGES) lint bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z][a-z -]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-10s %s\n", $$1, substr($$0, RLENGTH + 1)}' Makefile
 
 # The environment: made once, made again when what it is made from changes.
 $(BIN)/.installed: pyproject.toml constraints.txt

@@ -28,7 +28,7 @@ _MOST = 50  # texts of one image or images of one page that are told about
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line: prints the story, exit status 0 if there is one, 1 if nothing is known of the URL."""
+    """The command line: prints the story, exit status 0 if there is one, 2 if nothing is known of the URL."""
     parser = command.arguments("explain", __doc__ or "")
     parser.add_argument("url", help="of an image or a page, or an id of 32 hex characters")
     options = parser.parse_args(argv)
@@ -48,7 +48,7 @@ def tell(recipe: Recipe, url: str) -> None:
         raise UsageError(
             f"no stage of {recipe.out} has seen {url}: give an image's or a page's URL as the crawl wrote it"
         )
-    print("\n".join(lines))
+    print("\n".join(map(command.printable, lines)))
     if len(ids) > _MOST:
         print(f"… and {len(ids) - _MOST} more images")
 
@@ -59,8 +59,11 @@ def _ids_of(finished: dict[str, Manifest], url: str) -> list[bytes]:
         id_ = bytes.fromhex(url)
         of_pair = [row["image_id"] for row in _rows(finished, "crawl", CANDIDATE, "pair_id", id_)]
         return sorted(set(of_pair)) or [id_]
-    on_page = [row["image_id"] for row in _rows(finished, "crawl", CANDIDATE, "page_url", url)]
-    return sorted({image_id(url), *on_page})
+    images = {row["image_id"] for row in _rows(finished, "crawl", CANDIDATE, "page_url", url)}
+    own = image_id(url)
+    if any(_rows(finished, "crawl", schema, "image_id", own) for schema in (CANDIDATE, DROP)):
+        images.add(own)
+    return sorted(images)
 
 
 def _story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:
@@ -72,23 +75,36 @@ def _story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:
     yield f"  image_id {id_.hex()}"
     for reason in sorted({row["reason"] for row in never}):
         yield f"  crawl    dropped: {reason} ({sum(row['reason'] == reason for row in never)}×)"
-    reasons = {
-        row["pair_id"]: f"{stage:8} dropped: {row['reason']}"
-        for stage in ("filter", "match")
-        for row in _rows(finished, stage, DROP, "image_id", id_)
-    }
-    pairs = {row["pair_id"]: row for row in _rows(finished, "match", PAIR, "image_id", id_)}
+    yield from _text_stories(finished, id_, candidates)
+    yield from _image_story(finished, id_)
+
+
+def _text_stories(finished: dict[str, Manifest], id_: bytes, candidates: list[dict[str, Any]]) -> Iterator[str]:
+    """Each text as the crawl found it, and what became of it.
+
+    The rows of one pair differ by where they were found, which a drop does not say: of those that did not become the
+    pair, the later ones are its duplicates.
+    """
+    pairs = {_place(row): row for row in _rows(finished, "match", PAIR, "image_id", id_)}
+    drops = [(stage, row) for stage in ("filter", "match") for row in _rows(finished, stage, DROP, "image_id", id_)]
+    fates: dict[bytes, list[str]] = {}
+    for stage, row in sorted(drops, key=lambda drop: drop[1]["reason"] == "exact_duplicate"):
+        fates.setdefault(row["pair_id"], []).append(f"{stage:8} dropped: {row['reason']}")
     names = _query_names(finished, {query for pair in pairs.values() for query in pair["kept_for"]})
     for row in candidates[:_MOST]:
         place = f"{row['page_url']} ({row['warc_file']}+{row['warc_offset']})"
         yield f"  crawl    {row['text_source']} {row['text']!r} on {place}"
-        pair = pairs.get(row["pair_id"])
-        if row["pair_id"] in reasons:
-            yield f"           {reasons[row['pair_id']]}"
-        if pair:
+        if pair := pairs.pop(_place(row), None):
             taken = ", ".join(repr(names[query]) for query in pair["kept_for"][:5]) or "no query asked for"
             yield f"           match    kept, pair {row['pair_id'].hex()}, for {taken}"
-    yield from _image_story(finished, id_)
+        elif fates.get(row["pair_id"]):
+            yield f"           {fates[row['pair_id']].pop(0)}"
+    if len(candidates) > _MOST:
+        yield f"  … and {len(candidates) - _MOST} more texts"
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("pair_id", "page_url", "warc_file", "warc_offset"))
 
 
 def _image_story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:

@@ -171,7 +171,7 @@ def _candidates(
     """(source, text, count) of all that may become a query, in the order of the list."""
     for path in lists:
         with open_input(path) as file:
-            for line in file.read().decode("utf-8", "replace").splitlines():
+            for line in file.read().decode("utf-8-sig", "replace").splitlines():
                 if line.strip():
                     yield "list", fold(line), 0
     if frequent:

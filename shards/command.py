@@ -34,6 +34,11 @@ def run_recipe(name: str, doc: str, work: Callable[[Recipe], None], argv: Sequen
     return guarded(name, lambda: work(read(options.recipe, options.set, options.check)), options.debug)
 
 
+def printable(line: str) -> str:
+    """What strangers had a hand in, fit for a terminal: line ends, escapes and the like as Python writes them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
     """Do some work; an error becomes one sentence on stderr and an exit status."""
     try:
@@ -50,6 +55,6 @@ def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
             sentence = str(error)
         else:
             sentence = f"unexpected {type(error).__name__}: {error}; run it again with --debug and report what it shows"
-        print(f"{name}: {' '.join(sentence.split())}", file=sys.stderr)  # what others say in it may have many lines
+        print(f"{name}: {printable(' '.join(sentence.split()))}", file=sys.stderr)  # others' words may have many lines
         return 2 if isinstance(error, UsageError) else 1
     return 0

@@ -288,6 +288,22 @@ def test_a_second_run_asks_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert "nothing to do" in capsys.readouterr().out and len(web.requests) == before
 
 
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_a_chunk_that_went_away_is_fetched_again(tmp_path: Path, damage: str) -> None:
+    behaviours = pictures(["a.test"], 6)
+    rows = plan([f"http://{path}" for path in behaviours])
+    with LocalWeb({}, behaviours) as web:
+        made = project(tmp_path, {"lane00000": rows}, web, {"fetch.images_per_chunk": 2})
+        made.run("fetch")
+        chunk = made.of("fetch") / "chunk_tar" / "lane00000-00001.tar"
+        data, before = chunk.read_bytes(), len(web.requests)
+        chunk.unlink() if damage == "removed" else chunk.write_bytes(data[:1000])
+        made.run("fetch")
+        again = [f"http://{request.host}{request.path}" for request in web.requests[before:]]
+    assert chunk.read_bytes() == data
+    assert again == ["http://a.test/robots.txt", *rows["image_url"].slice(2, 2).to_pylist()]
+
+
 def test_neither_lanes_nor_the_order_of_the_plan_matter(tmp_path: Path) -> None:
     behaviours = pictures(["a.test", "b.test", "c.test"], 4) | {"b.test/1.jpg": Behaviour(status=410)}
     urls = [f"http://{path}" for path in behaviours]

@@ -25,7 +25,7 @@ from pipeline.packed import Keyed, partition, split
 from pipeline.records import CANDIDATE, DROP, PAIR, PLAN, QUERY, image_id, pair_id
 from shards import choice
 from shards.files import read_table
-from tests.pipeline.upstream import NO_VALUES, Project, table_of
+from tests.pipeline.upstream import NO_VALUES, Project, Values, pair, table_of
 
 SEED = 1  # that of Project
 DOMAIN = {"x.a.test": "a.test", "y.a.test": "a.test", "b.test": "b.test", "127.0.0.1": "127.0.0.1"}
@@ -273,16 +273,11 @@ Parts = Mapping[str, Sequence[Found]]
 
 
 def candidates(rows: Iterable[Found]) -> pa.Table:
-    columns = [
-        {"pair_id": row.id, "image_id": image_id(row.url), "image_url": row.url, "page_url": row.page}
-        | {"text": row.text, "opt_out": row.opt_out}
-        for row in rows
-    ]
-    return table_of(CANDIDATE, columns)
+    return table_of(CANDIDATE, [pair(row.url, row.text, page_url=row.page, opt_out=row.opt_out) for row in rows])
 
 
 def matched(
-    folder: Path, queries: Sequence[str], parts: Parts, match: Mapping[str, object] = NO_VALUES, budget: int = 10**6
+    folder: Path, queries: Sequence[str], parts: Parts, match: Values = NO_VALUES, budget: int = 10**6
 ) -> Project:
     """match with these settings of its own, run over hand-written queries and parts of candidates."""
     rate = {"fetch.requests_per_second": budget + 0.5, "fetch.deadline_hours": 1 / 3600}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records import CANDIDATE, PAIR, PLAN, QUERY, image_id, pair_id
-from tests.pipeline.upstream import Project, table_of
+from pipeline.records import CANDIDATE, PAIR, PLAN, QUERY
+from tests.pipeline.upstream import Project, Values, pair, table_of
 from tests.small import contents
 
 PAGE = "<page><title>{}</title><ns>{}</ns><id>1</id>{}<revision><id>2</id><text>{}</text></revision></page>"
@@ -19,11 +19,11 @@ def dump(*pages: str) -> str:
     return f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/">{"".join(pages)}</mediawiki>'
 
 
-ONE = dump(
+ONE = (
     PAGE.format("Dogs", 0, "", "The '''dog'''.\nThe [[Canis|dog]]\n{{the|the}}the dog, the cat\nhot rod"),
     PAGE.format("Talk:Dogs", 1, "", "zebra zebra zebra"),
 )
-OTHER = dump(
+OTHER = (
     PAGE.format("Cats", 0, "", "The cat the\nHot rod (zebra)"),
     PAGE.format("Cat", 0, '<redirect title="Cats" />', "zebra zebra zebra"),
 )
@@ -39,7 +39,7 @@ WORDNET = {
 }
 
 BY_HAND = [
-    ("My  DOG", "list", 0),
+    ("My DOG", "list", 0),
     ("red bike", "list", 0),
     ("the", "unigram", 6),
     ("dog", "unigram", 3),
@@ -57,13 +57,13 @@ BY_HAND = [
 
 
 @pytest.fixture
-def sources(tmp_path: Path) -> dict[str, object]:
+def sources(tmp_path: Path) -> Values:
     """The recipe's [queries] table over all the files above."""
-    (tmp_path / "one.xml").write_text(ONE)
-    (tmp_path / "other.xml").write_text(OTHER)
+    (tmp_path / "one.xml").write_text(dump(*ONE))
+    (tmp_path / "other.xml").write_text(dump(*OTHER))
     (tmp_path / "pageviews-1").write_text(FIRST_HOUR)
     (tmp_path / "pageviews-2.gz").write_bytes(gzip.compress(SECOND_HOUR.encode()))
-    (tmp_path / "own.txt").write_text("My  DOG\n\n  \nred\tbike\nmy dog!?\n---\nMy dog\n")
+    (tmp_path / "own.txt").write_text("\ufeffMy  DOG\n\n  \nred\tbike\n---\nMy dog\n")
     with zipfile.ZipFile(tmp_path / "wordnet.zip", "w") as archive:
         for name, text in WORDNET.items():
             archive.writestr(f"dict/{name}", text)
@@ -78,7 +78,7 @@ def sources(tmp_path: Path) -> dict[str, object]:
     }
 
 
-def built(folder: Path, sources: dict[str, object], **values: object) -> Project:
+def built(folder: Path, sources: Values, **values: object) -> Project:
     folder.mkdir(exist_ok=True)
     project = Project(folder, {**sources, **{f"queries.{key}": value for key, value in values.items()}})
     project.run("queries")
@@ -90,3 +90,77 @@ def listed(project: Project) -> list[tuple[str, str, int]]:
     rows = project.rows("queries", QUERY)
     assert [row["id"] for row in rows] == list(range(len(rows)))
     return [(row["text"], row["source"], row["count"]) for row in rows]
+
+
+def test_the_list_is_that_counted_by_hand(tmp_path: Path, sources: Values) -> None:
+    project = built(tmp_path / "out", sources)
+    assert listed(project) == BY_HAND
+    manifest = project.manifest("queries")
+    assert manifest.counts == {
+        "queries": {
+            "in": len(BY_HAND) + 7,
+            "kept": len(BY_HAND),
+            # --- and !!!; My dog, Hot Rod, Zebra finch, dog and hot
+            "dropped": {"not_a_word": 2, "already_in_list": 5},
+        }
+    }
+    assert manifest.facts["notes"] == {"articles": 2, "words_too_rare": 1}
+
+
+def test_a_full_list_takes_no_more(tmp_path: Path, sources: Values) -> None:
+    project = built(tmp_path / "out", sources, max_queries=8)
+    assert listed(project) == BY_HAND[:8]
+    assert project.manifest("queries").counts["queries"] == {
+        "in": len(BY_HAND) + 7,
+        "kept": 8,
+        "dropped": {"not_a_word": 2, "already_in_list": 4, "list_is_full": 7},
+    }
+
+
+def test_the_least_counts_are_kept_to(tmp_path: Path, sources: Values) -> None:
+    values = {"min_unigram_count": 3, "bigrams": 9, "min_bigram_count": 3, "min_title_views": 71, "lists": []}
+    assert listed(built(tmp_path / "out", sources, **values)) == [
+        ("the", "unigram", 6),
+        ("dog", "unigram", 3),
+        ("the dog", "bigram", 3),
+        ("The Cat", "title", 500),
+        ("Golden Gate", "title", 80),
+        ("Canis familiaris", "wordnet", 0),
+        ("Zebra finch", "wordnet", 0),
+        ("golden", "wordnet", 0),
+        ("hot", "wordnet", 0),
+    ]
+
+
+def test_the_order_of_the_dumps_changes_no_byte(tmp_path: Path, sources: Values) -> None:
+    one = built(tmp_path / "one", sources)
+    dumps = sources["queries.wikipedia"]
+    assert isinstance(dumps, list)
+    other = built(tmp_path / "other", sources, wikipedia=dumps[::-1])
+    assert contents(one.of("queries")) == contents(other.of("queries"))
+
+
+def test_articles_count_the_same_in_one_dump_or_two(tmp_path: Path, sources: Values) -> None:
+    (tmp_path / "both.xml").write_text(dump(*OTHER, *ONE))
+    assert listed(built(tmp_path / "out", sources, wikipedia=[str(tmp_path / "both.xml")])) == BY_HAND
+
+
+def test_nothing_is_counted_twice(tmp_path: Path, sources: Values, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another source counts no dump again; the same settings do nothing at all."""
+    project = built(tmp_path / "out", sources)
+    counted = {path: path.stat().st_mtime_ns for path in project.of("queries").glob("_receipts/words.*")}
+    project.run("queries")
+    assert "nothing to do" in capsys.readouterr().out
+    project.run("queries", {"queries.wordnet": []})
+    assert listed(project) == [query for query in BY_HAND if query[1] != "wordnet"]
+    assert counted == {path: path.stat().st_mtime_ns for path in project.of("queries").glob("_receipts/words.*")}
+    assert len(counted) == 2
+
+
+def test_without_sources_the_list_is_empty_and_match_can_use_it(tmp_path: Path) -> None:
+    project = built(tmp_path, {})
+    assert listed(project) == []
+    project.write("filter", {"a": [table_of(CANDIDATE, [pair("http://a.test/1.jpg", "a dog")])]})
+    project.run("match", {"match.lanes": 1})
+    assert project.manifest("match").counts["pairs"] == {"in": 1, "kept": 0, "dropped": {"no_query": 1}}
+    assert project.rows("match", PAIR) == project.rows("match", PLAN) == []

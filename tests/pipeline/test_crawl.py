@@ -1,0 +1,256 @@
+"""Archives and URL tables as they come, the rows of candidates that come of them, and what is lost by name."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
+
+from pipeline.records import CANDIDATE, DROP, reject_of
+from tests.pipeline.upstream import Project
+
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+
+class Writer(WARCWriter):
+    """warcio's, without the temporary files that it never closes."""
+
+    _create_temp_file = staticmethod(io.BytesIO)
+
+
+def archive(path: Path, *responses: tuple[str, str, Mapping[str, str], str]) -> str:
+    """A .warc.gz as warcio writes it: (URL, status line, headers, body) as a response each, its request before it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        writer = Writer(file, gzip=True)
+        writer.write_record(writer.create_warcinfo_record(path.name, {"software": "test"}))
+        for url, status, headers, body in responses:
+            asked = StatusAndHeaders("GET / HTTP/1.1", [("Host", "a.test")], is_http_request=True)
+            writer.write_record(writer.create_warc_record(url, "request", http_headers=asked))
+            answered = StatusAndHeaders(status, list(headers.items()), protocol="HTTP/1.1")
+            payload = io.BytesIO(body.encode())
+            writer.write_record(writer.create_warc_record(url, "response", payload=payload, http_headers=answered))
+    return str(path)
+
+
+def page(url: str, body: str) -> tuple[str, str, Mapping[str, str], str]:
+    return url, "200 OK", HTML, f"<!doctype html><title>t</title>{body}"
+
+
+def crawled(folder: Path, **values: object) -> Project:
+    folder.mkdir(exist_ok=True)
+    project = Project(folder, {f"crawl.{key}": value for key, value in values.items()})
+    project.run("crawl")
+    return project
+
+
+def refused(folder: Path, capsys: pytest.CaptureFixture[str], status: int, **values: object) -> str:
+    """The one sentence with which crawl ends; nothing of it exists."""
+    folder.mkdir(exist_ok=True)
+    project = Project(folder, {f"crawl.{key}": value for key, value in values.items()})
+    project.run("crawl", status=status)
+    sentence = capsys.readouterr().err
+    assert sentence.count("\n") == 1
+    assert not (project.of("crawl") / "_manifest.json").exists()
+    return sentence
+
+
+def short(project: Project) -> list[tuple[str, str, str, str]]:
+    return [
+        (row["image_url"], row["text"], row["text_source"], row["image_source"])
+        for row in project.rows("crawl", CANDIDATE)
+    ]
+
+
+# ── archives ──
+
+IMAGES = """<base href="/pics/"><link rel=license href="https://creativecommons.org/licenses/by/4.0/">
+<meta name=robots content=noai>
+<img src=a.jpg alt="A  dog&#10;runs" title="It runs">
+<img srcset="small.jpg 100w, large.jpg 900w" alt="A large cat">
+<img src=/spacer.gif data-src="//img.b.test/lazy.jpg#top" alt="A lazy cat">
+<figure><img src=fig.jpg><figcaption>Two <b>sofas</b></figcaption></figure>
+<img src=none.jpg> <img src=a.jpg alt="A dog runs"> <img src="data:image/gif;base64,R0lGOD" alt="Inline">"""
+
+
+def test_images_with_their_texts(tmp_path: Path) -> None:
+    path = archive(tmp_path / "in" / "a.warc.gz", page("http://a.test/d/page.html?q#part", IMAGES))
+    project = crawled(tmp_path, warc=[path], crawl_id="CC-TEST")
+    assert short(project) == [
+        ("http://a.test/pics/a.jpg", "A dog runs", "alt", "src"),
+        ("http://a.test/pics/a.jpg", "It runs", "title", "src"),
+        ("http://a.test/pics/large.jpg", "A large cat", "alt", "srcset"),
+        ("http://img.b.test/lazy.jpg", "A lazy cat", "alt", "data-src"),
+        ("http://a.test/pics/fig.jpg", "Two sofas", "figcaption", "src"),
+    ]
+    rows = project.rows("crawl", CANDIDATE)
+    offset = rows[0]["warc_offset"]
+    with Path(path).open("rb") as file:
+        file.seek(offset)
+        assert b"WARC-Type: response" in gzip.GzipFile(fileobj=file).read(300), "where the record can be read again"
+    same = {
+        "page_url": "http://a.test/d/page.html?q",
+        "licence": "https://creativecommons.org/licenses/by/4.0/",
+        "opt_out": "noai",
+        "lang": None,
+        "lang_score": None,
+        "crawl_id": "CC-TEST",
+        "warc_file": "a.warc.gz",
+        "warc_offset": offset,
+    }
+    assert all(row.items() >= same.items() for row in rows)
+    counts = project.manifest("crawl").counts
+    assert counts["pairs"] == {"in": 8, "kept": 5, "dropped": {"no_text": 1, "repeated_on_page": 1, "data_uri": 1}}
+    assert counts["records"] == {"in": 3, "kept": 1, "dropped": {"not_a_response": 2}}
+    reject = reject_of(CANDIDATE)
+    assert {row["reason"]: row["image_url"] for row in project.rows("crawl", reject)} == {
+        "no_text": "http://a.test/pics/none.jpg",
+        "repeated_on_page": "http://a.test/pics/a.jpg",
+        "data_uri": "data:image/gif;base64,R0lGOD",
+    }
+
+
+def test_ids_are_those_of_every_version(tmp_path: Path) -> None:
+    """As sha256sum has them: these never change, whatever else does."""
+    path = archive(tmp_path / "in.warc.gz", page("http://a.test/d/", '<img src=a.jpg alt=" A  dog&#10;runs ">'))
+    (row,) = crawled(tmp_path, warc=[path]).rows("crawl", CANDIDATE)
+    assert row["image_url"] == "http://a.test/d/a.jpg"
+    assert row["image_id"].hex() == "80a37345f003c0dac43d71295f785bb8"
+    assert row["pair_id"].hex() == "6a1ba382ea79eb7f56d088658b5a2c37"
+
+
+def test_what_is_no_page_is_counted_by_name(tmp_path: Path) -> None:
+    image = '<img src=a.jpg alt="A dog">'
+    path = archive(
+        tmp_path / "in.warc.gz",
+        page("http://a.test/1", image),
+        ("http://a.test/2", "404 Not Found", HTML, image),
+        ("http://a.test/3", "301 Moved Permanently", {**HTML, "Location": "/1"}, image),
+        ("http://a.test/4", "200 OK", {"Content-Type": "image/png"}, "PNG"),
+        ("http://a.test/5", "200 OK", {**HTML, "Content-Encoding": "pack200"}, "\x01\x02"),
+        page("http://a.test/6", image + "x" * 3000),
+        page("http://a.test/7", image),
+    )
+    project = crawled(tmp_path, warc=[path], max_page_bytes=2000)
+    assert [row["page_url"] for row in project.rows("crawl", CANDIDATE)] == ["http://a.test/1", "http://a.test/7"]
+    reasons = {"not_a_response": 8, "http_status": 2, "not_html": 1, "bad_encoding": 1, "too_large": 1}
+    assert project.manifest("crawl").counts["records"] == {"in": 15, "kept": 2, "dropped": reasons}
+
+
+def test_one_archive_is_read_once_and_two_of_one_name_both(tmp_path: Path) -> None:
+    one = archive(tmp_path / "x" / "a.warc.gz", page("http://a.test/1", "<img src=1.jpg alt='A dog'>"))
+    other = archive(tmp_path / "y" / "a.warc.gz", page("http://a.test/2", "<img src=2.jpg alt='A cat'>"))
+    (tmp_path / "z").mkdir()
+    copy = shutil.copy(one, tmp_path / "z" / "a.warc.gz")
+    project = crawled(tmp_path, warc=[one, other, str(copy), one, str(tmp_path / "*" / "*.warc.gz")])
+    assert sorted(text for _, text, _, _ in short(project)) == ["A cat", "A dog"]
+    assert [part.rows for part in project.manifest("crawl").of("candidate")] == [1, 1]
+    assert {row["warc_file"] for row in project.rows("crawl", CANDIDATE)} == {"a.warc.gz"}
+
+
+def test_an_archive_without_pages(tmp_path: Path) -> None:
+    project = crawled(tmp_path, warc=[archive(tmp_path / "a.warc.gz")])
+    assert short(project) == []
+    assert project.manifest("crawl").counts == {"records": {"in": 1, "kept": 0, "dropped": {"not_a_response": 1}}}
+    project.run("filter")
+    assert project.manifest("filter").counts == {}
+
+
+@pytest.mark.parametrize("name", ["a.warc", "a.warc.gz"])
+def test_an_archive_without_a_byte_is_a_lost_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """No archive starts with nothing: a download that failed must not pass for a crawl that found nothing."""
+    (tmp_path / name).write_bytes(b"")
+    path = str(tmp_path / name)
+    said = refused(tmp_path / "strict", capsys, 1, warc=[path])
+    assert f"{path}: truncated_file at byte 0" in said and 'crawl.truncated = "skip"' in said
+    project = crawled(tmp_path / "skip", warc=[path], truncated="skip")
+    assert project.manifest("crawl").counts == {"records": {"in": 1, "kept": 0, "dropped": {"truncated_file": 1}}}
+
+
+# ── URL tables ──
+
+URLS = [
+    "http://a.test/d/a.jpg",
+    "http://A.test/b c.jpg#x",
+    "",
+    "ftp://a.test/a",
+    "http://a.test/c.jpg",
+    "http://a.test/e",
+]
+TEXTS = ["A dog runs", " A \n cat ", "no address", "no address", "", "x" * 10_001]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "tsv", "csv.gz", "tsv.gz"])
+@pytest.mark.parametrize("names", [("url", "caption"), ("URL", "TEXT"), ("url", "alt")], ids="-".join)
+def test_url_tables(tmp_path: Path, form: str, names: tuple[str, str]) -> None:
+    table = pa.table({"uid": range(6), names[0]: URLS, names[1]: TEXTS})
+    path = tmp_path / f"table.{form}"
+    if form == "parquet":
+        pq.write_table(table, path)
+    else:
+        lines = [[*table.column_names], *(list(row.values()) for row in table.to_pylist())]
+        sign = "\t" if "tsv" in form else ","
+        text = "".join(sign.join(f'"{cell}"' for cell in line) + "\n" for line in lines).encode()
+        path.write_bytes(gzip.compress(text) if form.endswith("gz") else text)
+    project = crawled(tmp_path / "out", urls=[str(path)])
+    rows = project.rows("crawl", CANDIDATE)
+    assert [(row["image_url"], row["text"], row["warc_offset"]) for row in rows] == [
+        ("http://a.test/d/a.jpg", "A dog runs", 0),
+        ("http://a.test/b%20c.jpg", "A cat", 1),
+    ]
+    assert rows[0]["pair_id"].hex() == "6a1ba382ea79eb7f56d088658b5a2c37", "the same pair as from an archive"
+    same = {"text_source": "caption", "image_source": "url", "page_url": "", "warc_file": path.name, "licence": None}
+    assert all(row.items() >= same.items() for row in rows)
+    reasons = {"no_url": 1, "url_invalid": 1, "no_text": 1, "text_too_long": 1}
+    assert project.manifest("crawl").counts["pairs"] == {"in": 6, "kept": 2, "dropped": reasons}
+    rejects = {
+        row["reason"]: (row["image_url"], len(row["text"])) for row in project.rows("crawl", reject_of(CANDIDATE))
+    }
+    assert rejects["url_invalid"] == ("ftp://a.test/a", 10) and rejects["text_too_long"] == ("http://a.test/e", 100)
+
+
+def test_pages_of_a_url_table(tmp_path: Path) -> None:
+    table = {"uid": ["a", "b"], "url": URLS[:2], "alt": TEXTS[:2], "page_url": ["HTTP://a.test/x y", "no page"]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    project = crawled(tmp_path, urls=[str(tmp_path / "t.parquet")])
+    assert [row["page_url"] for row in project.rows("crawl", CANDIDATE)] == ["http://a.test/x%20y", ""]
+
+
+def test_long_tables_come_in_several_batches(tmp_path: Path) -> None:
+    urls = [f"http://a.test/{n}.jpg" for n in range(10_000)]
+    pq.write_table(
+        pa.table({"url": urls, "text": ["" if n % 10 else f"A dog {n}" for n in range(10_000)]}), tmp_path / "t.parquet"
+    )
+    project = crawled(tmp_path, urls=[str(tmp_path / "t.parquet")])
+    assert [row["image_url"] for row in project.rows("crawl", CANDIDATE)] == urls[::10]
+    assert project.manifest("crawl").counts["pairs"] == {"in": 10_000, "kept": 1_000, "dropped": {"no_text": 9_000}}
+    assert project.table("crawl", DROP).num_rows == 9_000
+
+
+def test_a_table_that_cannot_be_read_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "links.csv").write_text("link,words\nhttp://a.test/a.jpg,A dog\n")
+    said = refused(tmp_path / "out", capsys, 2, urls=[str(tmp_path / "links.csv")])
+    assert "links.csv has no column of image URLs (it has link, words): call one url or URL or image_url" in said
+    (tmp_path / "broken.csv").write_text('url,caption\nhttp://a.test/a.jpg,A dog\nhttp://a.test/b.jpg,"A\ncat",9\n')
+    said = refused(tmp_path / "out", capsys, 1, urls=[str(tmp_path / "broken.csv")])
+    assert "broken.csv cannot be read after row 0" in said and "Expected 2 columns, got 3" in said
+    (tmp_path / "cut.tsv.gz").write_bytes(gzip.compress(b"url\tcaption\n" + b"http://a.test/a.jpg\tA dog\n" * 99)[:-9])
+    said = refused(tmp_path / "out", capsys, 1, urls=[str(tmp_path / "cut.tsv.gz")])
+    assert "cut.tsv.gz cannot be read after row 0" in said and "get it again" in said
+
+
+def test_archives_and_tables_together(tmp_path: Path) -> None:
+    warc = archive(tmp_path / "a.warc.gz", page("http://a.test/d/", "<img src=a.jpg alt='A dog runs'>"))
+    pq.write_table(pa.table({"url": URLS[:1], "caption": TEXTS[:1]}), tmp_path / "t.parquet")
+    project = crawled(tmp_path, warc=[warc], urls=[str(tmp_path / "t.parquet")])
+    one, other = project.rows("crawl", CANDIDATE)
+    assert (one["pair_id"], one["image_id"]) == (other["pair_id"], other["image_id"])
+    assert {one["warc_file"], other["warc_file"]} == {"a.warc.gz", "t.parquet"}

@@ -1,0 +1,110 @@
+"""The filter over parts of candidates: languages named, drops counted, some of each kept to look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline import attempt
+from pipeline.records import CANDIDATE, DROP, reject_of
+from tests.pipeline.upstream import Project, pair, table_of
+
+REJECT = reject_of(CANDIDATE)
+GERMAN = "Ein brauner Hund läuft über die große Wiese hinter dem Haus"
+ENGLISH = "A brown dog runs over the large meadow behind the house"
+
+
+def filtered(folder: Path, parts: Mapping[str, Sequence[str]], **values: object) -> Project:
+    """filter, run over parts of texts; each text is that of an image of its own."""
+    project = Project(folder, {f"filter.{key}": value for key, value in values.items()})
+    made = {
+        name: [table_of(CANDIDATE, [pair(f"http://a.test/{name}{n}.jpg", text) for n, text in enumerate(texts)])]
+        for name, texts in parts.items()
+    }
+    project.write("crawl", made)
+    project.run("filter")
+    return project
+
+
+def texts(project: Project) -> list[str]:
+    return [row["text"] for row in project.rows("filter", CANDIDATE)]
+
+
+def test_without_rules_everything_passes_and_its_language_is_named(tmp_path: Path) -> None:
+    parts = {"a": [ENGLISH, "", "IMG_1234.jpg"], "b": [GERMAN, "犬が走っています", "\ufffd" * 2000]}
+    project = filtered(tmp_path, parts, rules=[])
+    rows = project.rows("filter", CANDIDATE)
+    assert [row["text"] for row in rows] == [*parts["a"], *parts["b"]]
+    assert [row["lang"] for row in rows if row["text"][:1] in "AE犬"] == ["en", "en", "de", "ja"]
+    assert all(row["lang"] and 0 < row["lang_score"] <= 1 for row in rows)
+    before = project.table("crawl", CANDIDATE).drop(["lang", "lang_score"])
+    assert project.table("filter", CANDIDATE).drop(["lang", "lang_score"]) == before, "nothing else changed"
+    assert project.manifest("filter").counts == {"pairs": {"in": 6, "kept": 6, "dropped": {}}}
+    assert project.rows("filter", DROP) == project.rows("filter", REJECT) == []
+
+
+def test_drops_are_counted_listed_and_leave_with_their_reason(tmp_path: Path) -> None:
+    a = [ENGLISH, "IMG_1234.jpg", "photo", GERMAN, "dog", "IMG_1235.jpg"]
+    b = ["beach.png", "A second dog runs behind the house"]
+    project = filtered(tmp_path, {"a": a, "b": b})
+    assert texts(project) == [ENGLISH, b[1]]
+    reasons = {"is_a_filename": 3, "is_boilerplate": 1, "too_short": 1, "language_not_wanted": 1}
+    assert project.manifest("filter").counts == {"pairs": {"in": 8, "kept": 2, "dropped": reasons}}
+    drops = project.rows("filter", DROP)
+    assert Counter(row["reason"] for row in drops) == reasons
+    rejects = {row["text"]: row for row in project.rows("filter", REJECT)}
+    assert {text: row["reason"] for text, row in rejects.items()} == {
+        "IMG_1234.jpg": "is_a_filename",
+        "IMG_1235.jpg": "is_a_filename",
+        "beach.png": "is_a_filename",
+        "photo": "is_boilerplate",
+        "dog": "too_short",
+        GERMAN: "language_not_wanted",
+    }
+    assert rejects[GERMAN]["lang"] == "de"
+    kept = {row["pair_id"] for row in project.rows("filter", CANDIDATE)}
+    ids = [row["pair_id"] for row in project.rows("crawl", CANDIDATE)]
+    assert sorted([*kept, *(row["pair_id"] for row in drops)]) == sorted(ids)
+
+
+@pytest.mark.parametrize("order", [["too_few_words", "too_short", "is_boilerplate"], ["is_boilerplate", "too_short"]])
+def test_the_first_rule_in_the_order_asked_names_the_drop(tmp_path: Path, order: list[str]) -> None:
+    project = filtered(tmp_path, {"a": ["photo", "dog", ENGLISH, GERMAN]}, rules=order)
+    first = {"too_few_words": {"too_few_words": 2}, "is_boilerplate": {"is_boilerplate": 1, "too_short": 1}}[order[0]]
+    assert project.manifest("filter").counts["pairs"]["dropped"] == first
+    assert texts(project) == [ENGLISH, GERMAN], "rules that were not asked for drop nothing"
+
+
+def test_of_each_reason_some_are_kept_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen a reason and a task, however the rows lie in it."""
+    monkeypatch.setattr(attempt, "ROW_GROUP", 30)  # rows; a part is read in several batches
+    many = [f"IMG_{n}.jpg" for n in range(100)]
+    project = filtered(tmp_path, {"a": [*many, *["photo"] * 20], "b": many[:40], "c": many[:3]})
+    assert project.manifest("filter").counts["pairs"]["dropped"] == {"is_a_filename": 143, "is_boilerplate": 20}
+    files = project.manifest("filter").of("reject")
+    assert [(part.task, part.rows) for part in files] == [("a", 32), ("b", 16), ("c", 3)]
+    rejects = [row for row in project.rows("filter", REJECT) if row["image_url"].startswith("http://a.test/a")]
+    assert Counter(row["reason"] for row in rejects) == {"is_a_filename": 16, "is_boilerplate": 16}
+    assert project.table("filter", DROP).num_rows == 163, "every drop is listed"
+
+
+def test_one_part_in_one_part_out(tmp_path: Path) -> None:
+    project = filtered(tmp_path, {"b": [ENGLISH], "a": ["photo"], "c": []})
+    assert [(part.task, part.rows) for part in project.manifest("filter").of("candidate")] == [("a", 0), ("b", 1)]
+    assert project.manifest("filter").counts["pairs"] == {"in": 2, "kept": 1, "dropped": {"is_boilerplate": 1}}
+
+
+def test_a_part_that_was_lost_is_made_again_and_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = filtered(tmp_path, {"a": [ENGLISH], "b": [ENGLISH]})
+    one, other = (Path(path) for path in project.manifest("filter").paths("candidate"))
+    before, untouched = one.read_bytes(), other.stat().st_mtime_ns
+    for harm in (one.unlink, lambda: one.write_bytes(before[:-1])):
+        harm()
+        project.run("filter")
+        assert one.read_bytes() == before and other.stat().st_mtime_ns == untouched
+    capsys.readouterr()
+    project.run("filter")
+    assert "filter: nothing to do" in capsys.readouterr().out

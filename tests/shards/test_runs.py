@@ -1,0 +1,310 @@
+"""How a run begins and ends: is anything to do, is anybody at it, is there room, what is left, what is said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from shards import runs
+from shards.command import guarded, run_recipe
+from shards.errors import Failure, UsageError, WorkToDo
+from shards.files import join, publish
+from shards.manifest import Part, Receipt, missing_part, write_receipt
+from shards.recipe import Recipe
+
+FACTS = {"stage": "crawl", "seed": 1, "config": {"crawl_id": "x", "share": 0.5}}
+
+
+@pytest.fixture(params=["memory", "local"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A stage's folder, here and in an object store."""
+    return str(tmp_path / "1_crawl") if request.param == "local" else f"memory://runs/{tmp_path.name}/1_crawl"
+
+
+def put(folder: str, name: str, body: bytes = b"x") -> str:
+    publish(join(folder, name), body)
+    return join(folder, name)
+
+
+def task(folder: str, name: str) -> Receipt:
+    """A task that wrote a part of four bytes."""
+    put(folder, f"candidate/{name}.parquet", b"rows")
+    part = Part("candidate", name, f"candidate/{name}.parquet", 1, 4, hashlib.sha256(b"rows").hexdigest())
+    receipt = Receipt("candidates", name, "basis", (part,), {"pairs": {"in": 1, "kept": 1, "dropped": {}}})
+    write_receipt(folder, receipt)
+    return receipt
+
+
+def finished(folder: str) -> list[Receipt]:
+    """A stage of two tasks, complete."""
+    receipts = [task(folder, "a"), task(folder, "b")]
+    runs.complete(folder, FACTS, receipts)
+    return receipts
+
+
+def files(folder: str) -> set[str]:
+    fs, inner = fsspec.core.url_to_fs(folder)
+    return {path[len(inner) :].lstrip("/") for path in fs.find(inner)}
+
+
+# ── is there anything to do ──
+
+
+def idle(folder: str, facts: dict[str, Any] = FACTS) -> bool:
+    """What nothing_to_do says; --check must say the same."""
+    said = runs.nothing_to_do(Recipe("r.toml", {}), folder, facts)
+    asked = Recipe("r.toml", {}, check=True)
+    if said:
+        assert runs.nothing_to_do(asked, folder, facts)
+    else:
+        with pytest.raises(WorkToDo):
+            runs.nothing_to_do(asked, folder, facts)
+    return said
+
+
+def test_a_finished_stage_has_nothing_to_do(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not idle(folder)
+    receipts = [task(folder, "a"), task(folder, "b")]
+    assert not idle(folder), "receipts alone are no manifest"
+    assert capsys.readouterr().out == ""
+    runs.complete(folder, FACTS, receipts)
+    assert idle(folder)
+    assert capsys.readouterr().out == f"crawl: nothing to do, {folder} is up to date\n" * 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 2}, {"config": {"crawl_id": "x", "share": 0.25}}, {"rules_version": 2}, {"stage": "filter"}]
+)
+def test_other_facts_are_work_to_do(folder: str, change: dict[str, Any]) -> None:
+    finished(folder)
+    assert not idle(folder, {**FACTS, **change})
+
+
+@pytest.mark.parametrize("harm", ["removed", "shortened", "longer"])
+def test_a_part_that_is_not_as_it_was_is_work_to_do(folder: str, harm: str) -> None:
+    finished(folder)
+    if harm == "removed":
+        fs, inner = fsspec.core.url_to_fs(join(folder, "candidate/b.parquet"))
+        fs.rm(inner)
+    else:
+        put(folder, "candidate/b.parquet", b"row" if harm == "shortened" else b"rows+")
+    assert not idle(folder)
+    task(folder, "b")
+    assert idle(folder)
+
+
+def test_a_stage_that_is_read_must_be_finished(tmp_path: Path) -> None:
+    recipe = Recipe("r.toml", {"run": {"out": str(tmp_path)}})
+    with pytest.raises(UsageError) as error:
+        runs.finished(recipe, "crawl", "filter")
+    assert str(error.value) == (
+        f"filter reads what crawl makes, and {tmp_path}/1_crawl is not finished: "
+        "run openwit crawl --recipe r.toml first"
+    )
+    finished(str(tmp_path / "1_crawl"))
+    assert runs.finished(recipe, "crawl", "filter").facts["stage"] == "crawl"
+
+
+# ── the end ──
+
+
+def test_what_no_receipt_names_is_removed_and_nothing_else(folder: str) -> None:
+    ours = ["_run.json", "_lock"]
+    strays = ["candidate/old.parquet", "candidate/.tmp-1", "drop/a.parquet", "_receipts/candidates.c.json", "deep/er/x"]
+    neighbours = [
+        f"{folder}_copy/a",
+        f"{folder.rsplit('/', 1)[0]}/2_filter/a",
+        f"{folder.rsplit('/', 1)[0]}/1_crawl.txt",
+    ]
+    for name in [*ours, *strays]:
+        put(folder, name)
+    for path in neighbours:
+        publish(path, b"x")
+    receipts = finished(folder)
+    books = {"_manifest.json", "_parts.parquet", "_receipts/candidates.a.json", "_receipts/candidates.b.json"}
+    whole = {*ours, *books, "candidate/a.parquet", "candidate/b.parquet"}
+    assert files(folder) == whole
+    for path in neighbours:
+        fs, inner = fsspec.core.url_to_fs(path)
+        assert fs.cat_file(inner) == b"x", path
+    manifest = runs.complete(folder, FACTS, receipts[:1])  # b's archive is no longer in the recipe
+    assert missing_part(manifest) is None
+    assert files(folder) == whole - {"candidate/b.parquet", "_receipts/candidates.b.json"}
+
+
+def test_a_stage_that_does_not_add_up_removes_nothing(folder: str) -> None:
+    receipt = task(folder, "a")
+    put(folder, "candidate/stray.parquet")
+    receipt.counts["pairs"]["kept"] = 0
+    with pytest.raises(Failure, match="1 of 1 pairs are neither kept nor dropped"):
+        runs.complete(folder, FACTS, [receipt])
+    assert "candidate/stray.parquet" in files(folder) and "_manifest.json" not in files(folder)
+
+
+def test_how_it_ran_is_what_a_person_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/home/me/bin/openwit", "crawl", "--recipe", "r.toml"])
+    said = json.loads(runs.how_it_ran(0.0, ["pyarrow"], engine="local"))
+    assert said["command"] == ["openwit", "crawl", "--recipe", "r.toml"]
+    assert (said["started"], said["engine"]) == ("1970-01-01T00:00:00Z", "local")
+    assert said["versions"].keys() == {"openwit", "pyarrow"} and said["seconds"] > 1e9
+
+
+# ── alone ──
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    folder = str(tmp_path / "1_crawl")
+    with runs.alone(folder, "crawl"):
+        with pytest.raises(Failure) as error, runs.alone(folder, "crawl"):
+            pytest.fail("two at once")
+        assert str(error.value) == f"crawl is already running on {folder}: wait for it, or end it first"
+        with runs.alone(str(tmp_path / "2_filter"), "filter"):
+            pass
+    with runs.alone(folder, "crawl"):
+        pass
+
+
+def test_a_run_that_failed_leaves_no_lock(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="in the middle"), runs.alone(str(tmp_path), "crawl"):
+        raise Failure("in the middle")
+    with runs.alone(str(tmp_path), "crawl"):
+        pass
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    put(folder, "candidate/a.parquet")
+    (tmp_path / "candidate" / ".tmp-1").write_text("half")
+    (tmp_path / ".tmp-2").write_text("half")
+    with runs.alone(folder, "crawl"):
+        assert files(folder) == {"candidate/a.parquet", "_lock"}
+
+
+def test_a_refused_run_takes_nothing_from_the_one_that_runs(tmp_path: Path) -> None:
+    with runs.alone(str(tmp_path), "crawl"):
+        (tmp_path / ".tmp-1").write_text("being written")
+        with pytest.raises(Failure), runs.alone(str(tmp_path), "crawl"):
+            pass
+        assert (tmp_path / ".tmp-1").read_text() == "being written"
+
+
+@pytest.mark.parametrize(("room", "least"), [(0, 256), (1 << 30, 1280)])
+def test_too_little_room_is_said_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, least: int
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, (least << 20) - 1))
+    with pytest.raises(Failure) as error, runs.alone(str(tmp_path), "crawl", room):
+        pytest.fail("it started")
+    assert str(error.value) == (
+        f"only {least - 1} MiB are free on the disk of {tmp_path}: free some ({least} MiB at the least), "
+        "or move the recipe's run.out"
+    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 0, least << 20))
+    with runs.alone(str(tmp_path), "crawl", room):
+        pass
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(Failure, match=r"cannot write .*/file/1_crawl \(Not a directory\): make it writable, or move"),
+        runs.alone(str(tmp_path / "file" / "1_crawl"), "crawl"),
+    ):
+        pytest.fail("it started")
+
+
+def test_an_object_store_has_no_lock(tmp_path: Path) -> None:
+    folder = f"memory://runs/{tmp_path.name}"
+    with runs.alone(folder, "crawl"), runs.alone(folder, "crawl"):
+        assert files(folder) == set()
+
+
+# ── errors become a sentence and a status ──
+
+
+def doing(error: BaseException | None) -> Callable[..., None]:
+    def work(*_: object) -> None:
+        if error:
+            raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (None, 0, ""),
+        (Failure("a.warc is truncated: get it again"), 1, "crawl: a.warc is truncated: get it again"),
+        (UsageError("there is no recipe: give one"), 2, "crawl: there is no recipe: give one"),
+        (WorkToDo(), 3, ""),
+        (
+            KeyboardInterrupt(),
+            130,
+            "crawl: interrupted; what was committed stays, the same command goes on from there",
+        ),
+        (
+            ValueError("one\n  two\r\n\tthree"),
+            1,
+            "crawl: unexpected ValueError: one two three; run it again with --debug and report what it shows",
+        ),
+        (Failure("http://a.test/\x1b[2J\u202egpj is odd"), 1, r"crawl: http://a.test/\x1b[2J\u202egpj is odd"),
+    ],
+)
+def test_an_error_is_one_sentence_and_a_status(
+    capsys: pytest.CaptureFixture[str], error: BaseException | None, status: int, said: str
+) -> None:
+    assert guarded("crawl", doing(error)) == status
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"{said}\n" if said else "")
+
+
+@pytest.mark.parametrize("error", [Failure("a"), UsageError("b"), ValueError("c")])
+def test_debug_raises(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        guarded("crawl", doing(error), debug=True)
+    assert raised.value is error
+
+
+def test_debug_leaves_the_other_statuses_alone() -> None:
+    assert guarded("crawl", doing(KeyboardInterrupt()), debug=True) == 130
+    assert guarded("crawl", doing(WorkToDo()), debug=True) == 3
+
+
+def test_a_command_line_reaches_its_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("[run]\nseed = 1\n")
+    seen: list[Recipe] = []
+
+    def run(*words: str) -> int:
+        return run_recipe("crawl", "What it does.\n\nMore.", seen.append, ["--recipe", str(recipe), *words])
+
+    assert run() == run("--set", "run.seed=5", "--check") == 0
+    assert [(said.run.seed, said.check) for said in seen] == [(1, False), (5, True)]
+    assert run("--set", "seed=5") == 2 and "write it as table.key=value" in capsys.readouterr().err
+    assert run_recipe("crawl", "", doing(Failure("no")), ["--recipe", str(recipe)]) == 1
+    assert run_recipe("crawl", "", doing(None), ["--recipe", str(tmp_path / "none.toml")]) == 2
+    with pytest.raises(Failure, match="no"):
+        run_recipe("crawl", "", doing(Failure("no")), ["--recipe", str(recipe), "--debug"])
+
+
+@pytest.mark.parametrize("words", [["--fast"], ["--rec", "r.toml"], ["filter"]])
+def test_unknown_words_are_wrong_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        run_recipe("crawl", "What it does.", doing(None), words)
+    assert error.value.code == 2 and "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        run_recipe("crawl", "crawl: what it does.\n\nMore of it.", doing(None), ["--help"])
+    out = capsys.readouterr().out
+    assert error.value.code == 0 and "openwit crawl" in out and "what it does." in out and "More" not in out

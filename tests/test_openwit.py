@@ -1,0 +1,122 @@
+"""The command and the Makefile: every verb has a module that answers it, and both say what can be asked of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import openwit
+from shards import recipe
+from tests.running import ROOT
+
+# ── the command ──
+
+
+@pytest.mark.parametrize("verb", [verb for verb in openwit.VERBS if verb != "all"])
+def test_every_verb_has_a_module_that_answers_it(verb: str) -> None:
+    module, words, what = openwit.VERBS[verb]
+    spec = find_spec(module)
+    assert spec is not None and spec.origin
+    assert re.search(r"^(def main\(|main = )", Path(spec.origin).read_text(), re.MULTILINE)
+    assert what and words in ((), (verb,))
+
+
+def test_the_stages_are_those_of_a_recipe_and_the_report() -> None:
+    assert list(openwit.STAGES) == [*recipe.STAGES, "report"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], []])
+def test_help_has_a_line_for_each_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert openwit.main(words) == (0 if words else 2)
+    usage, blank, *lines = capsys.readouterr().out.splitlines()
+    assert usage.startswith("usage: openwit VERB --recipe") and not blank
+    assert [line.split(maxsplit=1) for line in lines] == [[verb, what] for verb, (_, _, what) in openwit.VERBS.items()]
+
+
+@pytest.mark.parametrize("verb", ["crwal", "--recipe", "", "ALL", "\x1b[2J"])
+def test_an_unknown_verb_is_wrong_use(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert openwit.main([verb, "--recipe", "recipes/real.toml"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith(f"openwit: there is no verb {verb!r}\n\nusage: openwit VERB")
+
+
+@pytest.mark.parametrize("verb", ["filter", "query", "explain"])
+def test_a_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        openwit.main([verb, "--help"])
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: openwit {verb} ") and "--recipe" in said and "table.key=value" in said
+
+
+def test_a_library_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(openwit.VERBS, "train", ("no_such_library.train", (), ""))
+    assert openwit.main(["train"]) == 1
+    assert "no_such_library is not installed: pip install 'openwit[train]'" in capsys.readouterr().err
+    monkeypatch.setitem(openwit.VERBS, "train", ("trainer.no_such_module", (), ""))
+    with pytest.raises(ModuleNotFoundError):  # our own mistake, not the user's
+        openwit.main(["train"])
+
+
+def test_the_first_stage_that_cannot_run_ends_all(capfd: pytest.CaptureFixture[str]) -> None:
+    assert openwit.main(["all", "--recipe", "nowhere.toml"]) == 2
+    assert capfd.readouterr().err.splitlines() == [
+        "queries: there is no recipe nowhere.toml: give one with --recipe, for example recipes/real.toml"
+    ]
+
+
+def test_the_command_is_a_module_too() -> None:
+    ran = subprocess.run([sys.executable, "-m", "openwit", "nothing"], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 2 and "there is no verb 'nothing'" in ran.stderr
+
+
+# ── the Makefile ──
+
+
+def make(*words: str) -> str:
+    """What make prints, whether or not these tests were started by another one."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(["make", *words], cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
+
+
+def targets() -> list[str]:
+    """What a person may make: the phony targets, as make itself knows them."""
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", make("-pn", "help"), re.MULTILINE)
+    return str(phony).split()
+
+
+def test_make_lists_every_target_with_a_line_each() -> None:
+    listed = make("-s", "help").splitlines()
+    assert make("-s").splitlines() == listed
+    found = [re.fullmatch(r"  make (\S+) +(\S.*)", line) for line in listed]
+    said = {match[1]: match[2] for match in found if match}
+    assert len(said) == len(listed) and said.keys() == set(targets())
+    makefile = (ROOT / "Makefile").read_text().splitlines()
+    for target, what in said.items():
+        (line,) = (line for line in makefile if line.startswith(f"{target}:") and "##" in line)
+        assert line.partition("## ")[2] == what
+
+
+def test_the_stages_of_the_makefile_are_the_verbs() -> None:
+    said = dict(line.removeprefix("  make ").split(maxsplit=1) for line in make("-s", "help").splitlines())
+    runs = {
+        verb
+        for target in said
+        for verb in re.findall(r"^\S*/openwit (\S+) --recipe recipes/tiny\.toml$", dry(target), re.MULTILINE)
+    }
+    assert runs == {*openwit.STAGES, "all"}
+    for verb in runs:
+        assert said[verb] == openwit.VERBS[verb][2]
+        assert dry(verb).splitlines()[-1].endswith(f"openwit {verb} --recipe recipes/tiny.toml")
+
+
+def dry(target: str) -> str:
+    """The commands behind a target, once everything is installed."""
+    return make("-n", "-o", ".venv/bin/.installed", target, "RECIPE=tiny", "BENCH=none")
