@@ -6,9 +6,12 @@ openwit filter --recipe recipes/real.toml [--set filter.min_words=3]
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 WORK_TO_DO = 3  # exit status of a stage asked with --check
 
@@ -69,10 +72,23 @@ def _all(rest: list[str]) -> int:
     if verbs and status != WORK_TO_DO:
         return status
     for verb in verbs:
-        status = subprocess.run([sys.executable, "-m", "openwit", verb, *rest], check=False).returncode
-        if status:
+        if status := _apart(verb, rest):
+            if verb != "report":
+                _apart("report", rest)  # it shows best what went wrong
             return status
     return 0
+
+
+def _apart(verb: str, rest: list[str]) -> int:
+    """A verb in a process of its own, which ends when this one is asked to; its exit status."""
+    child = subprocess.Popen([sys.executable, "-m", "openwit", verb, *rest])
+    before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    try:
+        return child.wait()
+    except KeyboardInterrupt:  # a terminal's Ctrl-C reached the child as well, and it has said so
+        return child.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _usage() -> str:
@@ -81,5 +97,13 @@ def _usage() -> str:
     return "\n".join(lines)
 
 
+def entry() -> NoReturn:
+    """The installed command. It ends at once: threads of libraries have been seen to abort it on the usual way out."""
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    entry()

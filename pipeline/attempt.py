@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from pipeline.records import DROP, reject_of
 from shards import choice
 from shards.errors import Failure
-from shards.files import Hashed, Pending, digest, join, read_bytes
-from shards.manifest import Counts, Part, Receipt, first_missing, read_receipt, write_receipt
+from shards.files import Hashed, Pending, digest, join, read_bytes, remove
+from shards.manifest import Counts, Part, Receipt, first_missing, read_receipt, receipt_path, write_receipt
 from shards.tables import name_of
 
 C = TypeVar("C")
@@ -85,18 +85,23 @@ class Attempt:
 
     @contextmanager
     def file(self, table: str, name: str) -> Iterator[FilePart]:
-        """A part that the task writes itself, under its name below the stage's folder; the block sets its rows."""
+        """A part that the task writes itself, under its name below the stage's folder; the block sets its rows.
+
+        "{sha256}" in the name stands for the beginning of the file's digest: needed where another attempt at the task
+        may write other bytes.
+        """
         folder, _, base = join(self._job.folder, name).rpartition("/")
         pending = Pending(folder)
         part = FilePart(pending.file)
         try:
             yield part
-            pending.place(base)
+            sha256 = pending.file.sha256
+            pending.place(base.replace("{sha256}", sha256[:16]))
         except BaseException:
             pending.discard()
             raise
-        file = pending.file
-        self._files.append(Part(table, self._task.id, name, part.rows, file.length, file.sha256))
+        name = name.replace("{sha256}", sha256[:16])
+        self._files.append(Part(table, self._task.id, name, part.rows, pending.file.length, sha256))
 
     def adopt(self, table: str, name: str) -> None:
         """Take a file that a library has written below the stage's folder for a part."""
@@ -146,6 +151,8 @@ class Attempt:
     # ── the commit ──
 
     def __enter__(self) -> Self:
+        # A receipt for other inputs, if there is one, must not be found valid again once its files have been replaced.
+        remove(receipt_path(self._job.folder, self._job.step, self._task.id))
         return self
 
     def __exit__(

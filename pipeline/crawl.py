@@ -18,18 +18,21 @@ import pyarrow.compute as pc
 
 from pipeline.attempt import Attempt, Job, Task
 from pipeline.engine import Commit
-from pipeline.records import CANDIDATE, fold, image_id, pair_id
+from pipeline.records import CANDIDATE, MARK, fold, image_id, pair_id
 from pipeline.stage import Stage, command
 from pipeline.text import urltable, warc
 from pipeline.text.extract import MAX_TEXT_CHARS, candidates
 from pipeline.web.urls import normalise
+from shards.command import leave
 from shards.errors import Failure
 from shards.recipe import ASIDE
 
 READS = ()
 RULES_VERSION = 1
+LIBRARIES = ("ada-url", "fastwarc", "selectolax")
 
 ROWS = 4096  # in a table of candidates on its way
+NAMED = ("no_text", "text_too_long", "repeated_on_page")  # drops whose image has a URL all the same
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +77,10 @@ def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:
         rows = pa.Table.from_pylist([{**row, **origin} for row in some], schema=CANDIDATE)
         reasons = pa.array([row["reason"] for row in some], pa.string())
         kept = pc.is_null(reasons)
+        named = pc.or_kleene(kept, pc.is_in(reasons, pa.array(NAMED)))
+        marked = rows.filter(pc.and_(named, pc.is_valid(rows["opt_out"]))).select(MARK.names)
+        if marked.num_rows:
+            attempt.rows(marked.group_by(MARK.names).aggregate([]).select(MARK.names).sort_by("image_id"), MARK)
         attempt.took("pairs", rows.num_rows)
         attempt.kept("pairs", pc.sum(kept).as_py())
         attempt.rows(rows.filter(kept), CANDIDATE)
@@ -92,10 +99,13 @@ def rows_of_archive(path: str, config: Config, attempt: Attempt) -> Iterator[dic
                 )
             attempt.dropped("records", page.reason, 1)
             continue
+        page_url = normalise(page.url)
+        if page_url is None:
+            attempt.dropped("records", "url_invalid", 1)
+            continue
         attempt.kept("records", 1)
         if page.cut:
             attempt.note("pages_that_the_crawler_cut")
-        page_url = normalise(page.url) or page.url
         for found in candidates(page):
             row = found._asdict()
             yield {**row, "page_url": page_url, "warc_offset": page.offset, **_ids(found.image_url, found.text)}
@@ -129,4 +139,4 @@ def _ids(url: str, text: str) -> dict[str, bytes]:
 main = command("pipeline.crawl")
 
 if __name__ == "__main__":
-    raise SystemExit(main(None))
+    leave(main(None))

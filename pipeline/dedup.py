@@ -32,6 +32,7 @@ from pipeline.packed import Keyed, Regroup, partition, split
 from pipeline.records import OUTCOME, PAIR
 from pipeline.stage import Stage, command
 from shards import choice
+from shards.command import leave
 from shards.errors import Failure
 from shards.files import digest, join, names_in, open_input, read_batches, read_table
 from shards.format import CHUNK, ids_in, range_of, shards_of
@@ -41,6 +42,7 @@ from shards.tables import ID
 
 READS = ("match", "fetch")
 RULES_VERSION = 1
+LIBRARIES = ("numpy", "pillow", "scipy")
 
 PICTURES = 256  # decoded and hashed together
 PARTITIONS = 64  # of the shuffle by sha256
@@ -65,7 +67,7 @@ def run(stage: Stage[Config]) -> None:
     match, fetch = stage.reads["match"], stage.reads["fetch"]
 
     # chunk, outcome → fingerprint                                                 a task a chunk
-    job = stage.job("fingerprints")
+    job = stage.job("fingerprints", uses=())
     by_task = {part.task: [part] for part in fetch.of("chunk")}
     for part in (*fetch.of("chunk_tar"), *fetch.of("outcome")):
         if part.task in by_task:
@@ -77,21 +79,21 @@ def run(stage: Stage[Config]) -> None:
     hashed = stage.parts(stage.run(Fingerprint(job), job, tasks), "fingerprint")
     paths = tuple(stage.path(part) for part in hashed)
 
-    # fingerprint → group                                                          hashes are shuffled, ends in one task
-    job = stage.shuffle_job("groups")
+    # fingerprint → group                                                          hashes are shuffled, one task
+    job = stage.job("groups", ("distance", "distance_256"), all_inputs=True)
     reads = [Task(part.task, args=(path,)) for part, path in zip(hashed, paths, strict=True)]
     grouped = stage.shuffle(FindGroups(job), job, reads, [Task("groups", args=(paths,))])
     group_paths = tuple(stage.path(part) for part in stage.parts(grouped, "group"))
 
     # pair, group, outcome → caption                                               texts are shuffled to their keepers
-    job = stage.shuffle_job("captions")
+    job = stage.job("captions", all_inputs=True)
     parts = 1 + sum(part.rows for part in hashed) // IMAGES_A_PART
     reads = [Task(part.task, args=(path,)) for part, path in zip(match.of("pair"), match.paths("pair"), strict=True)]
     ends = [Task(f"captions{i:05d}", number=i, args=(parts, tuple(fetch.paths("outcome")))) for i in range(parts)]
     stage.shuffle(PoolCaptions(job, parts, group_paths), job, reads, ends)
 
     # fingerprint → index                                                          one task
-    job = stage.shuffle_job("index")
+    job = stage.job("index", uses=(), all_inputs=True)
     stage.run(Commit(job, build_index), job, [Task("index", args=(stage.folder, paths))])
 
 
@@ -314,4 +316,4 @@ def build_index(task: Task, config: Config, attempt: Attempt) -> None:
 main = command("pipeline.dedup")
 
 if __name__ == "__main__":
-    raise SystemExit(main(None))
+    leave(main(None))

@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipeline.attempt import Attempt, Job, Task
 from shards.errors import Failure, UsageError
+from shards.runs import cores
 
 Lane = tuple[Task, ...]
 Work = Callable[[Task, Any, Attempt], None]
@@ -133,7 +135,7 @@ def in_lanes(tasks: Iterable[Task]) -> list[Lane]:
 def run_local(transform: beam.PTransform, tasks: Sequence[Task], workers: int) -> None:
     """Run a transform over tasks, dealt to that many processes (0 = one a core; 1 = in this one)."""
     lanes = in_lanes(tasks)
-    workers = min(workers or os.cpu_count() or 1, len(lanes))
+    workers = min(workers or cores(), len(lanes))
     if workers <= 1:
         _run_pipeline(transform, lanes)
         return
@@ -174,6 +176,7 @@ def _wait(started: list[tuple[Any, Connection]]) -> None:
 
 
 def _child(sender: Any, transform: beam.PTransform, lanes: list[Lane]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes: the parent answers it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _run_pipeline(transform, lanes)

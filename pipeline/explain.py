@@ -3,7 +3,7 @@
     openwit explain URL --recipe recipes/real.toml
 
 URL is an image's (absolute) or a page's; an image_id or pair_id of 32 hex characters does as well. Nothing is computed
-again: every stage left the ids of all it dropped, each with its reason.
+again: crawl, filter and match left the ids of all rows they dropped, fetch an outcome for each image, dedup its groups.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def _text_stories(finished: dict[str, Manifest], id_: bytes, candidates: list[di
         place = f"{row['page_url']} ({row['warc_file']}+{row['warc_offset']})"
         yield f"  crawl    {row['text_source']} {row['text']!r} on {place}"
         if pair := pairs.pop(_place(row), None):
-            taken = ", ".join(repr(names[query]) for query in pair["kept_for"][:5]) or "no query asked for"
+            taken = (
+                ", ".join(repr(names.get(query, f"query {query}")) for query in pair["kept_for"][:5])
+                or "no query asked for"
+            )
             yield f"           match    kept, pair {row['pair_id'].hex()}, for {taken}"
         elif fates.get(row["pair_id"]):
             yield f"           {fates[row['pair_id']].pop(0)}"

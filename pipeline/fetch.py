@@ -14,7 +14,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -29,14 +28,17 @@ from pipeline.web.client import Client, Limits, Reply, user_agent
 from pipeline.web.decoder import Decoder
 from pipeline.web.picture import Options, Picture, Refused
 from pipeline.web.politeness import Budget
-from shards.files import digest, join, read_table
+from shards.command import leave
+from shards.errors import UsageError
+from shards.files import digest, is_local, join, read_table
 from shards.format import CHUNK, TarWriter
-from shards.recipe import ASIDE, Recipe, expand
+from shards.recipe import ASIDE, expand
 
 READS = ("match",)
 RULES_VERSION = 1
+LIBRARIES = ("pillow", "pyvips-binary")
 
-Positive = msgspec.Meta(gt=0)
+Positive = msgspec.Meta(gt=0, le=10**12)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +61,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     resize_mode: Literal["no", "keep_ratio", "keep_ratio_largest", "center_crop", "border"] = "keep_ratio"
     resize_only_if_bigger: bool = True
     encode_format: Literal["jpg", "png", "webp"] = "jpg"
-    encode_quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 95
+    encode_quality: Annotated[int, msgspec.Meta(ge=0, le=100)] = 95  # of png 0 to 9, the compression
     images_per_chunk: Annotated[int, Positive] = 4096  # fetched between two commits, held in memory until then
 
 
@@ -68,16 +70,19 @@ def images_per_domain(config: Config) -> int:
     return max(1, int(config.requests_per_second * config.deadline_hours * 3600))
 
 
-def determined_by(recipe: Recipe) -> dict[str, Any]:
-    """The libraries that decide on pixels and on the bytes of a JPEG."""
-    return {"pillow": version("pillow"), "libvips": version("pyvips-binary")}
-
-
 def run(stage: Stage[Config]) -> None:
+    if not is_local(stage.folder):
+        raise UsageError(
+            f"{stage.recipe.path}: run.out is {stage.recipe.out}, but only a lock on a local disk keeps two runs of "
+            "fetch from asking the same sites at once: fetch to one, then copy"
+        )
     user_agent(stage.config.contact)  # an unusable contact is said before anything is asked
     connect_to = expand(stage.config.connect_to, stage.recipe.path)
     parse_connect_to(connect_to)
-    options(stage.config)
+    try:
+        options(stage.config)
+    except UsageError as error:
+        raise UsageError(f"{stage.recipe.path}: fetch.{error}; correct it in the recipe or with --set") from None
 
     # plan → chunk, outcome                                                        a task a chunk, in lanes
     job = stage.job("chunks")
@@ -161,7 +166,7 @@ def commit_chunk(name: str, fetched: Sequence[Fetched], attempt: Attempt, config
     fetched = sorted(fetched, key=lambda one: one.row["image_id"])
     outcomes = [outcome(one) for one in fetched]
     index = []
-    with attempt.file("chunk_tar", f"chunk_tar/{name}.tar") as part, TarWriter(part.file) as tar:
+    with attempt.file("chunk_tar", f"chunk_tar/{name}-{{sha256}}.tar") as part, TarWriter(part.file) as tar:
         for one in fetched:
             if isinstance(one.stored, Picture):
                 index.append(tar.add(one.row["image_id"], config.encode_format, one.stored.body))
@@ -209,4 +214,4 @@ def options(config: Config) -> Options:
 main = command("pipeline.fetch")
 
 if __name__ == "__main__":
-    raise SystemExit(main(None))
+    leave(main(None))

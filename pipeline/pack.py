@@ -25,6 +25,7 @@ from pipeline.attempt import Attempt, Job, Task
 from pipeline.engine import Commit
 from pipeline.records import OUTCOME, QUERY
 from pipeline.stage import Stage, command
+from shards.command import leave
 from shards.errors import Failure
 from shards.files import join, read_table, to_json
 from shards.format import SAMPLE, TarWriter, range_of, sample_json, sample_row, shard_name, stats_json, write_rows
@@ -33,6 +34,7 @@ from shards.merge import Run, merge_range, read_range
 
 READS = ("queries", "fetch", "dedup")
 RULES_VERSION = 1
+LIBRARIES: tuple[str, ...] = ()
 
 SHARDS_A_TASK = 8  # consecutive ones: neighbouring ranges share the row groups that are read for them
 
@@ -52,7 +54,7 @@ def run(stage: Stage[Config]) -> None:
     shards = stage.config.shards or max(1, -(-kept // stage.config.samples_per_shard))
 
     # chunk, outcome, group, caption → shard, sample, stats                         a task some consecutive shards
-    job = stage.shuffle_job("shards")
+    job = stage.job("shards", all_inputs=True)
     folders = tuple(stage.reads[name].folder for name in READS)
     tasks = [
         Task(f"shards{first:08d}", args=(folders, shards, first, min(first + SHARDS_A_TASK, shards)))
@@ -61,7 +63,7 @@ def run(stage: Stage[Config]) -> None:
     packed = stage.run(Pack(job), job, tasks)
 
     # → sizes.json, which open_clip reads                                          one small task
-    job = stage.shuffle_job("sizes")
+    job = stage.job("sizes", all_inputs=True)
     sizes = tuple((part.name, part.rows) for part in stage.parts(packed, "shard"))
     stage.run(Commit(job, write_sizes), job, [Task("sizes", args=sizes)])
 
@@ -176,4 +178,4 @@ def _query_texts(paths: tuple[str, ...]) -> dict[int, str]:
 main = command("pipeline.pack")
 
 if __name__ == "__main__":
-    raise SystemExit(main(None))
+    leave(main(None))

@@ -23,6 +23,7 @@ from pipeline.records import QUERY, fold
 from pipeline.stage import Stage, command
 from pipeline.text import ngrams, wikipedia, wordnet
 from pipeline.text.words import is_word, tokens
+from shards.command import leave
 from shards.files import digest, open_input, read_table
 from shards.manifest import Receipt
 from shards.recipe import ASIDE
@@ -30,6 +31,7 @@ from shards.tables import declare
 
 READS = ()
 RULES_VERSION = 1
+LIBRARIES: tuple[str, ...] = ()
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -70,19 +72,19 @@ def run(stage: Stage[Config]) -> None:
     dumps = [(source.id, source.digest, source.path) for source in stage.sources["wikipedia"]]
 
     # dump → word, page views → word                                               a task a file
-    job = stage.job("words")
+    job = stage.job("words", uses=())
     counted = stage.run(Commit(job, count_words), job, [Task(id_, of, (path,)) for id_, of, path in dumps])
-    job = stage.job("views")
+    job = stage.job("views", uses=())
     tasks = [Task(source.id, source.digest, (source.path,)) for source in stage.sources["pageviews"]]
     viewed = stage.run(Commit(job, count_views), job, tasks)
 
     # word → word: the vocabulary, words that are frequent in all dumps together    one task
-    job = stage.shuffle_job("vocabulary")
+    job = stage.job("vocabulary", ("min_unigram_count",), all_inputs=True)
     words = _paths(stage, counted)
     (vocabulary,) = stage.run(Commit(job, choose_words), job, [Task("vocabulary", args=(words,))])
 
     # dump, vocabulary → together: which words stand side by side                   a task a file
-    job = stage.job("pairs")
+    job = stage.job("pairs", uses=())
     (frequent,) = _paths(stage, [vocabulary]) or (None,)
     tasks = [
         Task(id_, digest(of, [part.sha256 for part in vocabulary.parts]), (path, frequent))
@@ -92,7 +94,7 @@ def run(stage: Stage[Config]) -> None:
     paired = stage.run(Commit(job, count_pairs), job, tasks)
 
     # all of them → query                                                           one task
-    job = stage.shuffle_job("queries")
+    job = stage.job("queries", all_inputs=True)
     other = tuple(tuple(source.path for source in stage.sources[kind]) for kind in ("wordnet", "lists"))
     args = (words, frequent, _paths(stage, paired), _paths(stage, viewed), *other)
     stage.run(Commit(job, choose_queries), job, [Task("queries", args=args)])
@@ -217,4 +219,4 @@ def _write_counts(counts: Counter[str], attempt: Attempt) -> None:
 main = command("pipeline.queries")
 
 if __name__ == "__main__":
-    raise SystemExit(main(None))
+    leave(main(None))

@@ -51,6 +51,16 @@ CANDIDATE = declare(
     },
 )
 
+MARK = declare(
+    "mark",
+    1,
+    {
+        "image_id": (ID, "an image that a marked page shows, whatever became of its rows"),
+        "image_url": (pa.string(), "absolute"),
+        "opt_out": (pa.string(), "the page's marks against use, comma separated"),
+    },
+)
+
 PAIR = declare(
     "pair",
     1,

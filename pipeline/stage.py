@@ -1,8 +1,9 @@
 """Running a stage: read its table of the recipe, see whether all is done already, run its tasks, write its manifest.
 
 A stage is a module with a docstring, `Config` (a frozen msgspec Struct), `READS` (the stages before it),
-`RULES_VERSION` (raise it when the same rows would be judged otherwise) and `run(stage)`; optionally `sources(config)`,
-the raw files it reads by kind, and `determined_by(recipe)`, whatever else decides on its bytes.
+`RULES_VERSION` (raise it when the same rows would be judged otherwise), `LIBRARIES` (whose versions decide on what it
+writes) and `run(stage)`; optionally `sources(config)`, the raw files it reads by kind, and `determined_by(recipe)`,
+whatever else decides on its bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
@@ -23,7 +25,7 @@ from shards import recipe as recipes
 from shards import runs
 from shards.command import run_recipe
 from shards.errors import Failure
-from shards.files import digest, digest_file, join, publish, remove
+from shards.files import digest, digest_file, join, remove
 from shards.manifest import Manifest, Part, Receipt
 
 C = TypeVar("C")
@@ -67,7 +69,10 @@ class Stage(Generic[C]):
             "seed": self.seed,
             "config": recipes.in_manifest(self.config),
             "inputs": inputs,
-            "determined_by": module.determined_by(recipe) if hasattr(module, "determined_by") else {},
+            "determined_by": {
+                "libraries": {name: version(name) for name in ("pyarrow", *module.LIBRARIES)},
+                **(module.determined_by(recipe) if hasattr(module, "determined_by") else {}),
+            },
         }
         self._receipts: list[Receipt] = []
 
@@ -83,14 +88,16 @@ class Stage(Generic[C]):
 
     # ── running tasks ──
 
-    def job(self, step: str) -> Job[C]:
-        """What the tasks of one step share; what each of them reads is in the task."""
-        facts = {key: value for key, value in self.facts.items() if key != "inputs"}
-        return Job(self.folder, step, digest(facts), self.seed, self.config)
+    def job(self, step: str, uses: Sequence[str] | None = None, all_inputs: bool = False) -> Job[C]:
+        """What the tasks of one step share.
 
-    def shuffle_job(self, step: str) -> Job[C]:
-        """The same for a step whose every task depends on all inputs."""
-        return Job(self.folder, step, digest(self.facts), self.seed, self.config)
+        `uses`: the keys of the Config that the step looks at, None for all; editing another does not undo it.
+        What each task reads is in the task; with `all_inputs` each depends on everything that the stage reads.
+        """
+        facts = {key: value for key, value in self.facts.items() if key != "inputs" or all_inputs}
+        if uses is not None:
+            facts["config"] = {key: facts["config"][key] for key in uses}
+        return Job(self.folder, step, digest(facts), self.seed, self.config)
 
     def run(self, transform: beam.PTransform, job: Job[C], tasks: Sequence[Task]) -> list[Receipt]:
         """Run the tasks that have no receipt, dealt to the recipe's workers; return the receipts of all."""
@@ -126,9 +133,10 @@ class Stage(Generic[C]):
         """Where a part of this stage is."""
         return join(self.folder, part.name)
 
-    def finish(self) -> Manifest:
-        """Declare the stage complete."""
-        return runs.complete(self.folder, self.facts, self._receipts)
+    def finish(self, started: float) -> Manifest:
+        """Declare the stage complete, and say how it ran."""
+        run = runs.how_it_ran(started, PACKAGES, engine="local")
+        return runs.complete(self.folder, self.facts, self._receipts, run)
 
 
 def command(module_name: str) -> Callable[[Sequence[str] | None], int]:
@@ -145,13 +153,12 @@ def command(module_name: str) -> Callable[[Sequence[str] | None], int]:
 def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
     started = time.time()
     stage: Stage[Any] = Stage(recipe, name, module)
+    if runs.nothing_to_do(recipe, stage.folder, stage.facts):
+        return
     with runs.alone(stage.folder, name):
-        if runs.nothing_to_do(recipe, stage.folder, stage.facts):
-            return
         remove(join(stage.folder, "_manifest.json"))  # existence means complete, and it no longer is
         module.run(stage)
-        manifest = stage.finish()
-        publish(join(stage.folder, "_run.json"), runs.how_it_ran(started, PACKAGES, engine="local"))
+        manifest = stage.finish(started)
     print(f"{name}: {summary(manifest)} → {stage.folder} in {time.time() - started:.1f} s")
 
 

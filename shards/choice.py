@@ -17,7 +17,7 @@ _UNIT = float(2**53)  # as fine as a float in [0, 1) can be
 def rank(seed: int, purpose: str, scope: str, ids: Iterable[bytes]) -> np.ndarray:
     """Orders ids within one scope: uint64 [n], the smallest ranks are chosen first.
 
-    `purpose` names the decision ("query_cap"), `scope` what it is made for (the query); both end up in the hash, with
+    `purpose` names the decision ("query_quota"), `scope` what it is made for (the query); both end up in the hash, with
     the seed. The upper 64 bits of xxh3_128 are used: among the 20,000 pairs of one query two ranks are equal with a
     chance of 1e-11, and callers break ties by id.
     """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from shards.errors import Failure, UsageError, WorkToDo
 from shards.recipe import Recipe, read
@@ -37,6 +39,13 @@ def run_recipe(name: str, doc: str, work: Callable[[Recipe], None], argv: Sequen
 def printable(line: str) -> str:
     """What strangers had a hand in, fit for a terminal: line ends, escapes and the like as Python writes them."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once: threads of libraries (Arrow, gRPC) have been seen to abort it on the usual way out."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:

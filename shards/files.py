@@ -20,7 +20,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shards.errors import Failure
+from shards.errors import Failure, UsageError
 from shards.tables import check
 
 _BLOCK = 1 << 20
@@ -32,7 +32,12 @@ _WHOLE = 64 * _BLOCK  # bytes; larger inputs are digested by sample, see `digest
 
 def filesystem(path: str) -> tuple[Any, str]:
     """The fsspec file system that owns a path, and the path as it knows it."""
-    fs, inner = fsspec.core.url_to_fs(path)
+    try:
+        fs, inner = fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise UsageError(
+            f"{path} is on no file system that can be reached here ({error}): install it, or move"
+        ) from None
     return fs, inner
 
 
@@ -51,6 +56,8 @@ def open_input(path: str) -> BinaryIO:
     fs, inner = filesystem(path)
     try:
         return cast(BinaryIO, fs.open(inner, "rb"))
+    except PermissionError:
+        raise Failure(f"{path} may not be read: change its permissions, or name another file in the recipe") from None
     except FileNotFoundError:
         raise Failure(
             f"{path} is not there: give its right path in the recipe, or run the stage that makes it"
@@ -203,7 +210,7 @@ def digest_file(path: str) -> str:
     """What identifies an input file: sha256 (hex) of its size and its bytes.
 
     Above 64 MiB, of its size and of 64 blocks of 1 MiB spread evenly over it, the first and the last among them: an
-    archive of a terabyte of crawl is known by reading a hundredth of it.
+    archive of a gigabyte is known by reading a sixteenth of it.
     """
     fs, inner = filesystem(path)
     with open_input(path) as file:

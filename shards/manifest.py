@@ -8,7 +8,6 @@ readers take their list of files from it, never from a glob.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -34,6 +33,7 @@ PARTS = declare(
     },
 )
 
+SCHEMA_VERSION = 1  # of receipts and manifests
 Counts = dict[str, dict[str, Any]]  # unit → {"in": n, "kept": n, "dropped": {reason: n}}
 
 
@@ -68,19 +68,22 @@ def receipt_path(folder: str, step: str, task: str) -> str:
 
 def write_receipt(folder: str, receipt: Receipt) -> None:
     """Commit a task: from now on its parts exist."""
-    publish(receipt_path(folder, receipt.step, receipt.task), to_json(asdict(receipt)))
+    said = {"schema_version": SCHEMA_VERSION, **asdict(receipt)}
+    publish(receipt_path(folder, receipt.step, receipt.task), to_json(said))
 
 
 def read_receipt(folder: str, step: str, task: str) -> Receipt | None:
-    """The receipt of a task, None where it is not done."""
+    """The receipt of a task, None where it is not done, or was by another version of openwit."""
     path = receipt_path(folder, step, task)
     fs, inner = filesystem(path)
     try:
         said = json.loads(fs.cat_file(inner))
+        if said.pop("schema_version") != SCHEMA_VERSION:
+            return None
         return Receipt(**{**said, "parts": tuple(Part(**part) for part in said["parts"])})
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IsADirectoryError) as error:
         raise Failure(f"{path} is damaged ({error}): remove it and run the stage again") from error
 
 
@@ -142,7 +145,7 @@ def write_manifest(folder: str, facts: Mapping[str, Any], receipts: Iterable[Rec
     with publishing(join(folder, "_parts.parquet")) as file:
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
         parts_digest = file.sha256
-    said = {**facts, "counts": counts, "notes": notes, "parts_sha256": parts_digest}
+    said = {"schema_version": SCHEMA_VERSION, **facts, "counts": counts, "notes": notes, "parts_sha256": parts_digest}
     publish(join(folder, "_manifest.json"), to_json(said))
     manifest = read_manifest(folder)
     assert manifest is not None  # it was written a line above
@@ -161,13 +164,18 @@ def read_manifest(folder: str) -> Manifest | None:
         facts = json.loads(raw)
         listing = read_bytes(join(folder, "_parts.parquet"))
         damaged = hashlib.sha256(listing).hexdigest() != facts["parts_sha256"]
-    except (ValueError, KeyError, TypeError):
+        version = facts["schema_version"]
+    except (ValueError, KeyError, TypeError, Failure):
         damaged = True
     if damaged:
         raise Failure(
             f"{path} is damaged or does not belong to its _parts.parquet: remove both and run the stage again"
         )
-    table = pq.read_table(io.BytesIO(listing))
+    if version != SCHEMA_VERSION:
+        raise Failure(f"{path} was written by another version of openwit: remove it and run the stage again")
+    copied = pa.BufferOutputStream()  # Arrow's own memory: a thread of it may free this while Python shuts down
+    copied.write(listing)
+    table = pq.read_table(pa.BufferReader(copied.getvalue()))
     check(table.schema, PARTS, join(folder, "_parts.parquet"))
     parts = tuple(Part(**row) for row in table.to_pylist())
     return Manifest(folder, hashlib.sha256(raw).hexdigest(), facts, parts)

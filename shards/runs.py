@@ -18,22 +18,37 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import Failure, UsageError, WorkToDo
-from shards.files import filesystem, is_local, join, remove, to_json
+from shards.files import filesystem, is_local, join, publish, remove, to_json
 from shards.manifest import Manifest, Receipt, missing_part, read_manifest, write_manifest
-from shards.recipe import Recipe
+from shards.recipe import STAGES, Recipe
 
 OUR_BOOKS = {"_manifest.json", "_parts.parquet", "_run.json", "_lock"}
 _LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
 
 
 def finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
-    """The manifest of a stage that `reader` reads; UsageError with the command to run where it has none."""
+    """The manifest of a stage that `reader` reads.
+
+    UsageError with the command to run where it has none, or where it, or a stage before it, was made from another state
+    of a stage than is there now. (A stage before it may have been removed to save room.)
+    """
     manifest = read_manifest(recipe.folder(stage))
     if manifest is None:
+        if recipe.check:
+            raise WorkToDo
         raise UsageError(
             f"{reader} reads what {stage} makes, and {recipe.folder(stage)} is not finished: "
             f"run openwit {stage} --recipe {recipe.path} first"
         )
+    for name, made_from in manifest.facts.get("inputs", {}).items():
+        now = read_manifest(recipe.folder(name)) if name in STAGES else None
+        if now is not None and now.digest != made_from:
+            raise UsageError(
+                f"{recipe.folder(stage)} was made from another {name} than {recipe.folder(name)} holds now: "
+                f"run openwit {stage} --recipe {recipe.path} first"
+            )
+        if now is not None:
+            finished(recipe, name, stage)
     return manifest
 
 
@@ -52,10 +67,11 @@ def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any]) -> bool
     return False
 
 
-def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt]) -> Manifest:
-    """Write the manifest, and remove what none of the receipts names: what earlier runs and lost attempts left."""
+def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt], run: bytes) -> Manifest:
+    """Write `_run.json` and the manifest, then remove what no receipt names: what lost attempts left, checkpoints."""
+    publish(join(folder, "_run.json"), run)
     manifest = write_manifest(folder, facts, receipts)
-    named = {part.name for part in manifest.parts} | OUR_BOOKS
+    named = OUR_BOOKS | {part.name for part in manifest.parts}
     named |= {f"_receipts/{receipt.step}.{receipt.task}.json" for receipt in receipts}
     fs, inner = filesystem(folder)
     for path in sorted(fs.find(inner)):
@@ -86,7 +102,7 @@ def alone(folder: str, name: str, room: int = 0) -> Iterator[None]:
     if not is_local(folder):
         yield
         return
-    path = Path(folder)
+    path = Path(filesystem(folder)[1])
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / "_lock").open("w")
@@ -112,3 +128,8 @@ def _check_room(folder: Path, needed: int) -> None:
             f"only {free >> 20} MiB are free on the disk of {folder}: free some ({needed >> 20} MiB at the least), "
             "or move the recipe's run.out"
         )
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -13,7 +13,7 @@ import torch
 from shards import recipe as recipes
 from shards import runs
 from shards.errors import UsageError
-from shards.files import Hashed, digest, join, publish
+from shards.files import Hashed, digest
 from shards.manifest import Counts, Part, Receipt
 
 _PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "pyarrow")
@@ -41,9 +41,9 @@ def counted(kept: int, **dropped: int) -> dict[str, Any]:
 def finish(
     folder: str, facts: Mapping[str, Any], parts: Sequence[Part], counts: Counts, started: float, **more: Any
 ) -> None:
-    """Declare the folder complete, and remove what is no part of it (a training's checkpoints)."""
-    runs.complete(folder, facts, [Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)])
-    publish(join(folder, "_run.json"), runs.how_it_ran(started, _PACKAGES, machine=machine(), **more))
+    """Declare the folder complete, and only then remove what is no part of it: a training's checkpoints."""
+    run = runs.how_it_ran(started, _PACKAGES, machine=machine(), **more)
+    runs.complete(folder, facts, [Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)], run)
 
 
 def device() -> torch.device:

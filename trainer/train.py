@@ -95,9 +95,9 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
         "inputs": {"pack": pack.digest, "merges": digest_file(merges)},
         "determined_by": {"torch": torch.__version__, "model": asdict(sizes)},
     }
+    if runs.nothing_to_do(recipe, folder, facts):
+        return
     with runs.alone(folder, "train", checkpoint.room(folder, sizes)):
-        if runs.nothing_to_do(recipe, folder, facts):
-            return
         examples = Examples(
             Shards(pack.folder), Tokenizer(merges), sizes.image_size, sizes.context, recipe.run.seed, config.holdout
         )
@@ -145,7 +145,7 @@ def _start(folder: str, sizes: ModelConfig, config: Config, seed: int, facts: di
 
 def _steps(state: State, examples: Examples, config: Config, folder: str, facts: dict[str, Any]) -> None:
     """All steps that are left, with a checkpoint after every so many and after the last."""
-    threads = config.threads or os.cpu_count() or 1
+    threads = config.threads or runs.cores()
     batches = examples.batches(state.step, config.steps, config.batch_size, threads)
     with closing(batches), Watch("train", "steps", config.steps, state.step) as watch:
         started, waited, before = time.monotonic(), 0.0, state.step
@@ -202,4 +202,4 @@ def _write_metrics(folder: str, state: State) -> Part:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command.leave(main())

@@ -264,7 +264,8 @@ _NOT_A_BITMAP = re.compile(r"\.(?:svgz?|ico|cur|pdf|swf|mp4|webm|mov|html?)(?:\?
 
 
 def is_not_a_bitmap(row: Row, thresholds: Thresholds) -> bool:
-    """The address ends like one of drawings, icons, films or pages, which nobody decodes to pixels here."""
+    """The address ends like one of drawings, icons, films or pages, and not of photographs. (Drawings could be fetched:
+    on the web they are logos and symbols for the most part.)"""
     return _NOT_A_BITMAP.search(row["image_url"].lower()) is not None
 
 

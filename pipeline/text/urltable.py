@@ -66,13 +66,15 @@ def _batches(path: str) -> Iterator[pa.RecordBatch]:
 def _open_csv(path: str, columns: list[str] | None) -> Iterator[pa.RecordBatchReader]:
     """A CSV or TSV, with the columns asked for as bytes: a type that is guessed of its start may not fit the rest."""
     name = path.lower()
-    delimiter = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
+    parse = pyarrow.csv.ParseOptions(
+        delimiter="\t" if name.removesuffix(".gz").endswith(".tsv") else ",", newlines_in_values=True
+    )
     with (
         open_input(path) as file,
         pyarrow.csv.open_csv(
             pa.CompressedInputStream(file, "gzip") if name.endswith(".gz") else file,
             read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            parse_options=parse,
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=columns, column_types=dict.fromkeys(columns or (), pa.binary())
             ),

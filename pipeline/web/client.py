@@ -29,9 +29,25 @@ DNS_CACHE_SECONDS = 300
 KEEP_ALIVE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 seconds after which Apache and Node close it on their side."""
 
+BAD_PORTS = frozenset(range(1024)) - {80, 443} | {
+    1719,
+    1720,
+    1723,
+    2049,
+    3659,
+    4045,
+    4190,
+    5060,
+    5061,
+    6000,
+    6379,
+    6566,
+}
+"""Ports at which a page could make us talk to a mail server or a database: those of the system but for the web's own,
+and a few above (https://fetch.spec.whatwg.org/#port-blocking; 6379 is Redis)."""
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NAMED_STATUSES = frozenset({403, 404, 410, 429})
-_FAILURES = (AddressForbidden, aiohttp.ClientError, OSError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +170,8 @@ class Client:
         host = host_of(url)
         if is_forbidden_literal(host):
             return "address_forbidden", f"{host} is not a public address"
+        if URL(url, encoded=True).port in BAD_PORTS:
+            return "url_invalid", "its port belongs to another protocol than HTTP"
         if not guest:
             return "", ""
         rules = await self._robots.rules(url)
@@ -176,7 +194,7 @@ class Client:
                     return replace(reply, reason="opted_out", detail=f"headers: {', '.join(marks)}")
                 reason, body = await _read(response, limits.max_bytes, cut)
                 return replace(reply, reason=reason, body=body)
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001 (whatever a server brings aiohttp to raise, it costs its own URL)
             reason, detail = explain(error, answered=reply.http_status is not None)
             return replace(reply, reason=reason, detail=detail)
 

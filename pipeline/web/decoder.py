@@ -46,7 +46,12 @@ class Decoder:
         await self._end()
 
     async def store(self, body: bytes) -> Picture | Refused:
-        """`picture.store`; besides its reasons decoder_crashed and decoder_timeout."""
+        """`picture.store`; besides its reasons decoder_crashed, if it does so twice, and decoder_timeout."""
+        first = await self._store(body)
+        crashed = isinstance(first, Refused) and first.reason == "decoder_crashed"
+        return await self._store(body) if crashed else first
+
+    async def _store(self, body: bytes) -> Picture | Refused:
         async with self._turn:
             process = self._process = self._process or await self._start()
             try:
@@ -58,6 +63,9 @@ class Decoder:
             except (asyncio.IncompleteReadError, ConnectionError):
                 await self._end()
                 return Refused("decoder_crashed", f"the decoder ended with status {process.returncode}")
+            except BaseException:  # else its answer would be taken for the next one's
+                await self._end()
+                raise
 
     async def _start(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

@@ -14,7 +14,7 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from pipeline.records import CANDIDATE, DROP, reject_of
+from pipeline.records import CANDIDATE, DROP, MARK, image_id, reject_of
 from tests.pipeline.upstream import Project
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -110,12 +110,26 @@ def test_images_with_their_texts(tmp_path: Path) -> None:
     counts = project.manifest("crawl").counts
     assert counts["pairs"] == {"in": 8, "kept": 5, "dropped": {"no_text": 1, "repeated_on_page": 1, "data_uri": 1}}
     assert counts["records"] == {"in": 3, "kept": 1, "dropped": {"not_a_response": 2}}
-    reject = reject_of(CANDIDATE)
-    assert {row["reason"]: row["image_url"] for row in project.rows("crawl", reject)} == {
+    rejects = project.rows("crawl", reject_of(CANDIDATE))
+    assert {row["reason"]: row["image_url"] for row in rejects} == {
         "no_text": "http://a.test/pics/none.jpg",
         "repeated_on_page": "http://a.test/pics/a.jpg",
         "data_uri": "data:image/gif;base64,R0lGOD",
     }
+
+
+def test_marks_of_a_page_are_kept_for_every_image_that_it_shows(tmp_path: Path) -> None:
+    """Also for those of which no row is kept: another page may show them, too."""
+    shown = "<img src=a.jpg alt='A dog'><img src=a.jpg title=Dog><img src=none.jpg><img src='data:image/gif;base64,R0'>"
+    marked = '<meta name=robots content="noai, noimageai">' + shown
+    path = archive(tmp_path / "in.warc.gz", page("http://a.test/", marked), page("http://b.test/", shown))
+    project = crawled(tmp_path, warc=[path])
+    urls = ["http://a.test/a.jpg", "http://a.test/none.jpg"]
+    assert project.rows("crawl", MARK) == [
+        {"image_id": id_, "image_url": url, "opt_out": "noai,noimageai"}
+        for id_, url in sorted((image_id(url), url) for url in urls)
+    ]
+    assert project.manifest("crawl").counts["pairs"]["kept"] == 4
 
 
 def test_ids_are_those_of_every_version(tmp_path: Path) -> None:

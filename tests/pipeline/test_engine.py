@@ -9,6 +9,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.attempt import Attempt, Job, Task
@@ -76,7 +77,13 @@ def test_tasks_of_a_lane_run_in_order_on_one_worker(tmp_path: Path) -> None:
         ["b-0", "b-1", "b-2"],
     ]
     run_local(CommitLanes(job(tmp_path), in_order), tasks, 2)
-    assert all(job(tmp_path).done(task) for task in tasks)
+    for lane in ("a", "b"):
+        receipts = [job(tmp_path).done(task) for task in tasks if task.lane == lane]
+        moments, workers = zip(
+            *(pq.read_table(tmp_path / receipt.parts[0].name)["n"].to_pylist() for receipt in receipts if receipt),
+            strict=True,
+        )
+        assert list(moments) == sorted(moments) and len(moments) == 3 and len(set(workers)) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])

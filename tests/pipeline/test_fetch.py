@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +17,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipeline.fetch import Config, images_per_domain, options
+from pipeline import fetch
+from pipeline.attempt import Attempt
+from pipeline.fetch import Config, Fetched, commit_chunk, images_per_domain, options
 from pipeline.records import FETCH_REASONS, OUTCOME, PLAN, image_id
 from pipeline.web.picture import Picture, store
 from pipeline.web.urls import host_of, registered_domain
+from shards.errors import Failure
 from shards.files import read_table
 from shards.format import CHUNK
 from shards.manifest import Part
@@ -259,17 +261,21 @@ def pictures(hosts: Sequence[str], each: int) -> dict[str, Behaviour]:
 
 def test_committed_chunks_are_not_asked_for_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     behaviours = pictures(["a.test", "b.test"], 6)
-    urls = [f"http://{path}" for path in behaviours]
-    rows = plan(urls)
+    rows = plan([f"http://{path}" for path in behaviours])
+
+    def without_room(name: str, fetched: Sequence[Fetched], attempt: Attempt, config: Config) -> None:
+        if name.endswith("-00001"):
+            raise Failure("no room for the second chunk")
+        commit_chunk(name, fetched, attempt, config)
+
     with LocalWeb({}, behaviours) as web:
         made = project(tmp_path, {"lane00000": rows}, web, {"fetch.images_per_chunk": 4})
-        in_the_way = made.of("fetch") / "chunk_tar" / "lane00000-00001.tar"
-        in_the_way.mkdir(parents=True)
-        made.run("fetch", status=1)
-        assert "cannot write" in capsys.readouterr().err
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fetch, "commit_chunk", without_room)
+            made.run("fetch", status=1)
+        assert "no room for the second chunk" in capsys.readouterr().err
         assert not (made.of("fetch") / "_manifest.json").exists()
         before = len(web.requests)
-        shutil.rmtree(in_the_way)
         made.run("fetch")
         asked = Counter(f"http://{request.host}{request.path}" for request in web.requests)
         again = {f"http://{request.host}{request.path}" for request in web.requests[before:]}
@@ -295,7 +301,7 @@ def test_a_chunk_that_went_away_is_fetched_again(tmp_path: Path, damage: str) ->
     with LocalWeb({}, behaviours) as web:
         made = project(tmp_path, {"lane00000": rows}, web, {"fetch.images_per_chunk": 2})
         made.run("fetch")
-        chunk = made.of("fetch") / "chunk_tar" / "lane00000-00001.tar"
+        chunk = Path(made.manifest("fetch").paths("chunk_tar")[1])
         data, before = chunk.read_bytes(), len(web.requests)
         chunk.unlink() if damage == "removed" else chunk.write_bytes(data[:1000])
         made.run("fetch")
@@ -357,21 +363,27 @@ def test_what_a_domain_can_give_is_its_rate_times_the_deadline() -> None:
 # ── politeness ──
 
 
-def test_requests_to_a_domain_never_overlap_and_keep_its_rate(tmp_path: Path) -> None:
-    """Two hosts of one domain that answer slowly, and one of another that does not; chunks make no difference."""
-    hosts, delay, rate = ["x.a.test", "y.a.test", "b.test"], 0.15, 10.0
-    paths = [f"{host}/{i}.jpg" for host in hosts for i in range(3)] + [f"{host}/robots.txt" for host in hosts]
-    behaviours = {path: Behaviour(status=404, delay=0.0 if path.startswith("b") else delay) for path in paths}
-    urls = [f"http://{path}" for path in paths if path.endswith(".jpg")]
-    with LocalWeb({}, behaviours) as web:
-        made = project(tmp_path, {"lane00000": plan(urls)}, web)
-        made.run("fetch", {"fetch.requests_per_second": rate, "fetch.images_per_chunk": 4})
-    assert {row["reason"] for row in outcomes(made).values()} == {"http_404"}
-    slow, quick = (sorted(r.time for r in web.requests if r.host.endswith(domain)) for domain in ("a.test", "b.test"))
-    assert len(slow) == 8 and len(quick) == 4
-    # The server waits before it answers, so requests side by side would come closer together than that.
-    assert min(later - earlier for earlier, later in pairwise(slow)) >= 0.99 * delay
-    assert quick[-1] - quick[0] >= 0.5 * 3 / rate  # by the client's clock it is 3 / rate
+def test_requests_to_a_domain_never_overlap(tmp_path: Path) -> None:
+    """Two hosts of one domain. They wait before they answer, so requests side by side would come closer than that."""
+    delay, hosts = 0.15, ["x.a.test", "y.a.test"]
+    slowly = {f"{host}/{name}": Behaviour(status=404, delay=delay) for host in hosts for name in (0, 1, "robots.txt")}
+    with LocalWeb({}, slowly) as web:
+        rows = plan([f"http://{path}" for path in slowly if not path.endswith("txt")])
+        project(tmp_path, {"lane00000": rows}, web, {"fetch.images_per_chunk": 3}).run("fetch")
+    times = sorted(request.time for request in web.requests)
+    assert len(times) == 6
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 0.99 * delay
+
+
+@pytest.mark.parametrize("images_per_chunk", [1, 100])
+def test_requests_to_a_domain_keep_its_rate(tmp_path: Path, images_per_chunk: int) -> None:
+    rate, urls = 8.0, [f"http://a.test/{i}.jpg" for i in range(4)]
+    with LocalWeb({}) as web:
+        made = project(tmp_path, {"lane00000": plan(urls)}, web, {"fetch.requests_per_second": rate})
+        made.run("fetch", {"fetch.images_per_chunk": images_per_chunk})
+    times = sorted(request.time for request in web.requests)
+    assert len(times) == 5
+    assert times[-1] - times[0] >= 0.5 * 4 / rate  # 4 / rate if nothing held up the first
 
 
 def test_a_domain_that_asks_for_patience_holds_up_nobody_else(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pipeline import attempt
 from pipeline.match import keep_one_of_each, keep_within_budget, take_some
 from pipeline.packed import Keyed, partition, split
-from pipeline.records import CANDIDATE, DROP, PAIR, PLAN, QUERY, image_id, pair_id
+from pipeline.records import CANDIDATE, DROP, MARK, PAIR, PLAN, QUERY, image_id, pair_id
 from shards import choice
 from shards.files import read_table
 from tests.pipeline.upstream import NO_VALUES, Project, Values, pair, table_of
@@ -152,7 +152,8 @@ def verdict_of_each(rows: Iterable[int], said: Iterable[Keyed]) -> dict[int, lis
         for row in table.to_pylist():
             assert row["part"] == part == row["row"] % 3, "it comes back to the part that the row is in"
             if row["reason"] is not None:
-                assert verdict.setdefault(row["row"], row["reason"]) is row["reason"]
+                assert row["row"] not in verdict
+                verdict[row["row"]] = row["reason"]
             else:
                 takers = verdict.setdefault(row["row"], [])
                 assert isinstance(takers, list) and row["query"] not in takers
@@ -168,7 +169,7 @@ FOUND = st.builds(
 )
 
 
-@hypothesis(max_examples=100, deadline=None)
+@hypothesis(max_examples=60, deadline=None)
 @given(
     rows=st.lists(FOUND, max_size=60),
     queries=st.permutations(["dog", "red dog", "cat", "red"]),
@@ -277,13 +278,19 @@ def candidates(rows: Iterable[Found]) -> pa.Table:
 
 
 def matched(
-    folder: Path, queries: Sequence[str], parts: Parts, match: Values = NO_VALUES, budget: int = 10**6
+    folder: Path,
+    queries: Sequence[str],
+    parts: Parts,
+    match: Values = NO_VALUES,
+    budget: int = 10**6,
+    marks: Sequence[dict[str, Any]] = (),
 ) -> Project:
     """match with these settings of its own, run over hand-written queries and parts of candidates."""
     rate = {"fetch.requests_per_second": budget + 0.5, "fetch.deadline_hours": 1 / 3600}
     project = Project(folder, {**rate, "match.lanes": 2, **{f"match.{key}": value for key, value in match.items()}})
     texts = [{"id": n, "text": text, "source": "list"} for n, text in enumerate(queries)]
     project.write("queries", {"queries": [table_of(QUERY, texts)]})
+    project.write("crawl", {"warc": [table_of(MARK, marks)] if marks else []})
     project.write("filter", {name: [candidates(rows)] for name, rows in parts.items()})
     project.run("match")
     return project
@@ -381,6 +388,16 @@ def test_the_plan_asks_for_each_image_once_and_gives_a_domain_to_one_lane(tmp_pa
     assert manifest.counts["images"] == {"in": 120, "kept": 120, "dropped": {}}
 
 
+def test_a_page_that_opts_out_speaks_for_its_image_whatever_became_of_its_own_rows(tmp_path: Path) -> None:
+    shown, other, elsewhere = (Found("b.test", image, "a dog") for image in (1, 2, 3))
+    marks = [
+        {"image_id": image_id(row.url), "image_url": row.url, "opt_out": marks}
+        for row, marks in ((shown, "noai,tdm"), (elsewhere, "noai"))
+    ]
+    plan = planned(matched(tmp_path, ["dog"], {"p": [shown, other]}, marks=marks))
+    assert {row["image_url"]: row["opt_out"] for row in plan} == {shown.url: "noai,tdm", other.url: None}
+
+
 def test_the_plan_unites_the_marks_of_pages_and_says_how_long_a_domain_takes(tmp_path: Path) -> None:
     parts = {
         "a": [Found("x.a.test", 1, "a dog", opt_out="noai"), Found("y.a.test", 2, "a dog"), Found("b.test", 3, "dog")],
@@ -407,11 +424,10 @@ def test_the_plan_unites_the_marks_of_pages_and_says_how_long_a_domain_takes(tmp
     ("queries", "parts", "require_query", "pairs"),
     [
         ([], {}, True, 0),
-        (["dog"], {"a": []}, True, 0),
         (["dog"], {"a": [], "b": crowd(3), "c": crowd(2, "no query"), "d": crowd(2)}, True, 3),
         ([], {"a": crowd(3)}, False, 3),
     ],
-    ids=["nothing", "no rows", "parts with nothing to keep", "no queries and none asked for"],
+    ids=["nothing", "parts with nothing to keep", "no queries and none asked for"],
 )
 def test_there_may_be_nothing(
     tmp_path: Path, queries: list[str], parts: Parts, require_query: bool, pairs: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def dump(*pages: str) -> str:
 
 
 ONE = (
-    PAGE.format("Dogs", 0, "", "The '''dog'''.\nThe [[Canis|dog]]\n{{the|the}}the dog, the cat\nhot rod"),
+    PAGE.format("Dogs", 0, "", "Hot rod\nThe '''dog'''.\nThe [[Canis|dog]]\n{{the|the}}the dog, the cat"),
     PAGE.format("Talk:Dogs", 1, "", "zebra zebra zebra"),
 )
 OTHER = (
@@ -146,21 +147,25 @@ def test_articles_count_the_same_in_one_dump_or_two(tmp_path: Path, sources: Val
 
 
 def test_nothing_is_counted_twice(tmp_path: Path, sources: Values, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another source counts no dump again; the same settings do nothing at all."""
+    """Other sources and a shorter list count no dump again; the same settings do nothing at all."""
     project = built(tmp_path / "out", sources)
-    counted = {path: path.stat().st_mtime_ns for path in project.of("queries").glob("_receipts/words.*")}
+    receipts = [*project.of("queries").glob("_receipts/[wvp]*")]
+    steps = Counter(path.name.split(".")[0] for path in receipts)
+    assert steps == {"words": 2, "views": 2, "vocabulary": 1, "pairs": 2}
+    counted = {path: path.stat().st_mtime_ns for path in receipts}
     project.run("queries")
     assert "nothing to do" in capsys.readouterr().out
-    project.run("queries", {"queries.wordnet": []})
-    assert listed(project) == [query for query in BY_HAND if query[1] != "wordnet"]
-    assert counted == {path: path.stat().st_mtime_ns for path in project.of("queries").glob("_receipts/words.*")}
-    assert len(counted) == 2
+    project.run("queries", {"queries.lists": [], "queries.max_queries": 9})
+    assert listed(project) == BY_HAND[2:11]
+    again = {path for path in receipts if path.stat().st_mtime_ns != counted[path]}
+    assert {path.name for path in again} == {"vocabulary.vocabulary.json"}
 
 
 def test_without_sources_the_list_is_empty_and_match_can_use_it(tmp_path: Path) -> None:
     project = built(tmp_path, {})
     assert listed(project) == []
-    project.write("filter", {"a": [table_of(CANDIDATE, [pair("http://a.test/1.jpg", "a dog")])]})
+    for stage in ("crawl", "filter"):
+        project.write(stage, {"a": [table_of(CANDIDATE, [pair("http://a.test/1.jpg", "a dog")])]})
     project.run("match", {"match.lanes": 1})
     assert project.manifest("match").counts["pairs"] == {"in": 1, "kept": 0, "dropped": {"no_query": 1}}
     assert project.rows("match", PAIR) == project.rows("match", PLAN) == []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shards.errors import Failure
 from shards.files import join, publish, to_json
 from shards.manifest import (
+    SCHEMA_VERSION,
     Counts,
     Part,
     Receipt,
@@ -191,5 +192,5 @@ def test_the_manifest_is_written_last(folder: str, receipts: list[Receipt], monk
 def test_a_receipt_on_disk_is_plain_json(tmp_path: Path, receipts: list[Receipt]) -> None:
     write_receipt(str(tmp_path), receipts[0])
     raw = (tmp_path / "_receipts" / "read.b.json").read_bytes()
-    assert raw == to_json(asdict(receipts[0]))
+    assert raw == to_json({"schema_version": SCHEMA_VERSION, **asdict(receipts[0])})
     assert json.loads(raw)["parts"][0]["table"] == "rows"

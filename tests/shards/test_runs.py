@@ -16,10 +16,11 @@ import pytest
 from shards import runs
 from shards.command import guarded, run_recipe
 from shards.errors import Failure, UsageError, WorkToDo
-from shards.files import join, publish
+from shards.files import join, publish, read_bytes
 from shards.manifest import Part, Receipt, missing_part, write_receipt
 from shards.recipe import Recipe
 
+RUN = b"{}"  # _run.json
 FACTS = {"stage": "crawl", "seed": 1, "config": {"crawl_id": "x", "share": 0.5}}
 
 
@@ -46,7 +47,7 @@ def task(folder: str, name: str) -> Receipt:
 def finished(folder: str) -> list[Receipt]:
     """A stage of two tasks, complete."""
     receipts = [task(folder, "a"), task(folder, "b")]
-    runs.complete(folder, FACTS, receipts)
+    runs.complete(folder, FACTS, receipts, RUN)
     return receipts
 
 
@@ -75,7 +76,7 @@ def test_a_finished_stage_has_nothing_to_do(folder: str, capsys: pytest.CaptureF
     receipts = [task(folder, "a"), task(folder, "b")]
     assert not idle(folder), "receipts alone are no manifest"
     assert capsys.readouterr().out == ""
-    runs.complete(folder, FACTS, receipts)
+    runs.complete(folder, FACTS, receipts, RUN)
     assert idle(folder)
     assert capsys.readouterr().out == f"crawl: nothing to do, {folder} is up to date\n" * 2
 
@@ -113,6 +114,31 @@ def test_a_stage_that_is_read_must_be_finished(tmp_path: Path) -> None:
     assert runs.finished(recipe, "crawl", "filter").facts["stage"] == "crawl"
 
 
+def test_a_stage_made_of_what_is_no_more_is_not_read(tmp_path: Path) -> None:
+    """Crawl anew, and what was filtered of the old crawl may not be mixed with the new one."""
+    recipe = Recipe("r.toml", {"run": {"out": str(tmp_path)}})
+    crawl, filter_, match = (str(tmp_path / name) for name in ("1_crawl", "2_filter", "3_match"))
+
+    def make(folder: str, seed: int, **inputs: str) -> str:
+        return runs.complete(folder, {"stage": "x", "seed": seed, "inputs": inputs}, [], RUN).digest
+
+    old = make(filter_, 1, crawl=make(crawl, 1), **{"warc:a": "no stage"})
+    make(match, 1, filter=old)
+    assert runs.finished(recipe, "match", "fetch").facts["inputs"] == {"filter": old}
+    new = make(crawl, 2)
+    for stage, reader in (("filter", "match"), ("match", "fetch")):
+        with pytest.raises(UsageError) as error:
+            runs.finished(recipe, stage, reader)
+        assert str(error.value) == (
+            f"{filter_} was made from another crawl than {crawl} holds now: run openwit filter --recipe r.toml first"
+        )
+    make(filter_, 1, crawl=new)
+    with pytest.raises(UsageError, match=r"3_match was made from another filter than .*: run openwit match"):
+        runs.finished(recipe, "match", "fetch")
+    shutil.rmtree(filter_)
+    assert runs.finished(recipe, "match", "fetch"), "what was removed to save room is not missed"
+
+
 # ── the end ──
 
 
@@ -132,10 +158,11 @@ def test_what_no_receipt_names_is_removed_and_nothing_else(folder: str) -> None:
     books = {"_manifest.json", "_parts.parquet", "_receipts/candidates.a.json", "_receipts/candidates.b.json"}
     whole = {*ours, *books, "candidate/a.parquet", "candidate/b.parquet"}
     assert files(folder) == whole
+    assert read_bytes(join(folder, "_run.json")) == RUN
     for path in neighbours:
         fs, inner = fsspec.core.url_to_fs(path)
         assert fs.cat_file(inner) == b"x", path
-    manifest = runs.complete(folder, FACTS, receipts[:1])  # b's archive is no longer in the recipe
+    manifest = runs.complete(folder, FACTS, receipts[:1], RUN)  # b's archive is no longer in the recipe
     assert missing_part(manifest) is None
     assert files(folder) == whole - {"candidate/b.parquet", "_receipts/candidates.b.json"}
 
@@ -145,7 +172,7 @@ def test_a_stage_that_does_not_add_up_removes_nothing(folder: str) -> None:
     put(folder, "candidate/stray.parquet")
     receipt.counts["pairs"]["kept"] = 0
     with pytest.raises(Failure, match="1 of 1 pairs are neither kept nor dropped"):
-        runs.complete(folder, FACTS, [receipt])
+        runs.complete(folder, FACTS, [receipt], RUN)
     assert "candidate/stray.parquet" in files(folder) and "_manifest.json" not in files(folder)
 
 

@@ -8,7 +8,6 @@ outcome stands in a table of its own.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -78,9 +77,9 @@ def evaluate(recipe: recipes.Recipe) -> None:
         | {kind: digest for kind, (_, digest) in sources.items()},
         "determined_by": {"torch": torch.__version__},
     }
+    if runs.nothing_to_do(recipe, folder, facts):
+        return
     with runs.alone(folder, "eval"):
-        if runs.nothing_to_do(recipe, folder, facts):
-            return
         remove(join(folder, "_manifest.json"))  # existence means complete, and it no longer is
         encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
         parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder))
@@ -121,7 +120,7 @@ def _evaluate(
     shards: Shards,
 ) -> tuple[list[Part], Counts, list[dict[str, Any]]]:
     """Every evaluation that has something to work on; one that has not is said."""
-    threads = os.cpu_count() or 1
+    threads = runs.cores()
     parts: list[Part] = []
     counts: Counts = {}
     results: list[dict[str, Any]] = []
@@ -153,4 +152,4 @@ def _write(folder: str, table: str, rows: pa.Table) -> Part:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command.leave(main())

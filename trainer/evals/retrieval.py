@@ -45,8 +45,8 @@ def evaluate(
 ) -> tuple[pa.Table, list[dict[str, Any]]]:
     """Rows of EXAMPLE and of results for the held-out samples (one at the least), a fixed choice of POOL of them.
 
-    All captions of an image are right answers for it. The intervals take queries for independent, which the captions
-    of one image are not quite.
+    All captions of an image are right answers for it; the same text at another image is a wrong one, as on the
+    published benchmarks. The intervals take queries for independent, which the captions of one image are not quite.
     """
     chosen = choose(shards, held_out, seed)
     keys: list[str] = []

@@ -120,11 +120,13 @@ def test_other_columns_may_change_their_kind_on_the_way(tmp_path: Path, monkeypa
             "width": [*range(1000), "unknown"],
             "similarity": [*[""] * 1000, 0.3],
             "url": [f"u{n}" for n in range(1001)],
-            "caption": [*range(1000), "a text"],
+            "caption": [f"text\n{n}\n" for n in range(1001)],  # blocks end within one, too
         },
     )
     found = list(rows(path))
-    assert [row.number for row in found] == list(range(1001)) and found[-1] == Row(1000, "u1000", "a text", "")
+    assert [row.text for row in found] == [f"text\n{n}\n" for n in range(1001)] and found[-1] == Row(
+        1000, "u1000", "text\n1000\n", ""
+    )
 
 
 @given(

@@ -42,7 +42,7 @@ def test_it_stores_what_store_stores() -> None:
     assert decoded(work) == [store(body, Options()) for body in bodies]
 
 
-def test_a_decoder_that_dies_costs_one_picture() -> None:
+def test_a_decoder_that_is_killed_is_started_again() -> None:
     async def work(decoder: Decoder) -> list[Picture | Refused]:
         first = await decoder.store(SMALL)
         assert decoder._process
@@ -52,8 +52,28 @@ def test_a_decoder_that_dies_costs_one_picture() -> None:
         return [first, await task, await decoder.store(SMALL)]
 
     first, killed, after = decoded(work)
-    assert isinstance(killed, Refused) and killed.reason == "decoder_crashed" and "-11" in killed.detail
+    assert killed == store(LARGE, Options())
     assert first == after == store(SMALL, Options())
+
+
+def test_a_picture_that_kills_the_decoder_twice_costs_one_picture() -> None:
+    async def work(decoder: Decoder) -> list[Picture | Refused]:
+        async def kill_twice() -> None:
+            killed = set[int]()
+            while len(killed) < 2:
+                await asyncio.sleep(0.01)
+                if decoder._process and decoder._process.pid not in killed:
+                    killed.add(decoder._process.pid)
+                    os.kill(decoder._process.pid, signal.SIGSEGV)
+
+        killing = asyncio.create_task(kill_twice())
+        found = await decoder.store(LARGE)
+        await killing
+        return [found, await decoder.store(SMALL)]
+
+    found, after = decoded(work)
+    assert isinstance(found, Refused) and found.reason == "decoder_crashed" and "-11" in found.detail
+    assert after == store(SMALL, Options())
 
 
 def test_a_picture_that_takes_too_long_costs_one_picture() -> None:
