@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,17 +51,25 @@ FETCHED = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> str:
-    """An index of these pictures as they are stored; the number of each is its id."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """These pictures, and an index of them as they are stored; the number of each is its id."""
+    folder = tmp_path_factory.mktemp("made")
     stored = [store(body, Options()) for body in FETCHED.values()]
     pictures = [Image.open(io.BytesIO(picture.body)) for picture in stored if isinstance(picture, Picture)]
     ids = np.arange(len(FETCHED), dtype=np.uint8).repeat(16).reshape(-1, 16)
     column = fingerprints(pictures) | {"image_id": ids, "sha256": np.repeat(ids, 2, axis=1)}
     assert not column["flags"].any()
-    index.build(str(tmp_path / "index"), [table(column)])
+    index.build(str(folder / "index"), [table(column)])
     for name, body in FETCHED.items():
-        (tmp_path / name).write_bytes(body)
+        (folder / name).write_bytes(body)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> str:
+    """A copy of the index, beside copies of the pictures."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return str(tmp_path / "index")
 
 

@@ -334,7 +334,7 @@ def sample(n: int, seed: int) -> list[Found]:
 def test_parts_and_batches_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, queries, settings = sample(300, 3), ["dog", "red dog", "cat", "red"], {"max_pairs_per_query": 9}
     one = matched(tmp_path / "one", queries, {"a": rows}, settings, budget=7)
-    monkeypatch.setattr(attempt, "ROW_GROUP", 16)  # rows; a part is read in several batches
+    monkeypatch.setattr(attempt, "ROW_GROUP", 70)  # rows; a part is read in several batches
     shuffled = random.Random(3).sample(rows, len(rows))
     parts = {"b": shuffled[:200], "c": [], "a": shuffled[200:]}
     some = matched(tmp_path / "some", queries, parts, settings, budget=7)
