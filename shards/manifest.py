@@ -81,7 +81,7 @@ def read_receipt(folder: str, step: str, task: str) -> Receipt | None:
         if said.pop("schema_version") != SCHEMA_VERSION:
             return None
         return Receipt(**{**said, "parts": tuple(Part(**part) for part in said["parts"])})
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError, IsADirectoryError) as error:
         raise Failure(f"{path} is damaged ({error}): remove it and run the stage again") from error
@@ -158,7 +158,7 @@ def read_manifest(folder: str) -> Manifest | None:
     fs, inner = filesystem(path)
     try:
         raw = fs.cat_file(inner)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         facts = json.loads(raw)
