@@ -181,11 +181,17 @@ def test_tar_webdataset_and_our_reader_see_the_same_samples(walk: Walk) -> None:
         for name in subprocess.run(["tar", "-tf", tar], check=True, capture_output=True, text=True).stdout.split()
     ]
     assert listed == [f"{key}.{ext}" for key, s in ours.items() for ext in (s.ext, "txt", "json")]
-    dataset = webdataset.WebDataset([str(tar) for tar in tars], shardshuffle=False, empty_check=False)
-    theirs = {sample["__key__"]: sample for sample in dataset}
+    theirs = {sample["__key__"]: sample for tar in tars for sample in as_webdataset_reads(tar)}
     assert theirs.keys() == ours.keys()
     for key, sample in ours.items():
         assert theirs[key][sample.ext] == sample.image and theirs[key]["txt"].decode() == sample.text
+
+
+def as_webdataset_reads(tar: Path) -> list[dict[str, Any]]:
+    """The samples of a tar by webdataset's own steps, on a file that is closed at the end: its opener never does."""
+    with tar.open("rb") as stream:
+        files = webdataset.tariterators.tar_file_expander([{"url": str(tar), "stream": stream}])
+        return list(webdataset.tariterators.group_by_keys(files))
 
 
 def test_explain_tells_what_became_of_a_url(walk: Walk, truths: list[Truth]) -> None:
@@ -244,7 +250,7 @@ def _some(shards: Shards) -> Iterator[Any]:
 
 
 def test_shards_are_proven_by_verify(walk: Walk, tmp_path: Path) -> None:
-    assert "00000" in openwit("verify", str(walk.out / "6_pack"))
+    assert "are as they were packed" in openwit("verify", str(walk.out / "6_pack"))
     broken = tmp_path / "6_pack"
     shutil.copytree(walk.out / "6_pack", broken)
     tar = sorted(broken.glob("*.tar"))[0]
