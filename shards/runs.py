@@ -40,16 +40,28 @@ def finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
             f"{reader} reads what {stage} makes, and {recipe.folder(stage)} is not finished: "
             f"run openwit {stage} --recipe {recipe.path} first"
         )
+    _check_origins(recipe, stage, manifest, {})
+    return manifest
+
+
+def _check_origins(recipe: Recipe, stage: str, manifest: Manifest, known: dict[str, Manifest | None]) -> None:
+    """Follow what a stage was made from back to the start; each stage on the way is read once, into `known`."""
     for name, made_from in manifest.facts.get("inputs", {}).items():
-        now = read_manifest(recipe.folder(name)) if name in STAGES else None
-        if now is not None and now.digest != made_from:
+        if name not in STAGES:
+            continue
+        is_new = name not in known
+        if is_new:
+            known[name] = read_manifest(recipe.folder(name))
+        now = known[name]
+        if now is None:
+            continue
+        if now.digest != made_from:
             raise UsageError(
                 f"{recipe.folder(stage)} was made from another {name} than {recipe.folder(name)} holds now: "
                 f"run openwit {stage} --recipe {recipe.path} first"
             )
-        if now is not None:
-            finished(recipe, name, stage)
-    return manifest
+        if is_new:
+            _check_origins(recipe, name, now, known)
 
 
 def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any]) -> bool:
