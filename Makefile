@@ -1,16 +1,17 @@
-# OpenWIT. `make` lists what can be made; RECIPE=name picks recipes/name.toml.
+# OpenWIT. `make` lists what can be made; RECIPE=name picks recipes/name.toml, ENGINE=spark|flink|dataflow where it runs.
 
 RECIPE ?= real
 PYTHON ?= python3
 export OPENWIT_DATA ?= ../shared/data
 BIN := .venv/bin
+ON := $(if $(ENGINE), --set engine.runner=$(ENGINE))
 STAGES := queries crawl filter match fetch dedup pack train eval report all
 
 .DEFAULT_GOAL := help
-.PHONY: help real test test-slow $(STAGES) lint bench clean
+.PHONY: help real test test-slow test-engines test-cluster engines $(STAGES) lint bench clean
 
 help: ## list the targets
-	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-10s %s\n", $$1, substr($$0, RLENGTH + 1)}' Makefile
+	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-12s %s\n", $$1, substr($$0, RLENGTH + 1)}' Makefile
 
 # The environment: made once, made again when what it is made from changes.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -22,10 +23,16 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 real: $(BIN)/.installed ## every stage on real pages and pictures (OPENWIT_DATA), served on 127.0.0.1
-	$(BIN)/python -m tests.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml
+	$(BIN)/python -m tests.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml$(ON)
 
 test: $(BIN)/.installed ## all tests but the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not engines and not cluster'
+
+test-engines: $(BIN)/.installed ## every stage on Spark and on Flink inside this machine
+	$(BIN)/python -m pytest -m engines
+
+test-cluster: $(BIN)/.installed ## the same on clusters of both on 127.0.0.1, with workers killed
+	$(BIN)/python -m pytest -m cluster
 
 test-slow: $(BIN)/.installed ## the slow tests: kills, memory, everything at its full size
 	$(BIN)/python -m pytest -m slow
@@ -42,7 +49,10 @@ eval: ## evaluate it: zero-shot, retrieval
 report: ## one HTML page of everything that happened
 all: ## every stage above, in order
 $(STAGES): $(BIN)/.installed
-	$(BIN)/openwit $@ --recipe recipes/$(RECIPE).toml
+	$(BIN)/openwit $@ --recipe recipes/$(RECIPE).toml$(ON)
+
+engines: $(BIN)/.installed ## fetch what Spark and Flink need, once
+	$(BIN)/openwit engines
 
 lint: $(BIN)/.installed ## format, lint and types
 	$(BIN)/ruff format --check .

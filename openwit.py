@@ -31,6 +31,7 @@ STAGES: dict[str, Verb] = {
 }
 OTHERS: dict[str, Verb] = {
     "all": ("", (), "every stage above, in order"),
+    "engines": ("pipeline.engines.jars", (), "fetch what Spark and Flink need, once"),
     "explain": ("pipeline.explain", (), "what became of one image or page, stage by stage"),
     "query": ("dedup.__main__", ("query",), "ask the near-duplicate index about a picture"),
     "verify": ("shards.__main__", ("verify",), "prove that shards are complete and unharmed"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,6 +24,12 @@ C = TypeVar("C")
 
 ROW_GROUP = 16_384  # rows; a reader of row groups holds some megabytes
 REJECTS = 16  # rows of each reason that a task keeps to look at
+
+StillOurs = Callable[[], None]  # raises Failure once another worker has taken over what one is at
+
+
+def always_ours() -> None:
+    """Of what any number of workers may do at the same time."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Job(Generic[C]):
     basis: str  # digest of the stage, its rules and its Config
     seed: int
     config: C
+    lease_seconds: float = 60.0  # how long a worker may be silent before another takes over its lane
 
     def basis_of(self, task: Task) -> str:
         """The digest of all that determines what a task writes."""
@@ -66,8 +73,8 @@ class Job(Generic[C]):
 class Attempt:
     """What one attempt at a task writes; nothing of it exists until the `with` block has ended well."""
 
-    def __init__(self, job: Job[Any], task: Task) -> None:
-        self._job, self._task = job, task
+    def __init__(self, job: Job[Any], task: Task, still_ours: StillOurs = always_ours) -> None:
+        self._job, self._task, self._still_ours = job, task, still_ours
         self._tables: dict[str, _Table] = {}
         self._files: list[Part] = []
         self._counts: Counts = {}
@@ -151,6 +158,7 @@ class Attempt:
     # ── the commit ──
 
     def __enter__(self) -> Self:
+        self._still_ours()
         # A receipt for other inputs, if there is one, must not be found valid again once its files have been replaced.
         remove(receipt_path(self._job.folder, self._job.step, self._task.id))
         return self
@@ -170,6 +178,7 @@ class Attempt:
             schema = reject_of(rows.schema)
             self.rows(rows.add_column(0, "reason", pa.array([reason] * rows.num_rows)), schema)
         parts = [table.place(self._task.id) for _, table in sorted(self._tables.items())]
+        self._still_ours()
         write_receipt(
             self._job.folder,
             Receipt(

@@ -27,7 +27,7 @@ from dedup.groups import groups
 from dedup.hashes import HASH_DEF, columns, fingerprints
 from dedup.tables import CAPTION, FINGERPRINT, GROUP
 from pipeline.attempt import Attempt, Job, Task
-from pipeline.engine import Commit, CommitGroups
+from pipeline.commit import Commit, CommitGroups
 from pipeline.packed import Keyed, Regroup, partition, split
 from pipeline.records import OUTCOME, PAIR
 from pipeline.stage import Stage, command

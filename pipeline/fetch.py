@@ -2,9 +2,9 @@
 
     openwit fetch --recipe recipes/real.toml
 
-A lane owns some registered domains and is worked on by one process at a time, so that no site is asked by two. Its
-plan is cut into chunks of images, in the order of their ids: a chunk is fetched, resized, written as a sorted tar and
-committed with the outcomes of all its URLs before the lane goes on to the next.
+A lane owns some registered domains and is worked on by one process at a time (it holds a lease), so that no site is
+asked by two. Its plan is cut into chunks of images, in the order of their ids: a chunk is fetched, resized, written as
+a sorted tar and committed with the outcomes of all its URLs before the lane goes on to the next.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pyarrow as pa
 
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.engine import Begin, CommitLanes
+from pipeline.attempt import Attempt, Job, StillOurs, Task
+from pipeline.commit import Begin, CommitLanes
 from pipeline.records import FETCH_REASONS, OUTCOME, PLAN
 from pipeline.stage import Stage, command
 from pipeline.web.addresses import parse_connect_to
@@ -30,7 +30,7 @@ from pipeline.web.picture import Options, Picture, Refused
 from pipeline.web.politeness import Budget
 from shards.command import leave
 from shards.errors import UsageError
-from shards.files import digest, is_local, join, read_table
+from shards.files import digest, join, read_table
 from shards.format import CHUNK, TarWriter
 from shards.recipe import ASIDE, expand
 
@@ -71,11 +71,6 @@ def images_per_domain(config: Config) -> int:
 
 
 def run(stage: Stage[Config]) -> None:
-    if not is_local(stage.folder):
-        raise UsageError(
-            f"{stage.recipe.path}: run.out is {stage.recipe.out}, but only a lock on a local disk keeps two runs of "
-            "fetch from asking the same sites at once: fetch to one, then copy"
-        )
     user_agent(stage.config.contact)  # an unusable contact is said before anything is asked
     connect_to = expand(stage.config.connect_to, stage.recipe.path)
     parse_connect_to(connect_to)
@@ -104,16 +99,16 @@ class Fetch(CommitLanes):
         super().__init__(job, fetch_lane)
 
 
-def fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin) -> None:
+def fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin, still_ours: StillOurs) -> None:
     """The chunks of one lane, one after another, by one client: it knows each robots.txt and whose turn it is."""
-    asyncio.run(_fetch_lane(tasks, config, begin))
+    asyncio.run(_fetch_lane(tasks, config, begin, still_ours))
 
 
-async def _fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin) -> None:
+async def _fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin, still_ours: StillOurs) -> None:
     limits = Limits(max_bytes=config.max_bytes, total_seconds=config.timeout, max_redirects=config.max_redirects)
     budget = Budget(config.requests_per_second)
     async with (
-        Client(config.contact, budget, limits, parse_connect_to(tasks[0].args[2])) as client,
+        Client(config.contact, budget, limits, parse_connect_to(tasks[0].args[2]), still_ours) as client,
         Decoder(options(config)) as decoder,
     ):
         for task in tasks:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.attempt import Attempt, Job, Task
-from pipeline.engine import Commit
+from pipeline.commit import Commit
 from pipeline.records import CANDIDATE
 from pipeline.stage import Stage, command
 from pipeline.text.language import detect

@@ -24,7 +24,7 @@ import xxhash
 
 from pipeline import fetch
 from pipeline.attempt import Attempt, Job, Task
-from pipeline.engine import Commit, CommitGroups
+from pipeline.commit import Commit, CommitGroups
 from pipeline.packed import Keyed, Regroup, partition, split
 from pipeline.records import CANDIDATE, MARK, PAIR, PLAN, QUERY
 from pipeline.stage import Stage, command

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from dedup.tables import CAPTION, GROUP
 from pipeline.attempt import Attempt, Job, Task
-from pipeline.engine import Commit
+from pipeline.commit import Commit
 from pipeline.records import OUTCOME, QUERY
 from pipeline.stage import Stage, command
 from shards.command import leave

@@ -70,7 +70,11 @@ class Regroup(beam.PTransform):
 
     def expand(self, keyed: beam.PCollection) -> Any:
         step = beam.FlatMap(_whole, self._work).with_output_types(Keyed)
-        return keyed | beam.GroupByKey() | (step.with_outputs(self._aside, main="main") if self._aside else step)
+        if not self._aside:
+            return keyed | beam.GroupByKey() | step
+        streams = keyed | beam.GroupByKey() | step.with_outputs(self._aside, main="main")
+        streams[self._aside].element_type = Keyed  # Beam would take it for anything, and pickle it
+        return streams
 
 
 def _whole(group: tuple[int, Iterable[pa.Table]], work: Callable[[pa.Table], Iterable[Any]]) -> Iterable[Any]:

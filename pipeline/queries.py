@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.attempt import Attempt, Task
-from pipeline.engine import Commit
+from pipeline.commit import Commit
 from pipeline.records import QUERY, fold
 from pipeline.stage import Stage, command
 from pipeline.text import ngrams, wikipedia, wordnet

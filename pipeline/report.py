@@ -26,7 +26,7 @@ from dedup.tables import GROUP
 from pipeline.pictures import Chunks, curve, packed, thumbnail
 from pipeline.records import CANDIDATE, OUTCOME, PAIR, QUERY, reject_of
 from pipeline.web.urls import host_of, registered_domain
-from shards import choice, command
+from shards import choice, command, files
 from shards.errors import Failure, UsageError, WorkToDo
 from shards.files import digest, join, names_in, open_input, publish, read_batches, read_bytes
 from shards.manifest import Manifest, Part, read_manifest
@@ -65,14 +65,14 @@ def make(recipe: Recipe) -> None:
     facts = [(stage.manifest.digest if stage.manifest else None, json.dumps(stage.run)) for stage in stages]
     made_from = digest(REPORT_VERSION, name, recipe.run.seed, facts)
     if _made_from(recipe.out) == made_from:
-        print(f"report: nothing to do, {path} is up to date")
+        print(f"report: nothing to do, {files.shown(path)} is up to date")
         return
     if recipe.check:
         raise WorkToDo
     page = render(name, recipe.run.seed, stages, made_from).encode()
     publish(path, page)
     finished = sum(stage.manifest is not None for stage in stages)
-    print(f"report: {finished} of {len(stages)} stages, {size(len(page))} → {path}")
+    print(f"report: {finished} of {len(stages)} stages, {size(len(page))} → {files.shown(path)}")
 
 
 def _made_from(out: str) -> str | None:

@@ -18,14 +18,15 @@ from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
 
+from pipeline import engines
 from pipeline.attempt import Job, Task
-from pipeline.engine import run_local, run_shuffle
+from pipeline.commit import in_lanes
 from pipeline.progress import Watch, top_drops
 from shards import recipe as recipes
 from shards import runs
 from shards.command import run_recipe
 from shards.errors import Failure
-from shards.files import digest, digest_file, join, remove
+from shards.files import digest, digest_file, join, remove, shown
 from shards.manifest import Manifest, Part, Receipt
 
 C = TypeVar("C")
@@ -54,6 +55,8 @@ class Source:
 class Stage(Generic[C]):
     """One stage of one recipe, as its module's `run` sees it."""
 
+    carrier: engines.Engine  # what its steps run on, while they do
+
     def __init__(self, recipe: recipes.Recipe, name: str, module: Any) -> None:
         self.recipe, self.name = recipe, name
         self.config: C = recipe.config(name, module.Config)
@@ -74,6 +77,7 @@ class Stage(Generic[C]):
                 **(module.determined_by(recipe) if hasattr(module, "determined_by") else {}),
             },
         }
+        self.engine = recipe.config("engine", engines.Config)
         self._receipts: list[Receipt] = []
 
     def _sources(self, module: Any) -> dict[str, list[Source]]:
@@ -97,18 +101,17 @@ class Stage(Generic[C]):
         facts = {key: value for key, value in self.facts.items() if key != "inputs" or all_inputs}
         if uses is not None:
             facts["config"] = {key: facts["config"][key] for key in uses}
-        return Job(self.folder, step, digest(facts), self.seed, self.config)
+        return Job(self.folder, step, digest(facts), self.seed, self.config, self.engine.lease_seconds)
 
     def run(self, transform: beam.PTransform, job: Job[C], tasks: Sequence[Task]) -> list[Receipt]:
-        """Run the tasks that have no receipt, dealt to the recipe's workers; return the receipts of all."""
-        workers = self.recipe.config("engine", recipes.Engine).workers
-        return self._run(lambda missing: run_local(transform, missing, workers), job, tasks)
+        """Run the tasks that have no receipt, dealt to the engine's workers; return the receipts of all."""
+        return self._run(lambda missing: self.carrier.run(transform, in_lanes(missing)), job, tasks)
 
     def shuffle(
         self, transform: beam.PTransform, job: Job[C], reads: Sequence[Task], ends_in: Sequence[Task]
     ) -> list[Receipt]:
         """Run a transform that shuffles what `reads` name, in one pipeline, unless all it ends in has receipts."""
-        return self._run(lambda missing: run_shuffle(transform, reads, ends_in), job, ends_in)
+        return self._run(lambda missing: self.carrier.shuffle(transform, reads, ends_in), job, ends_in)
 
     def _run(self, work: Callable[[Sequence[Task]], None], job: Job[C], tasks: Sequence[Task]) -> list[Receipt]:
         done = {task.id: receipt for task in tasks if (receipt := job.done(task))}
@@ -135,7 +138,7 @@ class Stage(Generic[C]):
 
     def finish(self, started: float) -> Manifest:
         """Declare the stage complete, and say how it ran."""
-        run = runs.how_it_ran(started, PACKAGES, engine="local")
+        run = runs.how_it_ran(started, PACKAGES, engine=self.carrier.name)
         return runs.complete(self.folder, self.facts, self._receipts, run)
 
 
@@ -157,9 +160,10 @@ def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
         return
     with runs.alone(stage.folder, name):
         remove(join(stage.folder, "_manifest.json"))  # existence means complete, and it no longer is
-        module.run(stage)
+        with engines.opened(stage.engine) as stage.carrier:
+            module.run(stage)
         manifest = stage.finish(started)
-    print(f"{name}: {summary(manifest)} → {stage.folder} in {time.time() - started:.1f} s")
+    print(f"{name}: {summary(manifest)} → {shown(stage.folder)} in {time.time() - started:.1f} s")
 
 
 def summary(manifest: Manifest) -> str:

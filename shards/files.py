@@ -46,6 +46,17 @@ def is_local(path: str) -> bool:
     return isinstance(filesystem(path)[0], fsspec.implementations.local.LocalFileSystem)
 
 
+def absolute(path: str) -> str:
+    """The path as one who works in another folder would write it."""
+    return path if "://" in path else str(Path(path).absolute())
+
+
+def shown(path: str) -> str:
+    """The path as a person who works here would write it: shorter, where it is below."""
+    here = str(Path.cwd())
+    return path[len(here) + 1 :] if path.startswith(f"{here}/") else path
+
+
 def join(folder: str, *names: str) -> str:
     """Names below a folder; works on local paths and on URLs."""
     return "/".join([folder.rstrip("/"), *names])
@@ -191,6 +202,22 @@ def publish(path: str, data: bytes) -> None:
     """Write a small file whole."""
     with publishing(path) as file:
         file.write(data)
+
+
+def create(path: str, data: bytes) -> bool:
+    """Write a small file if there is none of that name yet; whether it was this call that made it."""
+    fs, inner = filesystem(path)
+    with _said(path):
+        try:
+            if is_local(path):
+                Path(inner).parent.mkdir(parents=True, exist_ok=True)
+                with Path(inner).open("xb") as file:
+                    file.write(data)
+            else:
+                fs.pipe_file(inner, data, mode="create")
+        except FileExistsError:
+            return False
+    return True
 
 
 # ── digests ───────────────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,7 @@ import fsspec
 import msgspec
 
 from shards.errors import UsageError
-from shards.files import is_local
+from shards.files import absolute, is_local
 
 STAGES = ("queries", "crawl", "filter", "match", "fetch", "dedup", "pack", "train", "eval")
 TABLES = ("run", "engine", *STAGES)
@@ -35,12 +35,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     out: str = ""  # folder of everything that is made; default out/<name of the recipe>
     seed: int = 0  # of every choice
-
-
-class Engine(msgspec.Struct, frozen=True, kw_only=True):
-    """The recipe's [engine] table: where the stages run."""
-
-    workers: Annotated[int, msgspec.Meta(ge=0)] = 0  # processes over disjoint tasks; 0 = one a core
 
 
 @dataclass(frozen=True)
@@ -70,9 +64,9 @@ class Recipe:
 
     @property
     def out(self) -> str:
-        """The folder of everything that is made."""
+        """The folder of everything that is made; absolute, for workers need not run where we do."""
         stem = self.path.rsplit("/", 1)[-1].removesuffix(".toml")
-        return expand(self.run.out or f"out/{stem}", self.path)
+        return absolute(expand(self.run.out or f"out/{stem}", self.path))
 
     def folder(self, stage: str) -> str:
         """The folder of one stage: out/real/2_filter."""
@@ -126,7 +120,7 @@ def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
         matches = [match for match in fs.glob(inner) if fs.isfile(match)] if re.search(r"[*?\[]", inner) else [inner]
         if not matches or not all(fs.isfile(match) for match in matches):
             raise UsageError(f"{recipe}: {key} names {path}, which is not there: correct the path")
-        found |= {match if is_local(path) else fs.unstrip_protocol(match) for match in matches}
+        found |= {absolute(match) if is_local(path) else fs.unstrip_protocol(match) for match in matches}
     return sorted(found)
 
 

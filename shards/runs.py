@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import Failure, UsageError, WorkToDo
-from shards.files import filesystem, is_local, join, publish, remove, to_json
+from shards.files import filesystem, is_local, join, publish, remove, shown, to_json
+from shards.lease import Lease
 from shards.manifest import Manifest, Receipt, missing_part, read_manifest, write_manifest
 from shards.recipe import STAGES, Recipe
 
 OUR_BOOKS = {"_manifest.json", "_parts.parquet", "_run.json", "_lock"}
+_SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
 _LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
 
 
@@ -72,7 +74,7 @@ def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any]) -> bool
     manifest = read_manifest(folder)
     same = manifest is not None and all(manifest.facts.get(key) == value for key, value in facts.items())
     if manifest is not None and same and missing_part(manifest) is None:
-        print(f"{facts['stage']}: nothing to do, {folder} is up to date")
+        print(f"{facts['stage']}: nothing to do, {shown(folder)} is up to date")
         return True
     if recipe.check:
         raise WorkToDo
@@ -88,7 +90,7 @@ def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt],
     fs, inner = filesystem(folder)
     for path in sorted(fs.find(inner)):
         name = path[len(inner) :].lstrip("/")
-        if name not in named:
+        if name not in named and not name.startswith("_lock."):
             remove(join(folder, name))
     return manifest
 
@@ -112,7 +114,8 @@ def how_it_ran(started: float, packages: Iterable[str], **more: Any) -> bytes:
 def alone(folder: str, name: str, room: int = 0) -> Iterator[None]:
     """One run at a time, with room for so many bytes; what a killed run left half-written is removed."""
     if not is_local(folder):
-        yield
+        with Lease(join(folder, "_lock"), _SILENCE, wait=False):
+            yield
         return
     path = Path(filesystem(folder)[1])
     try:

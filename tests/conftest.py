@@ -37,3 +37,18 @@ def small(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Smal
         made = Small(folder / "out", write_archives(data, folder), web)
         made.run(*PIPELINE)
         yield made
+
+
+@pytest.fixture(scope="session")
+def engines() -> None:
+    """The jars of Spark and Flink, as `make engines` puts them there. Without Java: skipped, a failure in CI."""
+    from pipeline.engines import jars
+    from shards.errors import UsageError
+
+    try:
+        for engine in jars.ENGINES:
+            jars.resolve(engine)
+    except UsageError as error:  # no Java, no Maven; what is there and fails is a failure
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import openwit as command
-from pipeline import engine
+import pipeline.stage
 from pipeline.attempt import Task
+from pipeline.commit import Lane, in_lanes
 from shards.files import digest
 from shards.reader import Shards
 from tests.small import FOLDERS, PIPELINE, Small, contents, without_inputs
@@ -41,21 +42,19 @@ def test_one_worker_and_shuffled_inputs(small: Small, tmp_path: Path) -> None:
 
 
 def test_tasks_committed_in_random_order(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_lanes = engine.in_lanes
-
-    def shuffled(tasks: Iterable[Task]) -> list[engine.Lane]:
+    def shuffled(tasks: Iterable[Task]) -> list[Lane]:
         lanes = in_lanes(tasks)
         random.Random(digest([task.id for lane in lanes for task in lane])).shuffle(lanes)
         return lanes
 
-    monkeypatch.setattr(engine, "in_lanes", shuffled)
+    monkeypatch.setattr(pipeline.stage, "in_lanes", shuffled)
     for name, value in small.env.items():
         monkeypatch.setenv(name, value)
     from tests.running import environment
 
     monkeypatch.setenv("OPENWIT_DATA", environment()["OPENWIT_DATA"])
-    for stage in PIPELINE:
-        assert command.main([stage, *small.words(tmp_path, **{"engine.workers": 1})]) == 0
+    for name in PIPELINE:
+        assert command.main([name, *small.words(tmp_path, **{"engine.workers": 1})]) == 0
     same(small.out, tmp_path)
 
 

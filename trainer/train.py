@@ -32,7 +32,7 @@ from msgspec import Meta, Struct
 from shards import command, runs
 from shards import recipe as recipes
 from shards.errors import Failure, UsageError
-from shards.files import digest_file, join, publishing, remove
+from shards.files import digest_file, join, publishing, remove, shown
 from shards.manifest import Part
 from shards.reader import Shards
 from trainer import checkpoint, stage
@@ -121,7 +121,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     loss = state.metrics[-1][0]
     print(
         f"train: {state.step:,} steps of {config.batch_size:,} on {trained:,} samples ({held_out:,} held out), "
-        f"loss {loss:.3f} → {folder} in {time.time() - started:.1f} s"
+        f"loss {loss:.3f} → {shown(folder)} in {time.time() - started:.1f} s"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -84,15 +85,23 @@ class Client:
 
     async with Client("https://example.org/our-robot", Budget(rate=1.0)) as client:
         reply = await client.fetch_image("https://example.com/a.jpg")
+
+    `may_ask` is called before each request, and what it raises is raised: how a worker learns that it must ask no more.
     """
 
     def __init__(
-        self, contact: str, budget: Budget, limits: Limits | None = None, connect_to: ConnectTo | None = None
+        self,
+        contact: str,
+        budget: Budget,
+        limits: Limits | None = None,
+        connect_to: ConnectTo | None = None,
+        may_ask: Callable[[], None] = lambda: None,
     ) -> None:
         self._user_agent = user_agent(contact)
         self._budget = budget
         self._limits = limits or Limits()
         self._connect_to = connect_to or {}
+        self._may_ask = may_ask
         self._robots = Robots(self._robots_txt)
 
     async def __aenter__(self) -> Self:
@@ -154,6 +163,7 @@ class Client:
                 return replace(reply, reason=reason, detail=detail, final_url=target)
             domain = registered_domain(host_of(target))
             async with self._budget.turn(domain):
+                self._may_ask()
                 begun = time.monotonic()
                 reply = replace(await self._ask(target, limits, seconds, guest, cut), attempts=hop)
                 seconds -= time.monotonic() - begun

@@ -23,7 +23,7 @@ from dedup.index import Index
 from dedup.tables import CAPTION, FINGERPRINT, GROUP
 from pipeline import dedup
 from pipeline.attempt import Job, Task
-from pipeline.engine import run_shuffle
+from pipeline.engines.local import Local
 from pipeline.packed import Keyed, partition, split
 from pipeline.records import image_id, pair_id
 from shards import choice
@@ -361,7 +361,7 @@ def test_groups_are_those_of_everything_at_once(
     made.write("dedup", {name: [rows] for name, rows in every.items()})
     paths = made.manifest("dedup").paths("fingerprint")
     job, end = Job(str(tmp_path), "groups", "basis", 1, config), Task("groups", args=(paths,))
-    run_shuffle(dedup.FindGroups(job), [Task(path, args=(path,)) for path in paths], [end])
+    Local(1).shuffle(dedup.FindGroups(job), [Task(path, args=(path,)) for path in paths], [end])
     receipt = job.done(end)
     assert receipt is not None
     assert read_table(str(tmp_path / receipt.parts[0].name), GROUP).equals(expected)

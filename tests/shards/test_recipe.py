@@ -73,8 +73,8 @@ def test_a_setting_that_is_no_toml_is_a_string(value: str, out: str, write: Any)
 
 def test_folders_follow_the_name_of_the_recipe_or_its_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISK", "/mnt/big")
-    assert Recipe("recipes/mine.toml", {}).folder("queries") == "out/mine/0_queries"
-    assert Recipe("mine.toml", {}).folder("pack") == "out/mine/6_pack"
+    assert Recipe("recipes/mine.toml", {}).folder("queries") == str(Path.cwd() / "out/mine/0_queries")
+    assert Recipe("mine.toml", {}).folder("pack") == str(Path.cwd() / "out/mine/6_pack")
     assert Recipe("mine.toml", {"run": {"out": "${DISK}/wit/"}}).folder("eval") == "/mnt/big/wit/8_eval"
     assert Recipe("mine.toml", {"run": {"out": "s3://bucket/wit"}}).folder("crawl") == "s3://bucket/wit/1_crawl"
 

@@ -249,10 +249,15 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         pytest.fail("it started")
 
 
-def test_an_object_store_has_no_lock(tmp_path: Path) -> None:
+def test_an_object_store_has_a_lease_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = f"memory://runs/{tmp_path.name}"
-    with runs.alone(folder, "crawl"), runs.alone(folder, "crawl"):
-        assert files(folder) == set()
+    monkeypatch.setattr(runs, "_SILENCE", 0.5)
+    with runs.alone(folder, "crawl"), pytest.raises(Failure, match="alive: wait for it"), runs.alone(folder, "crawl"):
+        raise AssertionError("two runs of one stage")
+    with runs.alone(folder, "crawl"):
+        pass
+    runs.complete(folder, {"stage": "crawl"}, [], b"{}")
+    assert files(folder) == {"_manifest.json", "_parts.parquet", "_run.json", "_lock.00000001", "_lock.00000002"}
 
 
 # ── errors become a sentence and a status ──

@@ -27,7 +27,7 @@ from msgspec import Meta, Struct
 from shards import command, runs
 from shards import recipe as recipes
 from shards.errors import UsageError
-from shards.files import digest_file, join, publishing, remove, to_json
+from shards.files import digest_file, join, publishing, remove, shown, to_json
 from shards.manifest import Counts, Manifest, Part
 from shards.reader import Shards
 from trainer import stage
@@ -92,7 +92,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
             f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%} of "
             f"{row['n']:,}), chance {row['chance']:.1%}"
         )
-    print(f"eval: {len(results)} results → {folder} in {time.time() - started:.1f} s")
+    print(f"eval: {len(results)} results → {shown(folder)} in {time.time() - started:.1f} s")
 
 
 def _sources(recipe: recipes.Recipe, config: Config, trained: Manifest) -> dict[str, tuple[str, str]]:

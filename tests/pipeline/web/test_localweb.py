@@ -137,7 +137,14 @@ except KeyboardInterrupt:
 """
     arguments = command(str(sites), "--", sys.executable, "-c", wait)
     with subprocess.Popen(
-        arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        arguments,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # As a terminal starts it: who runs the tests in the background has the signal ignored, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == "up\n"
         os.killpg(process.pid, signal.SIGINT)

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.engine import Begin, Commit, CommitGroups, CommitLanes, in_lanes, run_local, run_shuffle
+from pipeline.attempt import Attempt, Job, StillOurs, Task
+from pipeline.commit import Begin, Commit, CommitGroups, CommitLanes, in_lanes
+from pipeline.engines.local import Local
 from pipeline.packed import ArrowCoder, Keyed, Regroup, partition, split
 from shards.errors import Failure, UsageError
 from shards.tables import declare
@@ -38,7 +39,7 @@ def die(task: Task, config: Any, attempt: Attempt) -> None:
     os._exit(9)
 
 
-def in_order(tasks: Sequence[Task], config: Any, begin: Begin) -> None:
+def in_order(tasks: Sequence[Task], config: Any, begin: Begin, still_ours: StillOurs) -> None:
     for task in tasks:
         with begin(task) as attempt:
             attempt.rows(pa.table({"n": [time.monotonic_ns(), os.getpid()]}), NUMBERS)
@@ -57,17 +58,17 @@ def parts(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_all_tasks_commit(tmp_path: Path, workers: int) -> None:
-    run_local(Commit(job(tmp_path), square), TASKS, workers)
+    Local(workers).run(Commit(job(tmp_path), square), in_lanes(TASKS))
     receipts = [job(tmp_path).done(task) for task in TASKS]
     assert all(receipts)
     assert len({note for receipt in receipts if receipt for note in receipt.notes}) == workers
-    run_local(Commit(job(tmp_path / "other"), square), TASKS[::-1], 1)
+    Local(1).run(Commit(job(tmp_path / "other"), square), in_lanes(TASKS[::-1]))
     assert parts(tmp_path) == parts(tmp_path / "other")
 
 
 def test_tasks_with_a_receipt_are_left_alone(tmp_path: Path) -> None:
-    run_local(Commit(job(tmp_path), square), TASKS, 1)
-    run_local(Commit(job(tmp_path), fail), TASKS, 1)
+    Local(1).run(Commit(job(tmp_path), square), in_lanes(TASKS))
+    Local(1).run(Commit(job(tmp_path), fail), in_lanes(TASKS))
 
 
 def test_tasks_of_a_lane_run_in_order_on_one_worker(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_tasks_of_a_lane_run_in_order_on_one_worker(tmp_path: Path) -> None:
         ["a-0", "a-1", "a-2"],
         ["b-0", "b-1", "b-2"],
     ]
-    run_local(CommitLanes(job(tmp_path), in_order), tasks, 2)
+    Local(2).run(CommitLanes(job(tmp_path), in_order), in_lanes(tasks))
     for lane in ("a", "b"):
         receipts = [job(tmp_path).done(task) for task in tasks if task.lane == lane]
         moments, workers = zip(
@@ -89,14 +90,14 @@ def test_tasks_of_a_lane_run_in_order_on_one_worker(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failure_is_said_in_its_own_sentence(tmp_path: Path, workers: int) -> None:
     with pytest.raises(Failure, match=r"^task t\d\d cannot be done: give it up$"):
-        run_local(Commit(job(tmp_path), fail), TASKS[:workers], workers)
+        Local(workers).run(Commit(job(tmp_path), fail), in_lanes(TASKS[:workers]))
     with pytest.raises(UsageError, match=r"^this is wrong: do it otherwise$"):
-        run_local(Commit(job(tmp_path), misuse), TASKS[:workers], workers)
+        Local(workers).run(Commit(job(tmp_path), misuse), in_lanes(TASKS[:workers]))
 
 
 def test_a_worker_that_dies_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="ended with status 9"):
-        run_local(Commit(job(tmp_path), die), TASKS, 2)
+        Local(2).run(Commit(job(tmp_path), die), in_lanes(TASKS))
 
 
 # ── shuffles ──
@@ -134,7 +135,7 @@ def commit_sorted(task: Task, rows: pa.Table | None, config: Any, attempt: Attem
 
 def test_a_shuffle_ends_in_every_task_and_loses_no_row(tmp_path: Path) -> None:
     ends = [Task(name, number=number) for number, name in enumerate(("even", "odd", "nothing"))]
-    run_shuffle(Sort(job(tmp_path)), [Task("a", args=(10,)), Task("b", args=(7,))], ends)
+    Local(1).shuffle(Sort(job(tmp_path)), [Task("a", args=(10,)), Task("b", args=(7,))], ends)
     notes = {task.id: receipt.notes["rows"] for task in ends if (receipt := job(tmp_path).done(task))}
     assert notes == {"even": 5 + 4, "odd": 5 + 3, "nothing": 0}
 

@@ -1,0 +1,35 @@
+"""A stage does not know where it runs: on Spark and on Flink the same bytes as on this machine alone."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.small import FOLDERS, PIPELINE, Small, contents
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(900)]
+
+
+def bare_worker(folder: Path) -> str:
+    """A command that starts a worker knowing nothing of the launcher's environment, in a folder of its own."""
+    script = folder / "worker.sh"
+    worker = Path(sys.executable).with_name("openwit-worker")
+    script.write_text(f'#!/bin/sh\ncd / && exec env -i PATH=/usr/bin:/bin {worker} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.mark.parametrize("runner", ["spark", "flink"])
+def test_every_stage_embedded(small: Small, engines: None, runner: str, tmp_path: Path) -> None:
+    where = {"engine.runner": runner, "engine.worker_command": bare_worker(tmp_path)}
+    for stage in PIPELINE:
+        said = small.run(stage, out=tmp_path / "out", **where)
+        assert "→" in said
+        folder = tmp_path / "out" / FOLDERS[stage]
+        assert contents(folder) == contents(small.out / FOLDERS[stage]), stage
+        if stage == "fetch":  # its own outcomes hold other times: those of the first go on, so that all can be compared
+            shutil.rmtree(folder)
+            shutil.copytree(small.out / FOLDERS[stage], folder)
