@@ -128,8 +128,12 @@ async def fetch_chunk(task: Task, config: Config, client: Client, decoder: Decod
         async with at_once:
             return [await fetch_image(row, client, decoder) for row in rows]
 
-    fetched = await asyncio.gather(*(fetch_domain(rows) for rows in domains.values()))
-    commit_chunk(task.id, [one for some in fetched for one in some], attempt, config)
+    try:
+        async with asyncio.TaskGroup() as group:  # one that fails ends the others before the client and decoder go
+            fetched = [group.create_task(fetch_domain(rows)) for rows in domains.values()]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    commit_chunk(task.id, [one for some in fetched for one in some.result()], attempt, config)
 
 
 async def fetch_image(row: dict[str, Any], client: Client, decoder: Decoder) -> Fetched:

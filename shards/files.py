@@ -33,7 +33,7 @@ _WHOLE = 64 * _BLOCK  # bytes; larger inputs are digested by sample, see `digest
 def filesystem(path: str) -> tuple[Any, str]:
     """The fsspec file system that owns a path, and the path as it knows it."""
     try:
-        fs, inner = fsspec.core.url_to_fs(path)
+        fs, inner = fsspec.core.url_to_fs(path, use_listings_cache=False)  # others write there, too
     except (ValueError, ImportError) as error:
         raise UsageError(
             f"{path} is on no file system that can be reached here ({error}): install it, or move"

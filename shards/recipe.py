@@ -18,7 +18,7 @@ import fsspec
 import msgspec
 
 from shards.errors import UsageError
-from shards.files import absolute, is_local
+from shards.files import absolute, filesystem, is_local
 
 STAGES = ("queries", "crawl", "filter", "match", "fetch", "dedup", "pack", "train", "eval")
 TABLES = ("run", "engine", *STAGES)
@@ -116,7 +116,7 @@ def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
     found: set[str] = set()
     for pattern in patterns:
         path = expand(pattern, recipe)
-        fs, inner = fsspec.core.url_to_fs(path)
+        fs, inner = filesystem(path)
         matches = [match for match in fs.glob(inner) if fs.isfile(match)] if re.search(r"[*?\[]", inner) else [inner]
         if not matches or not all(fs.isfile(match) for match in matches):
             raise UsageError(f"{recipe}: {key} names {path}, which is not there: correct the path")

@@ -24,7 +24,6 @@ from shards.command import guarded, leave
 from shards.errors import Failure, UsageError
 
 ENGINES = ("spark", "flink")
-BEAM_JAVA = "2.62.0"  # what the poms ask for
 _PATIENCE_SECONDS = 900
 
 

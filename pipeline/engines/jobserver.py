@@ -20,6 +20,7 @@ from shards.errors import Failure
 
 START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_LEAST_ROOM = 256 << 20  # bytes
 
 # What Spark's own launcher opens to it of Java 17, and what the job server needs besides.
 _OPENS = [
@@ -60,6 +61,12 @@ class JobServer:
         self._local = bool(re.match(r"local\[|spark://(127\.|localhost)", master))
 
     def __enter__(self) -> Self:
+        room = shutil.disk_usage(tempfile.gettempdir()).free
+        if room < _LEAST_ROOM:
+            raise Failure(
+                f"only {room >> 20} MiB are free in {tempfile.gettempdir()}, where {self._engine} keeps what it "
+                "shuffles: free some, or set TMPDIR to a folder on a larger disk"
+            )
         self._folder = tempfile.mkdtemp(prefix=f"openwit-{self._engine}-")
         self.log = str(Path(self._folder) / "log.txt")
         words = [jars.java(), *OPENS, *self._properties(), "-cp", jars.class_path(self._engine), _MAIN[self._engine]]

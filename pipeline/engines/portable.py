@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 import sys
@@ -45,12 +46,14 @@ class Portable:
         self._address = config.job_server
 
     def __enter__(self) -> Self:
+        logging.getLogger().addFilter(_not_said_twice)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.__exit__(kind, error, trace)
+        logging.getLogger().removeFilter(_not_said_twice)
 
     def run(self, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
         """Run a transform over lanes of tasks, dealt to the workers."""
@@ -140,6 +143,11 @@ class Portable:
         causes = re.findall(r"Caused by: ([^\n]*)", str(error))
         log = f"; see {self._server.log}" if self._server else ""
         return Failure(f"the job failed on {self.name}: {(causes[-1] if causes else said)[:300]}{log}")
+
+
+def _not_said_twice(record: logging.LogRecord) -> bool:
+    """Beam logs what the engine says of a failure, and then raises it."""
+    return record.module != "portable_runner"
 
 
 def _check_address(key: str, address: str) -> None:
