@@ -68,9 +68,8 @@ class Watch:
             done, now = len(self._receipts), time.monotonic()
             if done >= 2 * said or (now - said_at >= _MINUTE and done > self._before):
                 said, said_at = done, now
-                print(
-                    f"{self._stage}: {done}/{self._total} {self._job.step}, {self._rate()}", file=sys.stderr, flush=True
-                )
+                said_of_it = [f"{done}/{self._total} {self._job.step}", self._rate()]
+                print(f"{self._stage}: {', '.join(filter(None, said_of_it))}", file=sys.stderr, flush=True)
 
     def _bar(self) -> None:
         columns = (

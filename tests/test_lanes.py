@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tests.dedup.made import scene
 from tests.localweb import Behaviour, LocalWeb
 from tests.pipeline.test_fetch import encoded
 from tests.pipeline.upstream import table_of
+from tests.running import wait_until
 
 HOSTS, IMAGES, CHUNK = ("a", "b", "c"), 60, 20  # each host has so many images; so many go into a chunk
 RATE = 6.0  # requests a second to a domain
@@ -51,13 +52,6 @@ def lane(folder: Path, connect_to: str) -> list[Task]:
     pq.write_table(table_of(PLAN, sorted(rows, key=lambda row: row["image_id"])), path)
     firsts = range(0, len(rows), CHUNK)
     return [Task(f"lane0-{first:05d}", args=(str(path), first, connect_to), lane="lane0") for first in firsts]
-
-
-def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
 
 
 def test_a_worker_stopped_past_its_lease_asks_for_nothing_more_and_commits_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,9 @@ import pytest
 from shards.errors import Failure
 from shards.files import names_in
 from shards.lease import Lease
+from tests.running import wait_until
 
 SECONDS = 1.0
-
-
-def wait_until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
 
 
 def hold(path: str, said: Any) -> None:

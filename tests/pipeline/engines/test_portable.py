@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ import pytest
 
 from pipeline.engines import jars
 from pipeline.records import CANDIDATE
+from shards.files import names_in
 from tests.pipeline.upstream import Project
-from tests.running import openwit
+from tests.running import openwit, start, wait_until
 from tests.test_engines import bare_worker
 
 LIMIT_SECONDS = 30.0
@@ -125,6 +127,22 @@ def test_a_full_disk(engines: None, tmp_path: Path) -> None:
     finally:
         subprocess.run(["umount", small], check=True)
     assert f"MiB are free in {small}" in said and "TMPDIR" in said
+
+
+def test_nothing_outlives_a_launcher_that_was_killed(engines: None, tmp_path: Path) -> None:
+    made = Project(tmp_path, {"engine.runner": "spark"})
+    made.write("crawl", {"a": [CANDIDATE.empty_table()]})
+    process = start("filter", *made.words(), env={"TMPDIR": str(tmp_path)})
+
+    def started() -> list[str]:
+        """Command lines of the job server, its keeper and its workers: all name the folder they keep things in."""
+        lines = [path.read_text(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        return [line for line in lines if str(tmp_path / "openwit-spark-") in line]
+
+    wait_until(lambda: len(started()) >= 2 and names_in(str(tmp_path / "2_filter")))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_until(lambda: not started())
 
 
 def test_the_sdk_and_the_job_server_understand_each_other(engines: None, tmp_path: Path) -> None:
