@@ -31,7 +31,7 @@ test: $(BIN)/.installed ## all tests but the slow ones
 test-engines: $(BIN)/.installed ## every stage on Spark and on Flink inside this machine
 	$(BIN)/python -m pytest -m engines
 
-test-cluster: $(BIN)/.installed ## the same on clusters of both on 127.0.0.1, with workers killed
+test-cluster: $(BIN)/.installed ## the same on clusters on 127.0.0.1 with workers killed, and on an object store
 	$(BIN)/python -m pytest -m cluster
 
 test-slow: $(BIN)/.installed ## the slow tests: kills, memory, everything at its full size

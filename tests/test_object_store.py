@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from tests.running import openwit
 from tests.small import FOLDERS, PIPELINE, Small, contents, without_inputs
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
