@@ -23,7 +23,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 real: $(BIN)/.installed ## every stage on real pages and pictures (OPENWIT_DATA), served on 127.0.0.1
-	$(BIN)/python -m tests.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml$(ON)
+	$(BIN)/python -m demo.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml$(ON)
 
 test: $(BIN)/.installed ## all tests but the slow ones
 	$(BIN)/python -m pytest -m 'not slow and not engines and not cluster'

@@ -20,11 +20,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from demo.localweb import LocalWeb
 from pipeline.records import CANDIDATE, image_id, pair_id
 from shards.manifest import read_manifest
 from shards.recipe import STAGES
 from tests.conftest import DATA
-from tests.localweb import LocalWeb
 from tests.pipeline.upstream import Project
 from tests.running import ROOT
 

@@ -73,7 +73,7 @@ class Regroup(beam.PTransform):
         if not self._aside:
             return keyed | beam.GroupByKey() | step
         streams = keyed | beam.GroupByKey() | step.with_outputs(self._aside, main="main")
-        streams[self._aside].element_type = Keyed  # Beam would take it for anything, and pickle it
+        streams[self._aside].element_type = streams.main.element_type  # else taken for anything, and pickled
         return streams
 
 

@@ -29,7 +29,7 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def small(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
     """The small web, run through every stage up to the shards, with two workers, undisturbed."""
-    from tests.localweb import LocalWeb
+    from demo.localweb import LocalWeb
     from tests.small import PIPELINE, Small, write_archives
 
     folder = tmp_path_factory.mktemp("small")

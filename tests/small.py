@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo.localweb import LocalWeb
 from pipeline.records import OUTCOME
 from shards.files import read_table
 from shards.manifest import read_manifest
 from shards.recipe import STAGES
-from tests.localweb import LocalWeb
 from tests.running import REAL, openwit, settings
 
 PAGES = {"18f": 8, "based": 12, "photos": 2, "sociology": 3, "fisica": 3, "gutenberg-18304": 2}  # of each site

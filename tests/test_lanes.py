@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from demo.localweb import Behaviour, LocalWeb
 from pipeline.attempt import Job, Task
 from pipeline.commit import in_lanes
 from pipeline.engines.local import Local
@@ -22,7 +23,6 @@ from pipeline.records import OUTCOME, PLAN, image_id
 from shards.errors import Failure
 from shards.files import read_table
 from tests.dedup.made import scene
-from tests.localweb import Behaviour, LocalWeb
 from tests.pipeline.test_fetch import encoded
 from tests.pipeline.upstream import table_of
 from tests.running import wait_until

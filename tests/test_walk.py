@@ -19,13 +19,13 @@ import pytest
 import webdataset
 
 from dedup.tables import GROUP
+from demo.localweb import LocalWeb, Request
 from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, PLAN, fold, image_id, pair_id
 from pipeline.web.urls import normalise
 from shards import recipe
 from shards.files import read_table
 from shards.manifest import Manifest, read_manifest
 from shards.reader import Shards
-from tests.localweb import LocalWeb, Request
 from tests.running import REAL, openwit, settings
 
 STAGES = {name: f"{i}_{name}" for i, name in enumerate(recipe.STAGES)}

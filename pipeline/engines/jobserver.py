@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.engines import jars
+from pipeline.engines import jars, tether
 from shards.errors import Failure
 
 START_SECONDS = 30.0
@@ -76,7 +76,7 @@ class JobServer:
             words.append(f"--flink-conf-dir={self._folder}")
         with Path(self.log).open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.engines.tether", *words],
+                [sys.executable, "-I", tether.__file__, *words],  # not as a module: that would load all of Beam
                 env={**os.environ, **({"SPARK_LOCAL_IP": "127.0.0.1"} if self._local else {})},
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -161,4 +161,7 @@ _FLINK_CONF = {
     "taskmanager.memory.network.max": "256m",
     "rest.bind-address": "127.0.0.1",
     "execution.batch.speculative.enabled": "false",
+    # A cluster that hears no more of this process ends the job, minutes later, and does not go on for nobody.
+    "execution.attached": "true",
+    "execution.shutdown-on-attached-exit": "true",
 }

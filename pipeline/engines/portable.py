@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -47,6 +48,7 @@ class Portable:
 
     def __enter__(self) -> Self:
         logging.getLogger().addFilter(_not_said_twice)
+        threading.excepthook = _in_a_thread
         return self
 
     def __exit__(
@@ -54,6 +56,7 @@ class Portable:
     ) -> None:
         self._running.__exit__(kind, error, trace)
         logging.getLogger().removeFilter(_not_said_twice)
+        threading.excepthook = threading.__excepthook__
 
     def run(self, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
         """Run a transform over lanes of tasks, dealt to the workers."""
@@ -148,6 +151,12 @@ class Portable:
 def _not_said_twice(record: logging.LogRecord) -> bool:
     """Beam logs what the engine says of a failure, and then raises it."""
     return record.module != "portable_runner"
+
+
+def _in_a_thread(args: threading.ExceptHookArgs) -> None:
+    """A thread of Beam's loses the job server as well, and would print a traceback before our sentence."""
+    if not isinstance(args.exc_value, grpc.RpcError):
+        threading.__excepthook__(args)
 
 
 def _check_address(key: str, address: str) -> None:

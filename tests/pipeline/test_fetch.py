@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from demo.localweb import Behaviour, LocalWeb, Request
 from pipeline import fetch
 from pipeline.attempt import Attempt
 from pipeline.fetch import Config, Fetched, commit_chunk, images_per_domain, options
@@ -28,7 +29,6 @@ from shards.files import read_table
 from shards.format import CHUNK
 from shards.manifest import Part
 from tests.dedup.made import scene
-from tests.localweb import Behaviour, LocalWeb, Request
 from tests.pipeline.upstream import NO_VALUES, Project, Values, table_of
 from tests.pipeline.web.hosts import BEHAVIOURS, BODY, EXPECTED, LIMITS
 

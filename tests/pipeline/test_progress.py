@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from demo.localweb import LocalWeb
 from pipeline import progress
 from pipeline.attempt import Attempt, Job, Task
 from pipeline.progress import Watch, top_drops
 from pipeline.records import PLAN, image_id
 from shards.manifest import Receipt
-from tests.localweb import LocalWeb
 from tests.pipeline.upstream import Project, table_of
 from tests.running import ROOT, environment
 

@@ -2,8 +2,8 @@
 
 import gzip
 
+from demo.localweb import Behaviour
 from pipeline.web.client import Limits
-from tests.localweb import Behaviour
 
 BODY = b"\xff\xd8\xff" + bytes(range(256)) * 16
 LIMITS = Limits(max_bytes=100_000)

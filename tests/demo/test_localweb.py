@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.localweb import Behaviour, LocalWeb
+from demo.localweb import Behaviour, LocalWeb
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_it_stops_though_a_client_is_being_kept_waiting(sites: Path) -> None:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tests.localweb", *arguments]
+    return [sys.executable, "-m", "demo.localweb", *arguments]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -123,7 +123,7 @@ raise SystemExit(3)
 def test_wrong_use(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
-    assert "usage: python -m tests.localweb" in done.stderr
+    assert "usage: python -m demo.localweb" in done.stderr
 
 
 def test_the_interrupt_key_ends_both_without_a_trace(sites: Path) -> None:

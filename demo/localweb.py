@@ -1,6 +1,6 @@
 """A real web on 127.0.0.1: hosts are folders, and some of them misbehave as asked.
 
-python -m tests.localweb ROOT [--log FILE] -- COMMAND ...
+python -m demo.localweb ROOT [--log FILE] -- COMMAND ...
 
 serves each sub-folder of ROOT as the host of that name, runs COMMAND with OPENWIT_CONNECT_TO=*.test=127.0.0.1:PORT
 in its environment, and exits with its status. With --log, FILE gets a line for each request: seconds since 1970,
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve ROOT while COMMAND runs; its exit status, 128 + the signal's number if one ended it."""
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     own, command = arguments[:cut], arguments[cut + 1 :]
-    parser = argparse.ArgumentParser(prog="python -m tests.localweb", usage="%(prog)s ROOT [--log FILE] -- COMMAND ...")
+    parser = argparse.ArgumentParser(prog="python -m demo.localweb", usage="%(prog)s ROOT [--log FILE] -- COMMAND ...")
     parser.add_argument("root", type=Path, metavar="ROOT", help="a folder whose sub-folders are hosts")
     parser.add_argument("--log", type=Path, metavar="FILE", help="gets a line of tab-separated values a request")
     options = parser.parse_args(own)
