@@ -1,6 +1,7 @@
 """OpenAI's byte-pair tokenizer, from its merges file bpe_simple_vocab_16e6.txt.gz (paper, section 2.4).
 
-Ids: 0-255 the bytes, 256-511 the bytes at the end of a word, then one id a merge, then start and end of text.
+Ids: 0-255 the bytes, 256-511 the bytes at the end of a word, then one id a merge, then start and end of text. A file
+of fewer merges, learnt from other texts, makes a smaller vocabulary in the same way.
 
 Two differences from the released tokenizer. Text is not repaired by ftfy, which is no dependency: curly quotes,
 full-width letters and mis-decoded text stay as they are, and only composed to NFC. And a caption that spells
@@ -24,9 +25,7 @@ from torch import Tensor
 
 from shards.errors import UsageError
 
-MERGES = 48_894  # used of the file's 262,144: 49,152 less the 256 bytes twice and the two marks
-START, END = 49_406, 49_407
-VOCAB = 49_408
+MERGES = 48_894  # at most are used, of the released file's 262,144: 49,152 less the 256 bytes twice and the two marks
 MAX_CHARS = 10_000  # of one text are read: the context holds far less, and a hostile caption must not cost seconds
 
 _END_OF_WORD = "</w>"
@@ -34,13 +33,18 @@ _WORDS = tokenizers.Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]
 
 
 class Tokenizer:
-    """Texts to ids and back. Raises UsageError when `path` is not the merges file."""
+    """Texts to ids and back; `vocab` ids, of which the last two are `start` and `end`.
+
+    Raises UsageError when `path` is not a merges file.
+    """
 
     def __init__(self, path: str | Path) -> None:
         characters = _byte_characters()
         symbols = list(characters.values())
         merges = _read_merges(Path(path), {*symbols, *(s + _END_OF_WORD for s in symbols)})
         self._pieces = [*symbols, *(s + _END_OF_WORD for s in symbols), *(a + b for a, b in merges)]
+        self.start, self.end = len(self._pieces), len(self._pieces) + 1
+        self.vocab = self.end + 1
         self._bytes = {character: byte for byte, character in characters.items()}
         vocabulary = {piece: id_ for id_, piece in enumerate(self._pieces)}
         self._bpe = tokenizers.Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix=_END_OF_WORD))
@@ -56,16 +60,16 @@ class Tokenizer:
         rows = np.zeros((len(texts), context), dtype=np.int64)
         for row, text in zip(rows, texts, strict=True):
             ids = self._bpe.encode(clean(text)).ids[: context - 2]
-            row[: len(ids) + 2] = [START, *ids, END]
+            row[: len(ids) + 2] = [self.start, *ids, self.end]
         return torch.from_numpy(rows)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of one row of ids, cleaned, with a space after each word but the last; stops at the end mark."""
         pieces: list[str] = []
         for id_ in ids:
-            if id_ == END:
+            if id_ == self.end:
                 break
-            if id_ != START:
+            if id_ != self.start:
                 pieces.append(self._pieces[id_])
         spaced = ((piece.removesuffix(_END_OF_WORD), piece.endswith(_END_OF_WORD)) for piece in pieces)
         raw = b"".join(bytes(self._bytes[c] for c in piece) + b" " * ends for piece, ends in spaced)
@@ -97,11 +101,11 @@ def _byte_characters() -> dict[int, str]:
 def _read_merges(path: Path, known: set[str]) -> list[tuple[str, str]]:
     """The first MERGES merges; both sides of a merge are in `known` or are made by a merge before it."""
     try:
-        header, *lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+        header, *lines = gzip.decompress(path.read_bytes()).decode("utf-8").rstrip("\n").split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise _not_the_merges(path, f"it cannot be read ({error})") from error
-    if "#version" not in header or len(lines) < MERGES:
-        raise _not_the_merges(path, f"it holds no '#version' line followed by {MERGES:,} merges")
+    if "#version" not in header or not lines:
+        raise _not_the_merges(path, "it holds no '#version' line followed by merges")
     merges: list[tuple[str, str]] = []
     for number, line in enumerate(lines[:MERGES], start=2):
         left, _, right = line.partition(" ")
@@ -114,6 +118,6 @@ def _read_merges(path: Path, known: set[str]) -> list[tuple[str, str]]:
 
 def _not_the_merges(path: Path, reason: str) -> UsageError:
     return UsageError(
-        f"{path} is not the tokenizer's merges file: {reason}; "
+        f"{path} is not a tokenizer's merges file: {reason}; "
         "take clip/bpe_simple_vocab_16e6.txt.gz from the repository openai/CLIP"
     )

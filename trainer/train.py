@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 try:
@@ -52,7 +52,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """The recipe's [train] table. The defaults are the paper's for a vision transformer (tables 18 and 19)."""
 
     model: str = "ViT-B/32"
-    merges: Annotated[str, recipes.ASIDE]  # the tokenizer's: bpe_simple_vocab_16e6.txt.gz of openai/CLIP
+    merges: Annotated[str, recipes.ASIDE]  # the tokenizer's: bpe_simple_vocab_16e6.txt.gz of openai/CLIP, or one's own
     batch_size: Annotated[int, Meta(ge=2)]  # pairs a step; the paper's is 32,768
     steps: Annotated[int, Meta(ge=1)]
     warmup: Annotated[int, Meta(ge=0)] = 2_000  # steps
@@ -98,8 +98,10 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     if runs.nothing_to_do(recipe, folder, facts):
         return
     with runs.alone(folder, "train", checkpoint.room(folder, sizes)):
+        tokenizer = Tokenizer(merges)
+        sizes = replace(sizes, vocab=tokenizer.vocab)
         examples = Examples(
-            Shards(pack.folder), Tokenizer(merges), sizes.image_size, sizes.context, recipe.run.seed, config.holdout
+            Shards(pack.folder), tokenizer, sizes.image_size, sizes.context, recipe.run.seed, config.holdout
         )
         trained, held_out = len(examples.trained), len(examples.held_out)
         if trained < config.batch_size:
