@@ -8,7 +8,7 @@ ON := $(if $(ENGINE), --set engine.runner=$(ENGINE))
 STAGES := queries crawl filter match fetch dedup pack train eval report all
 
 .DEFAULT_GOAL := help
-.PHONY: help real test test-slow test-engines test-cluster engines $(STAGES) lint bench clean
+.PHONY: help real test test-slow test-engines test-dataflow test-cluster engines $(STAGES) lint bench clean
 
 help: ## list the targets
 	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-12s %s\n", $$1, substr($$0, RLENGTH + 1)}' Makefile
@@ -26,10 +26,18 @@ real: $(BIN)/.installed ## every stage on real pages and pictures (OPENWIT_DATA)
 	$(BIN)/python -m demo.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml$(ON)
 
 test: $(BIN)/.installed ## all tests but the slow ones
-	$(BIN)/python -m pytest -m 'not slow and not engines and not cluster'
+	$(BIN)/python -m pytest -m 'not slow and not engines and not dataflow and not cluster'
 
 test-engines: $(BIN)/.installed ## every stage on Spark and on Flink inside this machine
 	$(BIN)/python -m pytest -m engines
+
+test-dataflow: .venv-gcp/.installed ## the pipelines of every stage through Dataflow's dry run
+	.venv-gcp/bin/python -m pytest tests/pipeline -m dataflow
+
+.venv-gcp/.installed: $(BIN)/.installed  # of its own: with the extra every start of Beam takes half as long again
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-gcp
+	$(BIN)/uv pip install --quiet --python .venv-gcp/bin/python -c constraints.txt -e '.[gcp,dev]'
+	touch $@
 
 test-cluster: $(BIN)/.installed ## the same on clusters on 127.0.0.1 with workers killed, and on an object store
 	$(BIN)/python -m pytest -m cluster
