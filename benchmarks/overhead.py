@@ -28,8 +28,8 @@ from tests.conftest import DATA
 from tests.pipeline.upstream import Project
 from tests.running import ROOT
 
-ARCHIVES = 24  # copies of the real one for crawl
-COPIES = {"filter": 45, "match": 80}  # of its candidates, under other URLs
+ARCHIVES = 52  # copies of the real one for crawl
+COPIES = {"filter": 65, "match": 90, "fetch": 3}  # of its candidates, under other URLs
 STAGES_MEASURED = ("crawl", "filter", "match", "fetch")
 GOAL = 0.77
 KEPT = {"crawl": ("candidate", "pair_id"), "filter": ("candidate", "pair_id"), "match": ("pair", "pair_id")}
@@ -59,7 +59,6 @@ min_unigram_count = 5
 warc = ["{archives}"]
 [filter]
 languages = []
-{"rules = []" if name == "fetch" else ""}
 [match]
 require_query = {"false" if name == "fetch" else "true"}
 lanes = 1
@@ -120,13 +119,14 @@ def prepare(folder: Path, web: LocalWeb) -> dict[str, Path]:
         stage: write_recipe(folder, stage, web, f"{folder}/archives/*" if stage == "crawl" else str(archive))
         for stage in STAGES_MEASURED
     }
-    for stage in ("queries", "crawl", "filter", "match"):
+    for stage in ("queries", "crawl"):
         cpu_seconds([sys.executable, "-m", "openwit", stage, "--recipe", str(recipes["fetch"])])
     real = {stage: folder / "fetch" / f"{STAGES.index(stage)}_{stage}" for stage in ("queries", "crawl")}
-    Project(folder / "filter").write("crawl", many(real["crawl"], COPIES["filter"]))
     shutil.copytree(real["queries"], folder / "match" / real["queries"].name)
     shutil.copytree(real["crawl"], folder / "match" / real["crawl"].name)
-    Project(folder / "match").write("filter", many(real["crawl"], COPIES["match"]))
+    for stage, before in (("filter", "crawl"), ("match", "filter"), ("fetch", "filter")):
+        Project(folder / stage).write(before, many(real["crawl"], COPIES[stage]))
+    cpu_seconds([sys.executable, "-m", "openwit", "match", "--recipe", str(recipes["fetch"])])
     return recipes
 
 

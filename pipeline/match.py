@@ -238,23 +238,20 @@ def commit_pairs(task: Task, verdicts: pa.Table | None, config: Config, attempt:
     path, found_path = task.args
     found = read_table(found_path, FOUND, ["row", "queries"])
     rows = read_table(path, CANDIDATE).take(found["row"])
-    place = {row: i for i, row in enumerate(found["row"].to_pylist())}
-    kept_for: dict[int, list[int]] = {}
-    reasons = ["query_quota"] * rows.num_rows  # unless a verdict says otherwise: every query it holds was full
-    for verdict in (
-        (verdicts or VERDICT.empty_table()).sort_by([("row", "ascending"), ("query", "ascending")]).to_pylist()
-    ):
-        i = place[verdict["row"]]
-        if verdict["reason"] is None:
-            kept_for.setdefault(i, []).extend([verdict["query"]] if verdict["query"] != NO_QUERY else [])
-        else:
-            reasons[i] = verdict["reason"]
-    kept = pa.array(sorted(kept_for), pa.int64())
-    gone = pa.array([i for i in range(rows.num_rows) if i not in kept_for], pa.int64())
-    attempt.kept("pairs", len(kept))
-    attempt.drop("pairs", rows.take(gone), pa.array(reasons, pa.string()).take(gone), CANDIDATE)
-    pairs = rows.take(kept).append_column("queries", found["queries"].take(kept))
-    takers = pa.array([kept_for[i] for i in kept.to_pylist()], pa.list_(pa.int32()))
+    verdicts = (verdicts or VERDICT.empty_table()).sort_by([("row", "ascending"), ("query", "ascending")])
+    place = np.searchsorted(found["row"].to_numpy(), verdicts["row"].to_numpy())
+    takes = verdicts["reason"].is_null().to_numpy()
+    kept = np.zeros(rows.num_rows, bool)
+    kept[place[takes]] = True
+    reasons = np.full(rows.num_rows, "query_quota", object)  # unless a verdict says so, every query it holds was full
+    reasons[place[~takes]] = verdicts["reason"].to_numpy()[~takes]
+    attempt.kept("pairs", int(kept.sum()))
+    attempt.drop("pairs", rows.filter(pa.array(~kept)), pa.array(reasons[~kept], pa.string()), CANDIDATE)
+    queries = verdicts["query"].to_numpy()
+    by_query = takes & (queries != NO_QUERY)
+    ends = np.cumsum(np.bincount(place[by_query], minlength=rows.num_rows)[kept])
+    takers = pa.ListArray.from_arrays(pa.array([0, *ends], pa.int32()), pa.array(queries[by_query], pa.int32()))
+    pairs = rows.append_column("queries", found["queries"]).filter(pa.array(kept))
     attempt.rows(pairs.append_column("kept_for", takers), PAIR)
 
 
