@@ -1,36 +1,56 @@
-"""crawl: web archives and URL tables → candidate, every image of every page with every text that may describe it.
+"""crawl: sites, web archives, URL tables → candidate: every image of every page with every text that may describe it.
 
     openwit crawl --recipe recipes/real.toml
+    openwit crawl --recipe recipes/mine.toml --set 'crawl.seeds=["https://example.org/"]'
 
 An archive is a task and its candidates are one part, in the order of the archive. Texts are an image's alt and title
 and the caption of the figure it stands in; images that are lazily loaded or offered in several sizes are found too.
+
+The sites of the seeds are visited first, each registered domain as a task whose parts are an archive of its pages and
+the table `page`, which says what became of every URL; then their archives are read as all others. As whom and how
+politely sites are asked, the recipe's [fetch] table says. A site that was visited is not visited again by the same
+command, nor when another site is added or another library reads the pages: only for another crawl.crawl_id or run.out,
+or where crawl.depth, crawl.pages_per_domain, crawl.max_page_bytes, run.seed or its own seeds are changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import math
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.commit import Commit
-from pipeline.records import CANDIDATE, MARK, fold, image_id, pair_id
-from pipeline.stage import Stage, command
+from pipeline import fetch
+from pipeline.attempt import Attempt, Job, StillOurs, Task
+from pipeline.commit import Begin, Commit, CommitLanes
+from pipeline.records import CANDIDATE, MARK, PAGE, fold, image_id, pair_id
+from pipeline.stage import Source, Stage, command
 from pipeline.text import urltable, warc
 from pipeline.text.extract import MAX_TEXT_CHARS, candidates
-from pipeline.web.urls import normalise
+from pipeline.web.addresses import parse_connect_to
+from pipeline.web.client import Client, Limits, user_agent
+from pipeline.web.politeness import Budget
+from pipeline.web.urls import host_of, normalise, registered_domain
+from pipeline.web.visit import Manners, Visit
 from shards.command import leave
-from shards.errors import Failure
-from shards.recipe import ASIDE
+from shards.errors import Failure, UsageError
+from shards.files import digest
+from shards.recipe import ASIDE, expand
 
 READS = ()
 RULES_VERSION = 1
 LIBRARIES = ("ada-url", "fastwarc", "selectolax")
 
+VISITS_VERSION = 1  # raise it when sites have to be visited again
 ROWS = 4096  # in a table of candidates on its way
 NAMED = ("no_text", "text_too_long", "repeated_on_page")  # drops whose image has a URL all the same
 
@@ -40,6 +60,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     warc: Annotated[list[str], ASIDE] = []  # archives: paths and patterns
     urls: Annotated[list[str], ASIDE] = []  # tables of image URLs with captions: Parquet, CSV, TSV
+    seeds: list[str] = []  # URLs of sites to visit
+    depth: Annotated[int, msgspec.Meta(ge=0)] = 3  # links from a seed; 0 = the seeds alone, and no sitemaps
+    pages_per_domain: Annotated[int, msgspec.Meta(ge=1)] = 1000  # that are asked for, whatever comes of it
     crawl_id: str = ""  # what the rows say of their origin, for example CC-MAIN-2026-30
     max_page_bytes: Annotated[int, msgspec.Meta(ge=1)] = 5_000_000  # larger pages are left out, by name
     truncated: Literal["fail", "skip"] = "fail"  # what an archive that ends too early does to the stage
@@ -51,14 +74,125 @@ def sources(config: Config) -> dict[str, list[str]]:
 
 
 def run(stage: Stage[Config]) -> None:
+    # seed → archive, page: a site after its links                                 a task a registered domain, in lanes
+    files = [(kind, source) for kind, some in stage.sources.items() for source in some]
+    if stage.config.seeds:
+        visits = visits_of(stage)
+        done = stage.run(VisitSites(visits), visits, sites(stage, visits.config.domains_at_once))
+        files += [("warc", Source(stage.path(part), part.sha256)) for part in stage.parts(done, "warc")]
+
     # archive or URL table → candidate                                             a task a file
-    job = stage.job("candidates")
-    tasks = [
-        Task(source.id, source.digest, (kind, source.path, source.name))
-        for kind, files in stage.sources.items()
-        for source in files
-    ]
+    job = stage.job("candidates", ("crawl_id", "max_page_bytes", "truncated"))
+    tasks = [Task(source.id, source.digest, (kind, source.path, source.name)) for kind, source in files]
     stage.run(Crawl(job), job, tasks)
+
+
+# ── pages: a site after its links ─────────────────────────────────────────────────────────────────
+
+
+def sites(stage: Stage[Config], at_once: int) -> list[Task]:
+    """A task for each registered domain among the seeds, in as many lanes as have about `at_once` of them each."""
+    seeds: dict[str, set[str]] = {}
+    for text in stage.config.seeds:
+        url = normalise(text)
+        if url is None:
+            raise UsageError(
+                f"{stage.recipe.path}: crawl.seeds names {text!r}, which is no http(s) URL: "
+                "write it in full, as in https://example.org/"
+            )
+        seeds.setdefault(registered_domain(host_of(url)), set()).add(url)
+    lanes = math.ceil(len(seeds) / at_once)
+    return [
+        Task(
+            f"{re.sub(r'[^A-Za-z0-9._-]+', '_', domain)[:80]}-{digest(domain)[:12]}",
+            digest(sorted(urls)),
+            (domain, sorted(urls)),
+            lane=f"sites{int(digest(domain)[:8], 16) % lanes}",
+        )
+        for domain, urls in sorted(seeds.items())
+    ]
+
+
+def visits_of(stage: Stage[Config]) -> Job[Any]:
+    """What all visits share; UsageError where the recipe does not say who visits."""
+    config, manners = stage.config, stage.recipe.config("fetch", fetch.Config)
+    try:
+        user_agent(manners.contact)
+    except UsageError as error:
+        raise UsageError(f"{stage.recipe.path}: fetch.{error}") from None
+    connect_to = expand(manners.connect_to, stage.recipe.path)
+    parse_connect_to(connect_to)
+    what = {key: getattr(config, key) for key in ("crawl_id", "depth", "pages_per_domain", "max_page_bytes")}
+    how = ("contact", "requests_per_second", "domains_at_once", "deadline_hours", "timeout", "max_redirects")
+    return Job(
+        stage.folder,
+        "pages",
+        digest("visit", VISITS_VERSION, stage.seed, what),  # neither libraries nor manners: see above
+        stage.seed,
+        Manners(seed=stage.seed, connect_to=connect_to, **what, **{key: getattr(manners, key) for key in how}),
+        stage.engine.lease_seconds,
+    )
+
+
+class VisitSites(CommitLanes):
+    """Lanes of sites to visit in, their archives and tables of pages committed."""
+
+    def __init__(self, job: Job[Manners]) -> None:
+        super().__init__(job, visit_lane)
+
+
+def visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, still_ours: StillOurs) -> None:
+    """The sites of one lane, side by side; each is committed as soon as its visit has ended."""
+    asyncio.run(_visit_lane(tasks, manners, begin, still_ours))
+
+
+async def _visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, still_ours: StillOurs) -> None:
+    at_once = asyncio.Semaphore(manners.domains_at_once)
+
+    async def visit_site(task: Task) -> None:
+        domain, seeds = task.args
+        limits, connect_to = Limits(total_seconds=manners.timeout), parse_connect_to(manners.connect_to)
+        budget = Budget(manners.requests_per_second)
+        async with at_once, Client(manners.contact, budget, limits, connect_to, still_ours) as client:
+            with tempfile.TemporaryFile() as archive:
+                visit = Visit(domain, seeds, manners, client, archive)
+                try:
+                    await visit.run()
+                except OSError as error:  # the web's are reasons; what is left is the file's
+                    raise Failure(
+                        f"cannot write the pages of {domain} to {tempfile.gettempdir()} ({error}): free some disk, or "
+                        "set TMPDIR to a folder with more room"
+                    ) from error
+                await asyncio.to_thread(commit_visit, task, visit, archive, begin)  # the other sites go on meanwhile
+
+    try:
+        async with asyncio.TaskGroup() as group:  # one that fails ends the others
+            for task in tasks:
+                group.create_task(visit_site(task))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+def commit_visit(task: Task, visit: Visit, archive: BinaryIO, begin: Begin) -> None:
+    """Write a site's archive, and what became of each of its URLs."""
+    reasons = Counter(row["reason"] for row in visit.rows)
+    kept = reasons.pop("", 0)
+    with begin(task) as attempt:
+        with attempt.file("warc", f"warc/{task.id}-{{sha256}}.warc.gz") as part:
+            archive.seek(0)
+            shutil.copyfileobj(archive, part.file)
+            part.rows = kept
+        attempt.rows(pa.Table.from_pylist(visit.rows, schema=PAGE), PAGE)
+        attempt.took("pages", len(visit.rows))
+        attempt.kept("pages", kept)
+        for reason, n in reasons.items():
+            attempt.dropped("pages", reason, n)
+        for note, n in visit.notes.items():
+            if n:
+                attempt.note(note, n)
+
+
+# ── candidates: the images of an archive's pages, or of a table ───────────────────────────────────
 
 
 class Crawl(Commit):

@@ -1,4 +1,4 @@
-"""The tables that pass between stages, each written once: query, candidate, pair, plan, outcome, drop; and ids."""
+"""The tables that pass between stages, each written once: query, page, candidate, pair, plan, outcome, drop; ids."""
 
 from __future__ import annotations
 
@@ -123,6 +123,27 @@ OUTCOME = declare(
         "attempts": (pa.int32(), "requests sent for it, robots.txt not counted"),
         "fetched_at": (pa.timestamp("ms", tz="UTC"), "when the last response ended | null"),
         "fetch_pass": (pa.int32(), "1 for the first pass over the plan"),
+    },
+)
+
+# Why a page that a live crawl met was not kept, besides FETCH_REASONS.
+PAGE_REASONS = frozenset(
+    ["redirected", "out_of_scope", "not_html", "too_deep", "page_budget", "too_many_hosts", "deadline"]
+)
+
+PAGE = declare(
+    "page",
+    1,
+    {
+        "page_url": (pa.string(), "absolute, WHATWG-normalised, without fragment; in the order of the visit"),
+        "domain": (pa.string(), "registered domain that was visited"),
+        "depth": (pa.int32(), "links from a seed; being in a sitemap counts as one, a redirect as none"),
+        "found_by": (pa.string(), "how it was met first: seed | sitemap | link | redirect"),
+        "found_from": (pa.string(), "the sitemap, page or redirect that named it first; null for a seed | null"),
+        "reason": (pa.string(), "empty for a page that was kept, else one of FETCH_REASONS or PAGE_REASONS"),
+        "detail": (pa.string(), "what exactly was wrong, or where a redirect leads | null"),
+        "http_status": (pa.int32(), "of the response | null"),
+        "visited_at": (pa.timestamp("ms", tz="UTC"), "when the response ended; null where none was asked for | null"),
     },
 )
 

@@ -89,7 +89,7 @@ def candidates(page: Page) -> Iterator[Found]:
 
     An image without a usable URL, or without any text, is one row. Nothing that a page holds makes it raise.
     """
-    html, excess = _bounded(decode(page.body, page.charset))
+    html, excess = bounded(decode(page.body, page.charset))
     tree = LexborHTMLParser(html)
     marks = marks_of(tree, page)
     seen: set[tuple[str, str]] = set()
@@ -141,7 +141,7 @@ _FLOOD = re.compile(  # wherever a tag may start, attributes as the HTML standar
 )
 
 
-def _bounded(html: str) -> tuple[str, str | None]:
+def bounded(html: str) -> tuple[str, str | None]:
     """The page as far as it can be parsed in a second or two, and what is too much in the rest."""
     excess = None
     if flood := _FLOOD.search(html):

@@ -12,7 +12,7 @@ import io
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from fastwarc.stream_io import BrotliReader, ZstdReader
@@ -101,15 +101,27 @@ def _page(record: WarcRecord, block: bytes, offset: int, max_bytes: int) -> Page
     header, body = _http(block)
     if header is None or header.status_code is None:
         return Problem("bad_http", offset, repr(block[:60]))
-    lines = [(name.lower(), value) for name, value in header.to_tuples()]
-    fields = dict(reversed(lines))  # the first of each name
-    opt_out = tuple(line for line in lines if line[0] in OPT_OUT_HEADERS)
     warc = {name.lower(): value for name, value in record.headers.to_tuples()}
     url = warc.get("warc-target-uri", "").strip().strip("<>")  # Wget writes <…>, as the grammar of WARC/1.0 has it
     if not url:
         return Problem("no_url", offset, "no WARC-Target-URI")
     if header.status_code != 200:
         return Problem("http_status", offset, str(header.status_code))
+    return page(url, header.to_tuples(), body, max_bytes, offset, warc.get("warc-truncated"))
+
+
+def page(
+    url: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    max_bytes: int,
+    offset: int = 0,
+    cut: str | None = None,
+) -> Page | Problem:
+    """The page in a response of status 200, or why it is none: not_html, too_large, bad_encoding."""
+    lines = [(name.lower(), value) for name, value in headers]
+    fields = dict(reversed(lines))  # the first of each name
+    opt_out = tuple(line for line in lines if line[0] in OPT_OUT_HEADERS)
     media, _, parameters = fields.get("content-type", "").partition(";")
     media = media.strip().lower()
     if media and media not in _HTML_TYPES:
@@ -120,7 +132,7 @@ def _page(record: WarcRecord, block: bytes, offset: int, max_bytes: int) -> Page
     if not media and not _looks_like_html(plain):
         return Problem("not_html", offset, "no Content-Type")
     charset = _CHARSET.search(parameters)
-    return Page(url, plain, charset and charset[1], opt_out, offset, warc.get("warc-truncated"))
+    return Page(url, plain, charset and charset[1], opt_out, offset, cut)
 
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';,]+)", re.IGNORECASE)

@@ -139,6 +139,19 @@ class Client:
         """
         return await self._follow(url, self._limits, guest=True)
 
+    async def fetch_page(self, url: str, max_bytes: int) -> Reply:
+        """Ask for one page as a guest; a redirect is not followed, but comes back with reason too_many_redirects.
+
+        What its headers say against the use of its pictures does not keep us from reading it: whoever reads it heeds
+        that together with what its HTML says.
+        """
+        limits = replace(self._limits, max_redirects=0, max_bytes=max_bytes)
+        return await self._follow(url, limits, guest=True, marks=False)
+
+    async def sitemaps(self, url: str) -> tuple[str, ...]:
+        """The sitemaps that the robots.txt of a normalised URL's origin names, as written there."""
+        return (await self._robots.rules(url)).sitemaps
+
     async def _robots_txt(self, url: str) -> RobotsReply:
         limits = replace(self._limits, max_redirects=MAX_ROBOTS_REDIRECTS, max_bytes=MAX_ROBOTS_BYTES + 1)
         reply = await self._follow(url, limits, cut=True)
@@ -150,7 +163,9 @@ class Client:
             detail=reply.detail,
         )
 
-    async def _follow(self, url: str, limits: Limits, *, guest: bool = False, cut: bool = False) -> Reply:
+    async def _follow(
+        self, url: str, limits: Limits, *, guest: bool = False, marks: bool = True, cut: bool = False
+    ) -> Reply:
         reply = Reply()
         seconds = limits.total_seconds
         for hop in range(1, limits.max_redirects + 2):
@@ -165,7 +180,7 @@ class Client:
             async with self._budget.turn(domain):
                 self._may_ask()
                 begun = time.monotonic()
-                reply = replace(await self._ask(target, limits, seconds, guest, cut), attempts=hop)
+                reply = replace(await self._ask(target, limits, seconds, guest and marks, cut), attempts=hop)
                 seconds -= time.monotonic() - begun
             if reply.http_status == 429 or (reply.http_status == 503 and reply.header("retry-after")):
                 self._budget.hold(domain, retry_after(reply.header("retry-after") or "", datetime.now(UTC)))
@@ -188,7 +203,7 @@ class Client:
         self._budget.slow_down(registered_domain(host), rules.crawl_delay)
         return rules.refusal(url)
 
-    async def _ask(self, url: str, limits: Limits, seconds: float, guest: bool, cut: bool) -> Reply:
+    async def _ask(self, url: str, limits: Limits, seconds: float, heed: bool, cut: bool) -> Reply:
         """One request. A redirect comes back as it is, its body unread."""
         reply = Reply(final_url=url)
         target = URL(url, encoded=True)  # as normalised: yarl's own quoting would ask for another URL
@@ -200,7 +215,7 @@ class Client:
                     return replace(reply, reason=reason, detail=f"status {response.status}")
                 if response.status in _REDIRECTS:
                     return reply
-                if guest and (marks := header_marks(headers)):
+                if heed and (marks := header_marks(headers)):
                     return replace(reply, reason="opted_out", detail=f"headers: {', '.join(marks)}")
                 reason, body = await _read(response, limits.max_bytes, cut)
                 return replace(reply, reason=reason, body=body)

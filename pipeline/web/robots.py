@@ -62,6 +62,11 @@ class Rules:
         """Seconds between two requests that the file asks for; 0 if it does not say."""
         return self.parsed.crawl_delay(PRODUCT_TOKEN) or 0.0
 
+    @property
+    def sitemaps(self) -> tuple[str, ...]:
+        """The sitemaps that the file names, each once, as it writes them: of any host, relative ones too."""
+        return tuple(dict.fromkeys(self.parsed.sitemaps))
+
 
 class Robots:
     """The rules of every origin met so far. `fetch` asks for one robots.txt, redirects followed, and never raises."""
