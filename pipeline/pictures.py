@@ -1,11 +1,10 @@
-"""What the report shows instead of words: pictures out of chunks and shards as thumbnails, and training curves."""
+"""What the report shows instead of words: pictures out of chunks and shards as thumbnails."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import io
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,6 @@ from shards.merge import Run, merge_range, read_range
 SIDE = 160  # pixels of a thumbnail's longer side
 QUALITY = 80  # of its JPEG
 MAX_PIXELS = 64 << 20  # a larger picture gets no thumbnail: it would take more than 200 MB to decode
-POINTS = 400  # a longer training curve is drawn through means over neighbouring steps
 
 _ONE_IMAGE = 16 << 20  # bytes that reading one image out of a chunk may hold
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)  # Pillow's ways to refuse
@@ -117,50 +115,3 @@ def _after(image_id: bytes) -> bytes | None:
     """The next id, None after the last."""
     number = int.from_bytes(image_id, "big") + 1
     return None if number >> 128 else number.to_bytes(16, "big")
-
-
-# ── curves ────────────────────────────────────────────────────────────────────────────────────────
-
-Numbers = npt.NDArray[np.float64]
-_LINE = "#2f6f8f"  # stands for the page's own colour, which its style sheet sets for light and for dark
-
-
-def curve(name: str, steps: Numbers, values: Numbers, label: str) -> str:
-    """One quantity over the steps of a training, as inline SVG in the colours of the page.
-
-    `steps`, `values`: float64 [n]; what is not finite leaves a gap. `name` keeps its ids apart from other curves'.
-    The same numbers give the same bytes.
-    """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    steps, values = _thinned(steps), _thinned(np.where(np.isfinite(values), values, np.nan))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 8}):
-        figure = Figure(figsize=(3.6, 2.3), layout="constrained")  # inches: 259 × 166 units of the SVG
-        axes = figure.subplots()
-        axes.plot(steps, values, color=_LINE, linewidth=1.2)
-        axes.set_xlabel("step (optimiser updates)")
-        axes.set_ylabel(label)
-        axes.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)
-        axes.grid(visible=True, color="#000000", alpha=0.12, linewidth=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
-        file = io.StringIO()
-        unsigned = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=unsigned)
-    return _inline(file.getvalue(), name)
-
-
-def _thinned(values: Numbers) -> Numbers:
-    """Means over runs of neighbours, so that at most POINTS are left."""
-    run = -(-len(values) // POINTS)
-    return np.array([values[at : at + run].mean() for at in range(0, len(values), run)]) if run > 1 else values
-
-
-def _inline(svg: str, name: str) -> str:
-    """Matplotlib's SVG as part of a page: no prolog, no size, no styles for the whole page, ids of its own."""
-    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor").replace(_LINE, "var(--kept)")
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg)
-    svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{name} by step"', 1)

@@ -9,45 +9,44 @@ their rows by hash: the same stages give the same page, and a larger set does no
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from dedup.tables import GROUP
-from pipeline.pictures import Chunks, curve, packed, thumbnail
-from pipeline.records import CANDIDATE, OUTCOME, PAIR, QUERY, reject_of
-from pipeline.web.urls import host_of, registered_domain
-from shards import choice, command, files
+from pipeline import report_examples as examples
+from pipeline import report_words as words
+from pipeline.records import CANDIDATE, OUTCOME, PAGE, reject_of
+from pipeline.report_funnel import LABELS, funnel
+from pipeline.report_plots import Numbers, by_rank, curve, histogram
+from shards import command, files
 from shards.errors import Failure, UsageError, WorkToDo
-from shards.files import digest, join, names_in, open_input, publish, read_batches, read_bytes
-from shards.manifest import Manifest, Part, read_manifest
+from shards.files import digest, join, names_in, open_input, publish, read_bytes
+from shards.manifest import Manifest, read_manifest
 from shards.recipe import STAGES, Recipe
-from shards.tables import name_of
 
-REPORT_VERSION = 1  # raise it when the same stages would give another page
+REPORT_VERSION = 2  # raise it when the same stages would give another page
 
-PARTS_READ = 16  # parts of a table that examples are taken from
-ROWS_READ = 500_000  # rows of them at most
-CHUNKS_READ = 64  # chunks in which the pictures of duplicates are looked for
+INPUTS = 24  # files that a stage read whose digests are listed
 
-KEPT = 24  # samples shown
-LOOKED_UP = 8 * KEPT  # pairs looked up to find so many: the images of the others were not fetched, or are duplicates
-PER_REASON = 6  # rows shown of each reason that a stage has
-NEAR, SAME = 9, 3  # groups shown of near-duplicates, and of images with the same bytes
-REPLACED = 3  # pictures shown of those that one keeper replaced
-TOP = 12  # bars of a list
-TEXT = 300  # characters shown of a text or URL
-
-Rows = list[dict[str, Any]]
+ABOUT = {
+    "queries": "The strings that pairs are searched for.",
+    "crawl": "Every image of every page, with every text that may describe it.",
+    "filter": "Texts that cannot be describing an image go; a row goes under the name of the first rule that drops it.",
+    "match": "A pair is kept where its text holds a query, and no query takes too many.",
+    "fetch": "Each image is asked for once, as robots.txt and opt-outs allow.",
+    "dedup": "Of images that look the same one stays, and gets the captions of the others.",
+    "pack": "What is left becomes WebDataset shards, in the order of a hash.",
+    "train": "CLIP on the shards, with the contrastive loss.",
+    "eval": "What the model can do that it was not trained on.",
+}
+METRICS = {"loss": "contrastive loss (nats)", "learning_rate": "learning rate", "scale": "logit scale (1/temperature)"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +71,7 @@ def make(recipe: Recipe) -> None:
     page = render(name, recipe.run.seed, stages, made_from).encode()
     publish(path, page)
     finished = sum(stage.manifest is not None for stage in stages)
-    print(f"report: {finished} of {len(stages)} stages, {size(len(page))} → {files.shown(path)}")
+    print(f"report: {finished} of {len(stages)} stages, {words.size(len(page))} → {files.shown(path)}")
 
 
 def _made_from(out: str) -> str | None:
@@ -115,143 +114,31 @@ def outdated(stages: Sequence[Stage]) -> dict[str, list[str]]:
     }
 
 
-def funnel(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """The stages that take rows away, grouped by what their rows are."""
-    by_name = {stage.name: stage.manifest for stage in stages}
-    drawn = []
-    for unit, names in (("pairs", ("crawl", "filter", "match")), ("images", ("fetch", "dedup", "pack"))):
-        counts = {name: manifest.counts.get(unit) if (manifest := by_name[name]) else None for name in names}
-        most = max([count["in"] for count in counts.values() if count], default=0)
-        drawn.append({"unit": unit, "most": max(most, 1), "counts": counts})
-    return drawn
-
-
-# ── examples ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def in_order(seed: int, scope: str, ids: Sequence[bytes]) -> list[int]:
-    """Positions of ids in the order in which they are chosen: by hash, then by id."""
-    ranks = choice.rank(seed, "report", scope, ids).tolist()
-    return sorted(range(len(ids)), key=lambda i: (ranks[i], ids[i]))
-
-
-def first(rows: pa.Table, most: int, column: str, seed: int, scope: str) -> pa.Table:
-    """The `most` rows that are chosen first by the ids in a column."""
-    return rows.take(pa.array(in_order(seed, scope, rows[column].to_pylist())[:most], pa.int64()))
-
-
-def some_parts(manifest: Manifest, table: str, seed: int, most: int) -> list[Part]:
-    """Some parts of a table, chosen by hash; all of them where there are few."""
-    parts = manifest.of(table)
-    return [parts[i] for i in in_order(seed, table, [part.name.encode() for part in parts])[:most]]
-
-
-def some_rows(manifest: Manifest, schema: pa.Schema, seed: int) -> Iterator[pa.Table]:
-    """The rows that examples of a table are taken from, a row group at a time."""
-    count = 0
-    for part in some_parts(manifest, name_of(schema), seed, PARTS_READ):
-        for rows in read_batches(join(manifest.folder, part.name), schema):
-            yield rows
-            count += rows.num_rows
-            if count >= ROWS_READ:
-                return
-
-
-def by_reason(manifest: Manifest, schema: pa.Schema, column: str, seed: int) -> dict[str, Rows]:
-    """Some rows of each reason of a table, chosen by the ids in a column; an empty reason is none."""
-    found: dict[str, pa.Table] = {}
-    for rows in some_rows(manifest, schema, seed):
-        for reason in filter(None, pc.unique(rows["reason"]).to_pylist()):
-            some = rows.filter(pc.equal(rows["reason"], reason))
-            some = pa.concat_tables([found[reason], some]) if reason in found else some
-            found[reason] = first(some, PER_REASON, column, seed, reason)
-    return {reason: rows.to_pylist() for reason, rows in found.items()}
-
-
-def kept_samples(match: Manifest, pack: Manifest, seed: int) -> Rows:
-    """Some pairs whose images are in the shards, each with its row there and a thumbnail."""
-    pairs = PAIR.empty_table()
-    for rows in some_rows(match, PAIR, seed):
-        pairs = first(pa.concat_tables([pairs, rows]), LOOKED_UP, "pair_id", seed, "kept")
-    shown: dict[bytes, dict[str, Any]] = {}
-    for pair in pairs.to_pylist():
-        if len(shown) < KEPT and pair["image_id"] not in shown and (found := packed(pack, pair["image_id"])):
-            sample, image = found
-            shown[pair["image_id"]] = {**pair, "sample": sample, "picture": thumbnail(image)}
-    return list(shown.values())
-
-
-def duplicates(dedup: Manifest, fetch: Manifest, pack: Manifest | None, seed: int) -> Rows:
-    """Some groups, near-duplicates first: a keeper and some of what it replaced, with their thumbnails.
-
-    What was replaced is in a chunk, but its id does not say in which: it is looked for in some of them. A keeper is
-    found in the shards by its id.
-    """
-    chunks = Chunks(fetch, some_parts(fetch, "chunk", seed, CHUNKS_READ))
-    groups: dict[bool, dict[bytes, Rows]] = {False: {}, True: {}}  # same bytes? → keeper → what it replaced
-    for rows in some_rows(dedup, GROUP, seed):
-        dropped = rows.filter(pc.and_(pa.array(chunks.have(rows["image_id"])), pc.invert(rows["keep"])))
-        for row in dropped.to_pylist():
-            groups[row["same_bytes"]].setdefault(row["kept_by"], []).append(row)
-        for same_bytes, most in ((False, NEAR), (True, SAME)):
-            keepers = sorted(groups[same_bytes])
-            chosen = in_order(seed, "group", keepers)[:most]
-            groups[same_bytes] = {keepers[i]: groups[same_bytes][keepers[i]] for i in chosen}
-    return [_group(keeper, rows, chunks, pack, seed) for some in groups.values() for keeper, rows in some.items()]
-
-
-def _group(keeper: bytes, rows: Rows, chunks: Chunks, pack: Manifest | None, seed: int) -> dict[str, Any]:
-    chosen = in_order(seed, "replaced", [row["image_id"] for row in rows])[:REPLACED]
-    replaced = [{**rows[i], "picture": thumbnail(chunks.image(rows[i]["image_id"]))} for i in chosen]
-    image = chunks.image(keeper)
-    if image is None and pack and (found := packed(pack, keeper)):
-        image = found[1]
-    return {"keeper": keeper, "picture": thumbnail(image), "replaced": replaced}
-
-
-# ── what the pairs are about ──────────────────────────────────────────────────────────────────────
-
-
-def survey(match: Manifest, queries: Manifest | None, seed: int) -> dict[str, Any]:
-    """The most frequent queries, languages, text sources and domains among the pairs that were read."""
-    wanted, languages, sources, hosts = Counter[int](), Counter[str](), Counter[str](), Counter[str]()
-    read = 0
-    for rows in some_rows(match, PAIR, seed):
-        read += rows.num_rows
-        wanted.update(pc.list_flatten(rows["kept_for"]).to_pylist())
-        languages.update(lang or "unknown" for lang in rows["lang"].to_pylist())
-        sources.update(rows["text_source"].to_pylist())
-        hosts.update(host_of(url) for url in rows["image_url"].to_pylist())
-    domains = Counter[str]()
-    for host, n in hosts.items():
-        domains[registered_domain(host)] += n
-    names = query_texts(queries, set(_top(wanted)))
-    lists = {
-        "Queries": {names.get(id_, f"query {id_}"): n for id_, n in _top(wanted).items()},
-        "Domains of the images": _top(domains),
-        "Languages": _top(languages),
-        "Sources of the text": _top(sources),
+def rejects(done: Mapping[str, Manifest], seed: int) -> dict[tuple[str, str], dict[str, examples.Rows]]:
+    """Examples of what was dropped, by stage and unit, and by reason."""
+    tables = [(stage, "pairs", reject_of(CANDIDATE), "pair_id") for stage in ("crawl", "filter", "match")]
+    tables += [("crawl", "pages", PAGE, "page_url"), ("fetch", "images", OUTCOME, "image_id")]
+    return {
+        (stage, unit): examples.by_reason(done[stage], schema, column, seed)
+        for stage, unit, schema, column in tables
+        if stage in done
     }
-    return {"read": read, "all": sum(part.rows for part in match.of("pair")), "lists": lists}
 
 
-def _top(counts: Counter[Any]) -> dict[Any, int]:
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:TOP])
+# ── plots and results ─────────────────────────────────────────────────────────────────────────────
 
 
-def query_texts(queries: Manifest | None, ids: set[int]) -> dict[int, str]:
-    """The texts of some queries."""
-    texts: dict[int, str] = {}
-    for path in queries.paths("query") if queries else []:
-        for rows in read_batches(path, QUERY, ["id", "text"]):
-            some = rows.filter(pc.is_in(rows["id"], pa.array(sorted(ids), pa.int32())))
-            texts |= dict(zip(some["id"].to_pylist(), some["text"].to_pylist(), strict=True))
-    return texts
-
-
-# ── training and evaluation ───────────────────────────────────────────────────────────────────────
-
-METRICS = {"loss": "contrastive loss (nats)", "learning_rate": "learning rate", "scale": "logit scale (1/temperature)"}
+def plots(survey: Mapping[str, Any] | None, sides: Numbers, done: Mapping[str, Manifest]) -> dict[str, str]:
+    """What the pairs and images are like, drawn; what has nothing to draw is left out."""
+    drawn = {}
+    if survey and len(survey["pairs_a_query"]):
+        limit = done["match"].facts.get("config", {}).get("max_pairs_per_query")
+        drawn["queries"] = by_rank("queries", survey["pairs_a_query"], "query", "pairs kept for it", limit)
+    if survey and len(survey["words"]):
+        drawn["words"] = histogram("words", survey["words"], "words in the text", "pairs")
+    if len(sides):
+        drawn["sides"] = histogram("sides", sides, "longer side before resizing (pixels)", "images")
+    return drawn
 
 
 def training(train: Manifest) -> list[dict[str, Any]]:
@@ -260,21 +147,28 @@ def training(train: Manifest) -> list[dict[str, Any]]:
     logged = np.array([[row["step"], *(row.get(name, np.nan) for name in METRICS)] for row in rows], dtype=np.float64)
     if not len(logged):
         return []
+    batch = train.facts.get("config", {}).get("batch_size")
+    guessing = {"loss": math.log(batch) if batch else None}  # of a model that finds all texts equally likely
     steps = logged[:, 0]
     return [
         {
             "name": name.replace("_", " "),
             "last": values[-1],
             "step": int(steps[-1]),
-            "svg": curve(name, steps, values, label),
+            "guessing": guessing.get(name),
+            "svg": curve(name, steps, values, label, guessing.get(name)),
         }
         for (name, label), values in zip(METRICS.items(), logged.T[1:], strict=True)
     ]
 
 
-def evaluation(results: Manifest) -> Rows:
-    """All results, as the evaluations wrote them."""
-    return [row for path in results.paths("results") for row in _json(path)]
+def evaluation(results: Manifest) -> dict[str, examples.Rows]:
+    """All results, as the evaluations wrote them, by what was evaluated."""
+    found: dict[str, examples.Rows] = {}
+    for path in results.paths("results"):
+        for row in _json(path):
+            found.setdefault(row["name"], []).append(row)
+    return found
 
 
 def _json(path: str) -> Any:
@@ -300,12 +194,11 @@ def render(name: str, seed: int, stages: Sequence[Stage], made_from: str) -> str
     """The whole page. What is shown of the web is escaped by the template."""
     done = {stage.name: stage.manifest for stage in stages if stage.manifest}
     queries, match, fetch, dedup, pack = (done.get(stage) for stage in ("queries", "match", "fetch", "dedup", "pack"))
-    kept = kept_samples(match, pack, seed) if match and pack else []
-    rejects = {
-        stage: by_reason(done[stage], reject_of(CANDIDATE), "pair_id", seed)
-        for stage in ("crawl", "filter", "match")
-        if stage in done
-    }
+    kept = examples.kept_samples(match, pack, seed) if match and pack else []
+    survey = examples.survey(match, seed) if match else None
+    asked = survey["queries"] if survey else {}
+    sides, formats = examples.image_sizes(fetch, seed) if fetch else (np.empty(0), {})
+    known = {id_ for pair in kept for id_ in pair["kept_for"]} | set(asked)
     return (
         _environment()
         .get_template("report.html")
@@ -314,17 +207,25 @@ def render(name: str, seed: int, stages: Sequence[Stage], made_from: str) -> str
             made_from=made_from,
             last_run=max(stage.run.get("started", "") for stage in stages),
             stages=stages,
+            about=ABOUT,
             done=done,
             outdated=outdated(stages),
-            funnel=funnel(stages),
+            funnel=funnel(done),
+            labels_at=LABELS,
             kept=kept,
-            query_texts=query_texts(queries, {id_ for pair in kept for id_ in pair["kept_for"]}),
-            rejects=rejects,
-            failures=by_reason(fetch, OUTCOME, "image_id", seed) if fetch else {},
-            duplicates=duplicates(dedup, fetch, pack, seed) if dedup and fetch else [],
-            survey=survey(match, queries, seed) if match else None,
+            query_texts=examples.query_texts(queries, known),
+            query_sources=examples.query_sources(queries) if queries else {},
+            asked=asked,
+            of_queries=examples.of_queries(match, pack, list(asked), seed) if match and pack else {},
+            rejects=rejects(done, seed),
+            duplicates=examples.duplicates(dedup, fetch, pack, seed) if dedup and fetch else [],
+            survey=survey,
+            formats=formats,
+            plots=plots(survey, sides, done),
             curves=training(done["train"]) if "train" in done else [],
-            results=evaluation(done["eval"]) if "eval" in done else [],
+            results=evaluation(done["eval"]) if "eval" in done else {},
+            classes=examples.by_class(done["eval"]) if "eval" in done else [],
+            inputs_listed=INPUTS,
         )
     )
 
@@ -337,51 +238,9 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": shown, "share": share, "span": span, "size": size, "plain": plain}
+    names = ("anchor", "count", "meaning", "plain", "share", "shown", "size", "span")
+    environment.filters |= {name: getattr(words, name) for name in names}
     return environment
-
-
-# What changes the direction of the text around it, and what a page may not hold: controls and half characters.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-
-
-def shown(text: str) -> str:
-    """A text of the web as a person may see it: cut to TEXT characters, what cannot be seen named (⟨U+202E⟩)."""
-    text = text if len(text) <= TEXT else text[:TEXT] + "…"
-    return _UNSEEN.sub(lambda match: f"⟨U+{ord(match.group()):04X}⟩", text)
-
-
-def share(part: float, whole: float) -> str:
-    """A part of a whole in per cent: never 0 % of something that is there, nor 100 % of what is not all."""
-    percent = 100 * part / whole if whole else 0.0
-    if 0 < percent < 0.1:
-        return "< 0.1 %"
-    if 99.9 < percent < 100:
-        return "> 99.9 %"
-    return f"{percent:.1f} %"
-
-
-def span(seconds: float) -> str:
-    """A time as a person says it: 3.2 s, 4 min 10 s, 7 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
-
-
-def size(n: int) -> str:
-    """Bytes in decimal units: 64.1 MB."""
-    scaled, unit = float(n), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if scaled < 1000 or unit == "TB":
-            break
-        scaled /= 1000
-    return f"{scaled:.1f} {unit}" if unit != "B" else f"{n} B"
-
-
-def plain(value: Any) -> str:
-    """A value of a Config as the recipe would say it."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def test_an_unknown_verb_is_wrong_use(verb: str, capsys: pytest.CaptureFixture[s
     assert said.out == "" and said.err.startswith(f"openwit: there is no verb {verb!r}\n\nusage: openwit VERB")
 
 
-@pytest.mark.parametrize("verb", ["filter", "query", "explain"])
+@pytest.mark.parametrize("verb", ["filter", "query", "explain", "status", "plan"])
 def test_a_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         openwit.main([verb, "--help"])

@@ -3,241 +3,36 @@
 from __future__ import annotations
 
 import base64
-import functools
-import hashlib
 import io
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 from PIL import Image
 
-from dedup.tables import GROUP
 from pipeline import report
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.pictures import SIDE, curve, packed, thumbnail
-from pipeline.records import CANDIDATE, OUTCOME, PAIR, QUERY, image_id, pair_id, reject_of
-from pipeline.report import share, shown, size, span
-from shards.errors import Failure
-from shards.files import publish, to_json
-from shards.format import CHUNK, TarWriter, write_rows
-from shards.manifest import Manifest, read_manifest, write_manifest
-from shards.recipe import Recipe, read
-from tests.shards.helpers import make_pack, outcome
-
-SCRIPT = '<script>alert("x")</script>'
-OVERRIDE = "abc \u202etxt.exe"
-QUERIES = ["dog", "cat", f"{SCRIPT} dog"]
-
-Sample = tuple[str, bytes, str]  # image URL, image, text
-
-
-def picture(colour: tuple[int, int, int], kind: str = "JPEG", size: tuple[int, int] = (320, 200)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGBA" if kind == "PNG" else "RGB", size, colour).save(file, kind)
-    return file.getvalue()
-
-
-def made_samples(n: int) -> list[Sample]:
-    kinds = ("JPEG", "PNG", "WEBP")
-    return [
-        (f"http://img{i % 3}.site.test/{i}.jpg", picture((i * 20 % 256, 90, 160), kinds[i % 3]), f"a dog, number {i}")
-        for i in range(n)
-    ]
-
-
-def candidate(url: str, text: str, page: str = "http://site.test/", **more: Any) -> dict[str, Any]:
-    return {
-        **dict.fromkeys(CANDIDATE.names, ""),
-        **dict.fromkeys(("licence", "opt_out", "lang_score")),
-        "pair_id": pair_id(url, text),
-        "image_id": image_id(url),
-        "image_url": url,
-        "page_url": page,
-        "text": text,
-        "text_source": "alt",
-        "lang": "en",
-        "warc_offset": 0,
-        **more,
-    }
-
-
-def finish(recipe: Recipe, stage: str, *fills: Callable[[Attempt], None], inputs: Sequence[str] = ()) -> Manifest:
-    """A finished stage; `fills` do its tasks."""
-    folder = recipe.folder(stage)
-    job, receipts = Job(folder, "step", "basis", 1, None), []
-    for i, fill in enumerate(fills):
-        with Attempt(job, Task(f"task{i}")) as attempt:
-            fill(attempt)
-        receipt = job.done(Task(f"task{i}"))
-        assert receipt is not None
-        receipts.append(receipt)
-    facts = {
-        "stage": stage,
-        "rules_version": 7,
-        "seed": 1,
-        "config": {"min_words": 3, "languages": [SCRIPT]},
-        "inputs": {name: digest_of(recipe, name) for name in inputs},
-        "determined_by": {},
-    }
-    publish(
-        f"{folder}/_run.json",
-        to_json(
-            {
-                "command": ["openwit", stage],
-                "started": "2026-01-02T03:04:05Z",
-                "seconds": 4.5,
-                "python": "3.11.7",
-                "versions": {"pyarrow": "25"},
-            }
-        ),
-    )
-    return write_manifest(folder, facts, receipts)
-
-
-def digest_of(recipe: Recipe, stage: str) -> str:
-    manifest = read_manifest(recipe.folder(stage))
-    assert manifest is not None
-    return manifest.digest
-
-
-def finish_pairs(recipe: Recipe, samples: Sequence[Sample], rejects: Mapping[str, Sequence[dict[str, Any]]]) -> None:
-    """queries, crawl, filter and match; `rejects` are what the filter dropped, by reason."""
-    kept = [candidate(url, text) for url, _, text in samples]
-    dropped = [row for rows in rejects.values() for row in rows]
-
-    def queries(attempt: Attempt) -> None:
-        rows = [{"id": i, "text": text, "source": "list", "count": 0} for i, text in enumerate(QUERIES)]
-        attempt.rows(pa.Table.from_pylist(rows, schema=QUERY), QUERY)
-
-    def crawl(attempt: Attempt) -> None:
-        attempt.took("pages", 5)
-        attempt.kept("pages", 4)
-        attempt.dropped("pages", "too_large", 1)
-        attempt.took("pairs", len(kept + dropped))
-        attempt.kept("pairs", len(kept + dropped))
-        attempt.note("links_not_http", 2)
-
-    def filter_(attempt: Attempt) -> None:
-        attempt.took("pairs", len(kept + dropped))
-        attempt.kept("pairs", len(kept))
-        for reason, rows in rejects.items():
-            table = pa.Table.from_pylist(rows, schema=CANDIDATE)
-            attempt.drop("pairs", table, pa.array([reason] * len(rows), pa.string()), CANDIDATE)
-
-    def match(attempt: Attempt) -> None:
-        attempt.took("pairs", len(kept))
-        attempt.kept("pairs", len(kept))
-        pairs = [{**row, "queries": [0, 2], "kept_for": [0, 2] if i < 2 else [0]} for i, row in enumerate(kept)]
-        attempt.rows(pa.Table.from_pylist(pairs, schema=PAIR), PAIR)
-
-    finish(recipe, "queries", queries)
-    finish(recipe, "crawl", crawl)
-    finish(recipe, "filter", filter_, inputs=["crawl"])
-    finish(recipe, "match", match, inputs=["queries", "filter"])
-
-
-def finish_images(
-    recipe: Recipe,
-    samples: Sequence[Sample],
-    failed: Mapping[str, str],
-    replaced: Mapping[str, tuple[str, int, int, bool]],
-) -> None:
-    """fetch (two lanes take turns), dedup and pack.
-
-    `failed`: URL → reason; `replaced`: URL → its keeper, d64, d256, same bytes.
-    """
-
-    def fetch(lane: int, attempt: Attempt) -> None:
-        mine, lost = samples[lane::2], dict(list(failed.items())[lane::2])
-        attempt.took("images", len(mine) + len(lost))
-        attempt.kept("images", len(mine))
-        rows = [outcome(url, image) for url, image, _ in mine]
-        for url, reason in lost.items():
-            attempt.dropped("images", reason, 1)
-            rows.append({**outcome(url, None, reason), "detail": f"{SCRIPT} said {reason}", "http_status": 404})
-        rows = [{**row, "fetch_pass": 1} for row in sorted(rows, key=lambda row: row["image_id"])]
-        attempt.rows(pa.Table.from_pylist(rows, schema=OUTCOME), OUTCOME)
-        with (
-            attempt.file("chunk_tar", f"chunk/lane{lane:05d}-0000.tar") as tar,
-            attempt.file("chunk", f"chunk/lane{lane:05d}-0000.parquet") as index,
-            TarWriter(tar.file) as writer,
-        ):
-            by_id = sorted((image_id(url), image) for url, image, _ in mine)
-            index.rows = write_rows(index.file, CHUNK, [writer.add(id_, ext(image), image) for id_, image in by_id])
-
-    def dedup(attempt: Attempt) -> None:
-        attempt.took("images", len(samples))
-        attempt.kept("images", len(samples) - len(replaced))
-        attempt.dropped("images", "near_duplicate", len(replaced))
-        rows: list[dict[str, Any]] = []
-        for url, (keeper, d64, d256, same_bytes) in replaced.items():
-            group = {"group_id": image_id(keeper), "kept_by": image_id(keeper)}
-            rows.append(
-                {**group, "image_id": image_id(url), "keep": False, "d64": d64, "d256": d256, "same_bytes": same_bytes}
-            )
-            rows.append({**group, "image_id": image_id(keeper), "keep": True, "d64": 0, "d256": 0, "same_bytes": True})
-        attempt.rows(pa.Table.from_pylist(sorted(rows, key=lambda row: row["image_id"]), schema=GROUP), GROUP)
-
-    finish(recipe, "fetch", functools.partial(fetch, 0), functools.partial(fetch, 1))
-    finish(recipe, "dedup", dedup)
-    make_pack(recipe.folder("pack"), [(url, image, [text]) for url, image, text in samples if url not in replaced])
-
-
-def finish_training(recipe: Recipe, losses: Sequence[float], results: Sequence[dict[str, Any]]) -> None:
-    def train(attempt: Attempt) -> None:
-        with attempt.file("metrics", "metrics.jsonl") as part:
-            for step, loss in enumerate(losses):
-                row = {"step": step, "loss": loss, "learning_rate": 1e-3, "scale": 14.3}
-                part.file.write(json.dumps(row).encode() + b"\n")
-
-    def evaluate(attempt: Attempt) -> None:
-        with attempt.file("results", "results.json") as part:
-            part.file.write(to_json(list(results)))
-
-    finish(recipe, "train", train)
-    finish(recipe, "eval", evaluate)
-
-
-def ext(image: bytes) -> str:
-    return {b"\xff\xd8": "jpg", b"\x89P": "png", b"RI": "webp"}[image[:2]]
-
-
-RESULTS = [
-    {"name": "clothing", "metric": "top-1", "value": 0.4211, "low": 0.3875, "high": 0.4566, "n": 1234, "chance": 0.1},
-    {"name": "retrieval", "metric": "R@1", "value": 0.25, "low": None, "high": None, "n": 20, "chance": None},
-]
-
-
-def recipe_in(folder: Path) -> Recipe:
-    path = folder / "mine.toml"
-    path.write_text(f'[run]\nout = "{folder}/out"\nseed = 1\n')
-    return read(str(path))
+from pipeline import report_examples as examples
+from pipeline.pictures import SIDE
+from pipeline.report_words import share
+from shards.manifest import read_manifest
+from shards.recipe import Recipe
+from tests.pipeline.finished import (
+    SCRIPT,
+    finish,
+    finish_all,
+    finish_images,
+    finish_pairs,
+    finish_training,
+    made_samples,
+    recipe_in,
+)
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     """A recipe of which nothing has run."""
     return recipe_in(tmp_path)
-
-
-def finish_all(recipe: Recipe) -> None:
-    """Every stage finished: 12 pairs kept of 21, 12 images of 14, 2 of them duplicates."""
-    samples = made_samples(12)
-    samples[3] = (samples[3][0], samples[3][1], f"a dog {SCRIPT} & {OVERRIDE}")
-    rejects = {
-        "too_few_words": [candidate(f"http://site.test/r{i}.jpg", f"word{i}") for i in range(8)],
-        "is_a_script": [candidate("http://site.test/s.jpg", f"{SCRIPT} {OVERRIDE}\x00", "javascript:alert(1)")],
-    }
-    finish_pairs(recipe, samples, rejects)
-    replaced = {samples[1][0]: (samples[0][0], 3, 14, False), samples[5][0]: (samples[4][0], 0, 0, True)}
-    finish_images(recipe, samples, {"http://gone.test/1.jpg": "http_404", "http://gone.test/2.jpg": "dns"}, replaced)
-    finish_training(recipe, [4.0 / (step + 1) for step in range(30)], RESULTS)
 
 
 @pytest.fixture
@@ -306,23 +101,26 @@ def page_of(recipe: Recipe) -> Page:
 @pytest.mark.parametrize(
     "said",
     [
-        "filter 12 of 21 · 57.1 %",
-        "fetch 12 of 14 · 85.7 %",
-        "dedup 10 of 12 · 83.3 %",
-        "filter · pairs 21 in rows share kept 12 57.1 % too_few_words 8 38.1 % is_a_script 1 4.8 %",
-        "crawl · pages 5 in rows share kept 4 80.0 % too_large 1 20.0 %",
-        "crawl · noted links_not_http 2",
-        "too_few_words · 8 of 21 pairs, 38.1 %",
-        "http_404 · 1 of 14 images, 7.1 %",
-        "d64 3, d256 14",
+        "filter 21 pairs 12 kept · 57.1 % 8 too_few_words",
+        "fetch 14 images 12 kept · 85.7 %",
+        "dedup 12 images 10 kept · 83.3 %",
+        "pairs 12 of 21 kept · 57.1 % ",
+        "too_few_words 8 38.1 % Fewer words than min_words",
+        "is_a_script 1 4.8 %",
+        "pages 4 of 5 kept · 80.0 % too_large 1 20.0 % The page has more bytes than the recipe takes. http://site.test/huge",
+        "Noted: links not http 2",
+        "http_404 1 7.1 % Not found (404).",
+        "3 of 64 bits, 14 of 256",
         "the same bytes",
+        "3 strings were searched for; 2 took a pair.",
+        "dog 12 pairs",
         "Of all 12 pairs.",
-        "dog 12 100.0 %",
         "site.test 12 100.0 %",
-        "loss at step 29: 0.1333",
-        "clothing top-1 0.421 0.388 – 0.457 0.100 1,234",
-        "retrieval R@1 0.250 – – 20",
-        "filter 2026-01-02 03:04 4.5 s 7 1 openwit filter",
+        "loss at step 29: 0.1333; guessing gets 4.159",
+        "clothing top-1 0.421 0.388 to 0.457 · chance 0.100 · 1,234 examples",
+        "retrieval R@1 0.250 no interval · no chance level · 20 examples",
+        "cat else dog 2× 1 of 3",
+        "filter 2026-01-02 03:04 4.5 s",
         "9 of 9 stages finished",
         "last stage run 2026-01-02 03:04 UTC",
     ],
@@ -333,7 +131,7 @@ def test_what_happened_is_said(page: Page, said: str) -> None:
 
 def test_pictures_are_there_small_and_described(page: Page) -> None:
     images = page.all("img")
-    assert len(images) == 10 + 2 + 2  # what is in the shards, and two groups of two
+    assert len(images) == 10 + 2 + 2 + 4 + 1  # of the shards, of two groups of two, of two queries
     for attributes in images:
         assert attributes["alt"]
         data = base64.b64decode(attributes["src"].removeprefix("data:image/jpeg;base64,"), validate=True)
@@ -345,21 +143,21 @@ def test_pictures_are_there_small_and_described(page: Page) -> None:
 
 
 def test_a_pair_is_shown_with_the_queries_it_was_kept_for(html: str) -> None:
-    first, later = (html[html.index(f"number {i}</bdi>") :][:300] for i in (0, 7))
-    assert re.findall(r"<li><bdi>(.*?)</bdi></li>", first.split("</ul>")[0]) == [
-        "dog",
+    first, later = (html[html.index(f"number {i}</bdi>") :][:500] for i in (0, 7))
+    assert re.findall(r"<bdi>(.*?)</bdi>", first.split("</ul>")[0]) == [
         "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; dog",
+        "dog",
     ]
-    assert re.findall(r"<li><bdi>(.*?)</bdi></li>", later.split("</ul>")[0]) == ["dog"]
+    assert re.findall(r"<bdi>(.*?)</bdi>", later.split("</ul>")[0]) == ["dog"]
 
 
 def test_a_stage_that_is_not_finished_is_not_run_yet(recipe: Recipe) -> None:
     finish_pairs(recipe, made_samples(2), {})
     page = page_of(recipe)
-    assert "fetch not run yet dedup not run yet pack not run yet" in page.text
+    assert "fetch not run yet dedup not run yet pack not run yet" in page.text  # in the funnel
+    assert "fetch Each image is asked for once, as robots.txt and opt-outs allow. not run yet" in page.text
     assert "Training Not run yet." in page.text
     assert "4 of 9 stages finished" in page.text
-    assert "Images fetch not run yet dedup not run yet pack not run yet" in page.text
     assert page.all("img") == []
 
 
@@ -371,10 +169,10 @@ def test_images_without_shards_are_shown_from_the_chunks(whole: Recipe) -> None:
 def test_a_keeper_in_a_chunk_that_is_not_looked_into_is_found_in_the_shards(
     whole: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "CHUNKS_READ", 1)  # what was replaced is in the second, its keepers in the first
+    monkeypatch.setattr(examples, "CHUNKS_READ", 1)  # what was replaced is in the second, its keepers in the first
     dedup, fetch, pack = (read_manifest(whole.folder(stage)) for stage in ("dedup", "fetch", "pack"))
     assert dedup and fetch and pack
-    found = [report.duplicates(dedup, fetch, pack, seed) for seed in range(8)]
+    found = [examples.duplicates(dedup, fetch, pack, seed) for seed in range(8)]
     assert {len(groups) for groups in found} == {0, 2}
     assert all(group["picture"] and group["replaced"][0]["picture"] for groups in found for group in groups)
 
@@ -384,9 +182,8 @@ def test_nothing_failed_and_nothing_is_a_duplicate(recipe: Recipe, n: int) -> No
     finish_pairs(recipe, made_samples(n), {})
     finish_images(recipe, made_samples(n), {}, {})
     page = page_of(recipe)
-    assert len(page.all("img")) == n
-    assert f"fetch {n} of {n} · {share(n, n)}" in page.text
-    assert "No fetch failed" in page.text
+    assert len(page.all("img")) == (3 + 3 + 2 if n else 0)  # kept, and of two queries
+    assert f"images {n} of {n} kept · {share(n, n)} {'Nothing was dropped' if n else 'Nothing came in'}." in page.text
     assert "No duplicate was found" in page.text
 
 
@@ -449,7 +246,9 @@ def test_the_page_is_well_formed(page: Page) -> None:
     assert anchors | uses <= set(ids)
     assert len(page.all("caption")) == len(page.all("table"))
     assert len(page.all("h1")) == 1
-    assert all("aria-label" in svg for svg in page.all("svg") if svg.get("role") == "img")
+    assert all("aria-label" in svg for svg in page.all("svg") if svg.get("role"))
+    reasons = [link["href"] for link in page.all("a") if link["href"].startswith("#filter-pairs-")]
+    assert reasons == ["#filter-pairs-too_few_words", "#filter-pairs-is_a_script"]
 
 
 # ── again ─────────────────────────────────────────────────────────────────────────────────────────
@@ -477,103 +276,7 @@ def test_nothing_to_do_until_a_stage_ran_again(whole: Recipe, capsys: pytest.Cap
     assert "It has no results." in page_of(whole).text
 
 
-def test_examples_do_not_depend_on_the_order_of_rows(recipe: Recipe) -> None:
-    rows = [candidate(f"http://site.test/r{i}.jpg", f"word{i}") for i in range(60)]
-    shown_texts = []
-    for order in (rows, rows[::-1]):
-        manifest = finish(recipe, "filter", functools.partial(drop, order))
-        examples = report.by_reason(manifest, reject_of(CANDIDATE), "pair_id", seed=1)
-        shown_texts.append([row["text"] for row in examples["few"]])
-    assert shown_texts[0] == shown_texts[1]
-    assert len(shown_texts[0]) == report.PER_REASON
-    assert shown_texts[0] != [f"word{i}" for i in range(report.PER_REASON)]
-
-
-def drop(rows: Sequence[dict[str, Any]], attempt: Attempt) -> None:
-    attempt.took("pairs", len(rows))
-    attempt.drop("pairs", pa.Table.from_pylist(rows, schema=CANDIDATE), pa.array(["few"] * len(rows)), CANDIDATE)
-
-
 def test_a_big_table_is_read_in_part(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     finish_pairs(recipe, made_samples(9), {})
-    monkeypatch.setattr(report, "PARTS_READ", 0)
+    monkeypatch.setattr(examples, "PARTS_READ", 0)
     assert "Of 0 pairs in some parts chosen by hash, among 9." in page_of(recipe).text
-
-
-# ── its parts ─────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("image", "expected"),
-    [
-        (picture((1, 2, 3), "JPEG", (640, 480)), (160, 120)),
-        (picture((1, 2, 3), "WEBP", (100, 1000)), (16, 160)),
-        (picture((1, 2, 3), "PNG", (10, 10)), (10, 10)),
-        (picture((1, 2, 3), "JPEG")[:300], None),
-        (b"no picture", None),
-        (None, None),
-    ],
-)
-def test_thumbnails(image: bytes | None, expected: tuple[int, int] | None) -> None:
-    small = thumbnail(image)
-    assert (small and (small.width, small.height)) == expected
-
-
-def test_transparency_is_over_white() -> None:
-    file = io.BytesIO()
-    Image.new("RGBA", (20, 20), (0, 0, 0, 0)).save(file, "PNG")
-    small = thumbnail(file.getvalue())
-    assert small is not None
-    with Image.open(io.BytesIO(base64.b64decode(small.source.partition(",")[2]))) as image:
-        assert image.getpixel((10, 10)) == (255, 255, 255)
-
-
-def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
-    samples = made_samples(1)
-    url, image, text = samples[0]
-    manifest = read_manifest(make_pack(tmp_path, [(url, image, [text])], shards=1))
-    assert manifest is not None
-    found = packed(manifest, image_id(url))
-    assert found is not None and found[1] == image
-    assert packed(manifest, b"\xff" * 16) is None
-    tar = tmp_path / "00000.tar"
-    body = bytearray(tar.read_bytes())
-    body[found[0]["image_offset"]] ^= 1
-    tar.write_bytes(body)
-    with pytest.raises(Failure, match=r"00000\.tar is damaged"):
-        packed(manifest, image_id(url))
-
-
-def test_curves_are_the_same_again_and_stay_small() -> None:
-    import numpy as np
-
-    steps, values = np.arange(1e5), np.sin(np.arange(1e5) / 1e4)
-    values[5] = np.inf
-    one, again = (curve("loss", steps, values, "loss (nats)") for _ in range(2))
-    assert hashlib.sha256(one.encode()).digest() == hashlib.sha256(again.encode()).digest()
-    assert len(one) < 40_000
-    assert "step (optimiser updates)" in one and "loss (nats)" in one
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        (share(0, 10), "0.0 %"),
-        (share(1, 10_000), "< 0.1 %"),
-        (share(9_999, 10_000), "> 99.9 %"),
-        (share(10, 10), "100.0 %"),
-        (share(0, 0), "0.0 %"),
-        (span(3.21), "3.2 s"),
-        (span(250), "4 min 10 s"),
-        (span(25_500), "7 h 05 min"),
-        (size(999), "999 B"),
-        (size(64_100_000), "64.1 MB"),
-        (size(12 * 10**15), "12000.0 TB"),
-        (shown("a\tb\u2067c"), "a⟨U+0009⟩b⟨U+2067⟩c"),
-        (shown("a\udcffb"), "a⟨U+DCFF⟩b"),
-        (shown("‌می‌خواهم 👩‍🔬"), "‌می‌خواهم 👩‍🔬"),
-        (shown("x" * 1000), "x" * report.TEXT + "…"),
-    ],
-)
-def test_words_for_numbers_and_texts(said: str, expected: str) -> None:
-    assert said == expected

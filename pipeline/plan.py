@@ -1,0 +1,199 @@
+"""plan: what each stage of a recipe has yet to do, in hours, disk and requests, before anything starts.
+
+    openwit plan --recipe recipes/mine.toml
+
+Amounts are counted, never guessed: sizes of raw files, rows of finished stages. How long they take is estimated from
+the stage's own last run where there was one, else from RATES. What is not known before a stage is done is said so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline import engines, fetch
+from pipeline.report_words import count, size, span
+from pipeline.status import TRAINERS, State, look, raw_files
+from shards import command, runs
+from shards.files import filesystem, is_local, join, names_in, open_input, read_bytes, shown
+from shards.manifest import Manifest, read_manifest
+from shards.recipe import STAGES, Recipe, read
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What one core does in a second, and the bytes that a unit leaves on the disk."""
+
+    unit: str  # bytes of raw files, or rows of this kind
+    a_second: float
+    on_disk: float
+    alone: bool = False  # shuffled by one process, however many cores there are
+
+
+# CPU seconds on one of 2 shared cores (AMD EPYC, 2026-11-23, Python 3.11), without a start: ten copies of real.toml's
+# archive through crawl, filter and match, its dumps through queries, its 1,289 pictures through pack and dedup (their
+# fingerprints; finding the pairs is little beside them up to some millions). Bytes on disk are that recipe's.
+RATES = {
+    "queries": Rate("bytes", 420e3, 0.7),
+    "crawl": Rate("bytes", 3.0e6, 0.14),
+    "filter": Rate("pairs", 16_800, 40),
+    "match": Rate("pairs", 14_000, 220, alone=True),
+    "fetch": Rate("images", 0, 25_000),  # the web's pace is nobody's to state; the disk at most, if none fails
+    "dedup": Rate("images", 540, 360),
+    "pack": Rate("images", 2_550, 28_000),
+}
+
+
+START = 2.0  # seconds until a stage's first task
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one stage has yet to do."""
+
+    stage: str
+    what: str
+    hours: str = ""  # as a person reads it; empty where it is not known
+    disk: float | None = None  # bytes; None where it is not known
+    by: str = ""  # what the estimate is from
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line: a line a stage; exit status 0."""
+    options = command.arguments("plan", __doc__ or "").parse_args(argv)
+    return command.guarded("plan", lambda: tell(read(options.recipe, options.set)), options.debug)
+
+
+def tell(recipe: Recipe) -> None:
+    """Print what is left to do, and whether there is room for it."""
+    lines = plan(recipe)
+    rows = [(line.stage, line.what, line.hours, size(round(line.disk)) if line.disk else "", line.by) for line in lines]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    print(f"{shown(recipe.out)}, from {recipe.path}; times are estimates")
+    for stage, what, hours, disk, by in rows:
+        line = f"{stage:{widths[0]}}  {what:{widths[1]}}  {hours:{widths[2]}}  {disk:>{widths[3]}}  {by}"
+        print(command.printable(line.rstrip()))
+    known = sum(line.disk or 0 for line in lines)
+    partly = any(line.disk is None for line in lines)
+    print(f"disk: {'at least ' if partly else ''}{size(round(known))} to write{_room(recipe.out, known)}")
+
+
+def _room(out: str, needed: float) -> str:
+    if not is_local(out):
+        return ""
+    inner = Path(filesystem(out)[1])
+    folder = next(folder for folder in (inner, *inner.parents) if folder.exists())
+    free = shutil.disk_usage(folder).free
+    return f", {size(free)} free at {folder}: {'enough' if free > needed else 'NOT enough'}"
+
+
+def plan(recipe: Recipe) -> list[Line]:
+    """What each stage has yet to do."""
+    states = look(recipe)
+    last = {name: read_manifest(recipe.folder(name)) for name in STAGES}
+    ready = {name: manifest for name, manifest in last.items() if manifest and states[name].word == "complete"}
+    return [_line(recipe, name, states[name], last[name], ready) for name in STAGES]
+
+
+def _line(recipe: Recipe, name: str, state: State, last: Manifest | None, ready: Mapping[str, Manifest]) -> Line:
+    if state.word == "complete":
+        return Line(name, f"done; {state.says}", disk=None) if state.says else Line(name, "done", disk=0)
+    reads = {"train": ("pack",), "eval": ("pack", "train")}.get(name) or _module(name).READS
+    if waits := [stage for stage in reads if stage not in ready]:
+        return Line(name, f"unknown until {waits[-1]} is done")
+    known = last is not None and "_run.json" in names_in(last.folder)
+    ran = json.loads(read_bytes(join(recipe.folder(name), "_run.json"))) if known else {}
+    if name in TRAINERS:
+        return _training(recipe, name, last, ran)
+    n, what = _amount(recipe, name, ready)
+    if n is None:
+        return Line(name, what)
+    rate = RATES[name]
+    left, disk = n * state.left, n * state.left * rate.on_disk
+    what += f", {state.left:.0%} of it left" if state.left < 1 else ""
+    if name == "fetch":
+        polite = 3600 * max(map(_slowest_domain, ready["match"].paths("plan")), default=0.0)
+        what += ", as many requests and robots.txt"
+        return Line(name, what, f"at least {span(polite)}", disk, "the largest domain, at the rate that it is asked")
+    if last and ran:
+        again = n / (last.counts.get(rate.unit, {}).get("in") or n)
+        used = sum(part.bytes for part in last.parts)
+        return Line(name, what, f"about {span(ran['seconds'] * again)}", used * again, "its own last run")
+    engine = recipe.config("engine", engines.Config)
+    cores = 1 if rate.alone else engine.workers or runs.cores()
+    pace = f"{rate.a_second / 1e6:g} MB/s" if rate.unit == "bytes" else f"{rate.a_second:,} {rate.unit}/s"
+    by = f"{pace} a core as measured (pipeline/plan.py), {count(cores, 'core')}"
+    return Line(name, what, f"about {span(START + left / rate.a_second / cores)}", disk, by)
+
+
+def _amount(recipe: Recipe, name: str, ready: Mapping[str, Manifest]) -> tuple[float | None, str]:
+    """How much comes in, in the unit of the stage's rate, and in words."""
+    match name:
+        case "filter":
+            n = ready["crawl"].counts["pairs"]["kept"]
+        case "match":
+            n = ready["filter"].counts["pairs"]["kept"]
+        case "fetch":
+            n = sum(part.rows for part in ready["match"].of("plan"))
+        case "dedup":
+            n = sum(part.rows for part in ready["fetch"].of("chunk"))
+        case "pack":
+            n = ready["dedup"].counts["images"]["kept"]
+        case _:
+            return _raw(recipe, name)
+    return n, f"{n:,} {RATES[name].unit}"
+
+
+def _raw(recipe: Recipe, name: str) -> tuple[float | None, str]:
+    """The bytes of a stage's raw files; of sites to visit only how many pages are asked for at most."""
+    config = recipe.config(name, _module(name).Config)
+    files = raw_files(recipe, name, _module(name), config)
+    if files is None:
+        return None, "unknown: raw files that the recipe names are not there"
+    total = sum(int(fs.size(inner)) for fs, inner in (filesystem(path) for _, path in files))
+    what = f"{count(len(files), 'file')}, {size(total)}"
+    if seeds := getattr(config, "seeds", []):
+        seconds = config.pages_per_domain / recipe.config("fetch", fetch.Config).requests_per_second
+        pages = f"at most {config.pages_per_domain:,} pages a domain, in {span(seconds)} or more"
+        return None, f"{what}; {count(len(seeds), 'seed')}, {pages}"
+    return total, what
+
+
+def _slowest_domain(path: str) -> float:
+    """Hours that the largest domain of one lane takes, by the statistics of its plan's Parquet file."""
+    with open_input(path) as file:
+        metadata = pq.ParquetFile(file).metadata
+        column = metadata.schema.names.index("domain_hours")
+        groups = [metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups)]
+        return max((group.max for group in groups if group and group.has_min_max), default=0.0)
+
+
+def _training(recipe: Recipe, name: str, last: Manifest | None, ran: Mapping[str, Any]) -> Line:
+    """How fast a model is, is known from its own last run alone."""
+    given, unknown = recipe.tables.get(name, {}), "how fast is known once it has run"
+    what = f"{given['steps']:,} steps of {given['batch_size']:,}" if {"steps", "batch_size"} <= given.keys() else ""
+    if last is None or last.facts["config"].get("model") != given.get("model", last.facts["config"].get("model")):
+        return Line(name, what, by=unknown)
+    used = sum(part.bytes for part in last.parts)
+    if what and ran.get("samples_per_second"):
+        seconds = given["steps"] * given["batch_size"] / ran["samples_per_second"]
+        return Line(name, what, f"about {span(seconds)}", used, "its own last run")
+    return Line(
+        name, what, f"about {span(ran['seconds'])}" if ran else "", used, "its own last run" if ran else unknown
+    )
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"pipeline.{name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""status and plan: what is done, what is out of date and why, what is left; neither writes or digests anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import openwit
+from pipeline.plan import RATES, START
+from pipeline.report_words import span
+from shards.files import to_json
+from shards.recipe import STAGES
+from tests.pipeline.upstream import Project
+
+IMAGES = 30
+
+
+def rows(n: int) -> str:
+    lines = [f"http://img{i % 2}.site.test/{i}.jpg\ta dog in the garden {'of a friend' * (i % 3)}" for i in range(n)]
+    return "\n".join(["url\tcaption", *lines]) + "\n"
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which queries, crawl, filter and match have run."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "words.txt").write_text("dog\ncat\n")
+    (folder / "pairs.tsv").write_text(rows(IMAGES))
+    project = project_in(folder)
+    for stage in ("queries", "crawl", "filter", "match"):
+        project.run(stage)
+    return folder
+
+
+def project_in(folder: Path) -> Project:
+    values = {
+        "queries.lists": [str(folder / "words.txt")],
+        "crawl.urls": [str(folder / "*.tsv")],
+        "filter.languages": [],
+        "match.lanes": 2,
+        "fetch.contact": "me@site.test",
+        "fetch.requests_per_second": 0.01,
+        "engine.workers": 2,
+    }
+    return Project(folder, values)
+
+
+@pytest.fixture
+def made(first: Path, tmp_path: Path) -> Project:
+    """The same, one's own to change."""
+    shutil.copytree(first, tmp_path / "out")
+    return project_in(tmp_path / "out")
+
+
+def lines(verb: str, project: Project, capsys: pytest.CaptureFixture[str], **values: object) -> dict[str, str]:
+    """What a verb prints of each stage, runs of spaces as one; it must not have written anything."""
+    capsys.readouterr()
+    words = project.words(values)
+    before = {path: path.stat().st_mtime_ns for path in project.folder.rglob("*")}
+    assert openwit.main([verb, *words]) == 0
+    assert {path: path.stat().st_mtime_ns for path in project.folder.rglob("*")} == before
+    said = capsys.readouterr()
+    assert said.err == ""
+    found = (" ".join(line.split()).partition(" ") for line in said.out.splitlines()[1:])
+    return {name: rest for name, _, rest in found}
+
+
+# ── status ──
+
+
+def test_what_is_done_is_complete_and_the_rest_not_begun(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    said = lines("status", made, capsys)
+    assert list(said) == list(STAGES)
+    assert said["queries"].startswith("complete kept 2 of 2 queries ")
+    assert said["crawl"].startswith(f"complete kept {IMAGES} of {IMAGES} pairs ")
+    assert said["match"].startswith(f"complete kept {IMAGES} of {IMAGES} pairs ") and "stale" not in said["match"]
+    assert {said[stage] for stage in ("fetch", "dedup", "pack", "train", "eval")} == {"not begun"}
+
+
+@pytest.mark.parametrize(
+    ("values", "stage", "says", "after"),
+    [
+        ({"filter.min_words": 3}, "filter", "min_words was 2, is 3", "match"),
+        ({"run.seed": 2}, "crawl", "seed was 1, is 2", "nothing"),
+        ({"match.max_pairs_per_query": 7}, "match", "max_pairs_per_query was 20000, is 7", "nothing"),
+        ({"fetch.requests_per_second": 1.0}, "match", "rate was 0.01, is 1.0", "nothing"),
+        ({"crawl.urls": []}, "crawl", "urls:pairs.tsv is gone", "filter"),
+    ],
+)
+def test_what_changed_is_named(
+    made: Project, capsys: pytest.CaptureFixture[str], values: dict[str, object], stage: str, says: str, after: str
+) -> None:
+    said = lines("status", made, capsys, **values)
+    assert said[stage].startswith("stale ") and says in said[stage]
+    if after in said:
+        assert said[after].startswith("complete ") and said[after].endswith(f"{stage} before it is stale")
+
+
+def test_a_new_raw_file_is_seen_by_its_name_and_none_is_read(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (made.folder / "more.tsv").write_text("no table at all")
+    said = lines("status", made, capsys)
+    assert said["crawl"].startswith("stale ") and said["crawl"].endswith("urls:more.tsv is new")
+
+
+def damage_part(project: Project) -> None:
+    next((project.of("filter") / "candidate").iterdir()).unlink()
+
+
+def run_again(project: Project) -> None:
+    project.run("filter", {"filter.rules": ["too_long"], "filter.max_chars": 30})
+    (project.of("filter") / "_run.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "values", "stage", "says"),
+    [
+        (damage_part, {}, "filter", "is missing or has another size"),
+        (
+            run_again,
+            {"filter.rules": ["too_long"], "filter.max_chars": 30},
+            "match",
+            "filter is another than it was made from",
+        ),
+    ],
+)
+def test_what_is_there_is_looked_at(
+    made: Project,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Project], None],
+    values: dict[str, object],
+    stage: str,
+    says: str,
+) -> None:
+    change(made)
+    said = lines("status", made, capsys, **values)
+    assert said[stage].startswith("stale ") and says in said[stage]
+
+
+def test_a_stage_in_work_is_counted_by_its_receipts(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (made.of("match") / "_manifest.json").unlink()
+    (made.of("match") / "_receipts" / "plan.lane00001.json").unlink()
+    said = lines("status", made, capsys)["match"]
+    assert said.startswith(f"in work kept {IMAGES} of {IMAGES} pairs ")
+    assert "tasks: found 1 of 1, pairs 1 of 1, plan 1 of 2; " in said
+    assert "/s lately; last receipt " in said and said.endswith(" ago")
+
+
+def test_a_training_is_known_by_its_checkpoints_and_by_what_the_recipe_gives(
+    made: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.of("train").mkdir()
+    (made.of("train") / "checkpoint-00002000.pt").touch()
+    said = lines("status", made, capsys, **{"train.steps": 32_000})
+    assert said["train"] == "in work step 2,000 of 32,000 is the last that is safe"
+    made.write("train", {})
+    path = made.of("train") / "_manifest.json"
+    facts = {**json.loads(path.read_text()), "seed": 1, "config": {"steps": 30, "warmup": 10}, "inputs": {}}
+    path.write_bytes(to_json(facts))
+    assert lines("status", made, capsys, **{"train.steps": 30, "train.threads": 9})["train"] == "complete"
+    assert lines("status", made, capsys, **{"train.steps": 31})["train"] == "stale steps was 30, is 31"
+
+
+# ── plan ──
+
+
+def test_nothing_is_invented_before_the_first_stage(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (made.folder / "big.tsv").touch()
+    with (made.folder / "big.tsv").open("r+b") as file:
+        file.truncate(8 << 40)  # bytes of nothing: it takes no room
+    said = lines("plan", made, capsys, **{"run.out": str(made.folder / "new")})
+    total = (8 << 40) + len(rows(IMAGES))
+    assert said["crawl"].startswith(f"2 files, 8.8 TB about {span(START + total / RATES['crawl'].a_second / 2)} 1.2 TB")
+    assert "3 MB/s a core as measured (pipeline/plan.py), 2 cores" in said["crawl"]
+    assert said["filter"] == "unknown until crawl is done"
+    assert said["pack"] == "unknown until dedup is done"
+    assert said["disk:"].startswith("at least 1.2 TB to write, ") and said["disk:"].endswith("NOT enough")
+
+
+def test_a_fetch_takes_as_long_as_its_largest_domain(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    said = lines("plan", made, capsys)
+    assert {said[stage] for stage in ("queries", "crawl", "filter", "match")} == {"done"}
+    assert said["fetch"].startswith(f"{IMAGES} images, as many requests and robots.txt at least 50 min 00 s 750.0 kB")
+    assert said["dedup"] == "unknown until fetch is done"
+    assert said["disk:"].startswith("at least 750.0 kB to write, ") and said["disk:"].endswith(": enough")
+
+
+def test_its_own_last_run_is_the_best_measure(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (made.of("filter") / "_run.json").write_text('{"seconds": 100.0}')
+    said = lines("plan", made, capsys, **{"filter.min_words": 3})
+    assert said["filter"].startswith(f"{IMAGES} pairs about 1 min 40 s ") and said["filter"].endswith(
+        "its own last run"
+    )
+    assert said["match"] == "done; filter before it is stale"
+
+
+def test_sites_to_visit_have_a_bound(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"crawl.seeds": ["https://a.test/", "https://b.test/"], "crawl.pages_per_domain": 36}
+    said = lines("plan", made, capsys, **values)
+    assert "2 seeds, at most 36 pages a domain, in 1 h 00 min or more" in said["crawl"]
+
+
+@pytest.mark.parametrize("verb", ["status", "plan"])
+def test_a_wrong_recipe_is_wrong_use(verb: str, made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert openwit.main([verb, *made.words({"filter.min_word": 3})]) == 2
+    assert "did you mean 'min_words'?" in capsys.readouterr().err

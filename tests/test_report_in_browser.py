@@ -1,0 +1,227 @@
+"""The report in a real browser: it asks nobody, complains of nothing, fits a phone and a desk, in light and in dark."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from pipeline import report
+from tests.pipeline.finished import finish_all, recipe_in
+from tests.running import wait_until
+
+WIDTHS = (390, 1280)  # pixels: a phone, a desk
+SCHEMES = ("light", "dark")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The browser. Absent: skipped on a laptop, a failure in CI."""
+    found = shutil.which("chromium")
+    if found is None:
+        message = "no chromium on PATH: install it to see the report as its readers do"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="module")
+def endpoint(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Chromium without a window, on a profile of its own; the address of its DevTools."""
+    profile = tmp_path_factory.mktemp("chromium")
+    words = [
+        "--headless=new",
+        "--remote-debugging-port=0",
+        f"--user-data-dir={profile}",
+        "--no-first-run",
+        "--no-sandbox",
+    ]
+    words += [
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
+    with subprocess.Popen(
+        [chromium, *words, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            said = profile / "DevToolsActivePort"
+            wait_until(lambda: said.exists() and said.read_text().count("\n"))
+            port, path = said.read_text().splitlines()
+            yield f"ws://127.0.0.1:{port}{path}"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of everything, with hostile texts in it."""
+    recipe = recipe_in(tmp_path_factory.mktemp("report"))
+    finish_all(recipe)
+    assert report.main(["--recipe", recipe.path]) == 0
+    return Path(recipe.out) / "report.html"
+
+
+class Tab:
+    """One tab of the browser, by the DevTools protocol; it remembers what was asked for and what was complained of."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, session: str) -> None:
+        self._socket, self._session, self._calls = socket, session, 0
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command; its result."""
+        self._calls += 1
+        said = {"id": self._calls, "method": method, "params": params, "sessionId": self._session}
+        await self._socket.send_str(json.dumps(said))
+        return await self._hear(lambda message: message.get("id") == self._calls)
+
+    async def open(self, url: str) -> None:
+        """Go there and wait until all of it is there."""
+        await self.call("Page.navigate", url=url)
+        async with asyncio.timeout(60):
+            while not await self.value(f"document.readyState == 'complete' && location.href == {json.dumps(url)}"):
+                await asyncio.sleep(0.02)
+
+    async def value(self, expression: str) -> Any:
+        """What a JavaScript expression is on the page."""
+        said = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return said["result"]["value"]
+
+    async def _hear(self, awaited: Any) -> dict[str, Any]:
+        async with asyncio.timeout(60):
+            while True:
+                message = await self._socket.receive_json()
+                self._note(message)
+                if awaited(message):
+                    assert "error" not in message, message
+                    return dict(message.get("result", {}))
+
+    def _note(self, message: dict[str, Any]) -> None:
+        params = message.get("params", {})
+        match message.get("method"):
+            case "Network.requestWillBeSent":
+                self.requests.append(params["request"]["url"])
+            case "Log.entryAdded":
+                self.complaints.append(params["entry"]["text"])
+            case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown":
+                self.complaints.append(json.dumps(params))
+
+
+@asynccontextmanager
+async def opened(endpoint: str, width: int, scheme: str) -> AsyncIterator[Tab]:
+    """A tab as wide as a device, that prefers light or dark."""
+    async with aiohttp.ClientSession() as client, client.ws_connect(endpoint, max_msg_size=0) as socket:
+        browser = Tab(socket, "")
+        await socket.send_str(json.dumps({"id": 0, "method": "Target.createTarget", "params": {"url": "about:blank"}}))
+        target = (await browser._hear(lambda message: message.get("id") == 0))["targetId"]
+        attach = {"targetId": target, "flatten": True}
+        await socket.send_str(json.dumps({"id": 0, "method": "Target.attachToTarget", "params": attach}))
+        tab = Tab(socket, (await browser._hear(lambda message: message.get("id") == 0))["sessionId"])
+        for domain in ("Page", "Network", "Log", "Runtime"):
+            await tab.call(f"{domain}.enable")
+        phone = width < 600
+        await tab.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=2 if phone else 1,
+            mobile=phone,
+        )
+        await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        yield tab
+        await tab.call("Page.close")
+
+
+def look(endpoint: str, url: str, expression: str, width: int = 1280, scheme: str = "light") -> tuple[Any, Tab]:
+    """Open a page; the value of an expression there, and the tab with what it noted."""
+
+    async def see() -> tuple[Any, Tab]:
+        async with opened(endpoint, width, scheme) as tab:
+            await tab.open(url)
+            return await tab.value(expression), tab
+
+    return asyncio.run(see())
+
+
+SEEN = """(() => {
+  const luminance = (element, property) => {
+    const [r, g, b] = getComputedStyle(element)[property].match(/[\\d.]+/g).slice(0, 3)
+      .map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const paper = luminance(document.body, 'backgroundColor');
+  const contrast = (element, property) => {
+    const [low, high] = [paper, luminance(element, property)].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const all = selector => [...document.querySelectorAll(selector)];
+  return {
+    paper, wide: document.documentElement.scrollWidth - innerWidth,
+    broken: all('img').filter(image => !image.complete || !image.naturalWidth).length, images: all('img').length,
+    text: Math.min(...all('h1, h2, p, td, small, summary, li, figcaption').map(e => contrast(e, 'color'))),
+    plots: Math.min(...all('.plot svg text').map(e => contrast(e, 'fill'))), texts: all('.plot svg text').length,
+  };
+})()"""
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_fits_and_can_be_read_and_asks_nobody(endpoint: str, page: Path, width: int, scheme: str) -> None:
+    seen, tab = look(endpoint, page.as_uri(), SEEN, width, scheme)
+    assert tab.complaints == []
+    assert {url for url in tab.requests if not url.startswith("data:")} == {page.as_uri()}
+    assert seen["wide"] <= 0
+    assert seen["images"] > 10 and seen["broken"] == 0
+    assert (seen["paper"] > 0.8) if scheme == "light" else (seen["paper"] < 0.05)
+    assert seen["text"] >= 4.5  # what WCAG 2 asks of contrast (1.4.3)
+    assert seen["texts"] > 10 and seen["plots"] >= 4.5
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_number_of_the_funnel_leads_to_what_is_behind_it(endpoint: str, page: Path, width: int) -> None:
+    """A link into a closed reason opens it and goes there, without a script."""
+    name = "filter-pairs-is_a_script"
+    there = f"""(() => {{
+      const inside = document.getElementById('{name}'), box = inside.getBoundingClientRect();
+      return [inside.closest('details').open, box.height > 50 && box.top >= 0 && box.top < innerHeight];
+    }})()"""
+
+    async def follow() -> tuple[Any, Any]:
+        async with opened(endpoint, width, "light") as tab:
+            await tab.open(page.as_uri())
+            before = await tab.value(there)
+            await tab.value(
+                f"document.querySelector('.funnel a[href=\"#{name}\"]').dispatchEvent("
+                "new MouseEvent('click', {bubbles: true, cancelable: true}))"
+            )
+            async with asyncio.timeout(30):
+                while (after := await tab.value(there)) != [True, True]:
+                    await asyncio.sleep(0.02)
+            return before, after
+
+    assert asyncio.run(follow()) == ([False, False], [True, True])
+
+
+def test_trouble_would_be_seen(endpoint: str, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        "<!doctype html><h1>h</h1><p style='width: 3000px; color: #ddd'>wide and pale</p>"
+        "<svg class=plot><text>t</text></svg><img src='http://127.0.0.1:9/none.png'><script>nothing()</script>"
+    )
+    seen, tab = look(endpoint, bad.as_uri(), SEEN.replace(".plot svg", "svg.plot"))
+    assert seen["wide"] > 1000 and seen["broken"] == 1 and seen["text"] < 2
+    assert "http://127.0.0.1:9/none.png" in tab.requests
+    assert any("nothing is not defined" in complaint for complaint in tab.complaints)
