@@ -113,6 +113,8 @@ def _line(recipe: Recipe, name: str, state: State, last: Manifest | None, ready:
     ran = json.loads(read_bytes(join(recipe.folder(name), "_run.json"))) if known else {}
     if name in TRAINERS:
         return _training(recipe, name, last, ran)
+    if name not in RATES:
+        return Line(name, "unknown: its rate was never measured")
     n, what = _amount(recipe, name, ready)
     if n is None:
         return Line(name, what)

@@ -62,7 +62,7 @@ def tell(recipe: Recipe) -> None:
     """Print how far the stages of a recipe are."""
     states = look(recipe)
     rows = [
-        (name, state.word, state.kept(UNITS[name]), size(state.bytes) if state.bytes else "", state.says)
+        (name, state.word, state.kept(UNITS.get(name, "")), size(state.bytes) if state.bytes else "", state.says)
         for name, state in states.items()
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
