@@ -32,8 +32,11 @@ STAGES: dict[str, Verb] = {
 OTHERS: dict[str, Verb] = {
     "all": ("", (), "every stage above, in order"),
     "engines": ("pipeline.engines.jars", (), "fetch what Spark and Flink need, once"),
+    "plan": ("pipeline.plan", (), "what is left to do: hours, disk and requests, before anything starts"),
+    "status": ("pipeline.status", (), "how far each stage is: complete, in work, stale or not begun"),
     "explain": ("pipeline.explain", (), "what became of one image or page, stage by stage"),
     "query": ("dedup.__main__", ("query",), "ask the near-duplicate index about a picture"),
+    "overlap": ("dedup.__main__", ("overlap",), "which evaluation pictures are in the dataset"),
     "verify": ("shards.__main__", ("verify",), "prove that shards are complete and unharmed"),
 }
 VERBS = {**STAGES, **OTHERS}

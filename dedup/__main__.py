@@ -1,73 +1,86 @@
-"""Asking the near-duplicate index: which images of a set look like this picture?
+"""Asking the near-duplicate index: what looks like this picture, and which evaluation pictures are in the set?
 
 python -m dedup query PICTURE --recipe recipes/real.toml        (= openwit query PICTURE …)
 python -m dedup query PICTURE --index out/real/5_dedup/index
+python -m dedup overlap --recipe recipes/real.toml              (= openwit overlap …)
+python -m dedup overlap --recipe recipes/real.toml --pictures test_set.tar
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import pyarrow.parquet as pq
 
 from dedup.allpairs import K64, K256
 from dedup.hashes import fingerprints
 from dedup.index import MAX_K, Index
+from dedup.overlap import overlap
+from dedup.pictures import decoded
 from shards import command
-from shards.errors import Failure, UsageError
-from shards.files import join
-from shards.recipe import read
+from shards.errors import UsageError
+from shards.files import join, publishing, shown
+from shards.manifest import read_manifest
+from shards.recipe import Recipe, expand, read
+
+VERBS = ("query", "overlap")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line: a match a line, nearest first; exit status 0 also where nothing matches."""
+    """The command line; exit status 0 also where nothing matches."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] != "query":
+    if not words or words[0] not in VERBS:
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
-    parser = command.arguments("query", __doc__ or "")
-    parser.add_argument("picture", help="an image file")
-    parser.add_argument("--index", help="folder of the index; default: that of the recipe's dedup stage")
+    verb = words[0]
+    parser = command.arguments(verb, __doc__ or "")
     parser.add_argument("--distance", type=int, default=K64, choices=range(MAX_K + 1), help="differing bits of 64")
+    if verb == "query":
+        parser.add_argument("picture", help="an image file")
+        parser.add_argument("--index", help="folder of the index; default: that of the recipe's dedup stage")
+    else:
+        parser.add_argument("--pictures", help="a tar of pictures; default: the recipe's eval.pictures")
     options = parser.parse_args(words[1:])
-
-    def work() -> None:
-        index = options.index or join(read(options.recipe, options.set).folder("dedup"), "index")
-        query(options.picture, index, options.distance)
-
-    return command.guarded("query", work, options.debug)
+    return command.guarded(verb, lambda: {"query": query, "overlap": overlaps}[verb](options), options.debug)
 
 
-def query(picture: str, folder: str, distance: int) -> None:
-    """Print the images of an index that look like a picture."""
-    index = Index.open(folder)
+def query(options: argparse.Namespace) -> None:
+    """Print the images of an index that look like a picture, a line each, nearest first."""
+    picture = options.picture
+    index = Index.open(options.index or _index_of(read(options.recipe, options.set)))
     try:
-        with Image.open(picture) as image:
-            asked = as_stored(image)
+        asked = fingerprints([decoded(picture, picture)])
     except FileNotFoundError:
         raise UsageError(f"there is no picture {picture}: give the path of an image file") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise Failure(f"{picture} is no picture that can be decoded ({error}): give another") from error
-    matches = index.query_image(asked, distance)
+    matches = index.query_prints(asked, options.distance)[0]
     for match in matches:
-        print(f"{match.image_id}  {match.d64} of 64 and {match.d256} of 256 bits differ")
-    if fingerprints([asked])["flags"][0]:
+        how = " of its mirror image" if match.mirrored else ""
+        print(f"{match.image_id}  {match.d64} of 64 and {match.d256} of 256 bits{how} differ")
+    if asked["flags"][0]:
         print(f"{picture} is too flat to be told from others by its hash")
     elif not matches:
-        print(f"none of {len(index)} images is within {distance} of 64 and {K256} of 256 bits")
+        print(f"none of {len(index)} images is within {options.distance} of 64 and {K256} of 256 bits")
 
 
-def as_stored(image: Image.Image) -> Image.Image:
-    """A picture as fetch makes it before it is hashed: upright, over white, eight bits a channel."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+def overlaps(options: argparse.Namespace) -> None:
+    """Write the table OVERLAP of a recipe's dataset and a tar of pictures, and say in a line what is in it."""
+    recipe = read(options.recipe, options.set)
+    pictures = options.pictures or expand(str(recipe.tables.get("eval", {}).get("pictures", "")), recipe.path)
+    if not pictures:
+        raise UsageError(f"{recipe.path} gives no eval.pictures: say with --pictures which tar is asked about")
+    fetch = read_manifest(recipe.folder("fetch"))
+    said = overlap(pictures, Index.open(_index_of(recipe)), options.distance, fetch.paths("outcome") if fetch else [])
+    path = join(recipe.out, "overlap.parquet")
+    with publishing(path) as file:
+        pq.write_table(said.table, file, compression="zstd", write_page_checksum=True)
+    flat = f", {said.flat} too flat to tell" if said.flat else ""
+    print(f"overlap: {said.found} of {said.asked} evaluation pictures are in the dataset{flat} → {shown(path)}")
+
+
+def _index_of(recipe: Recipe) -> str:
+    return join(recipe.folder("dedup"), "index")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ second on one core. Bit t belongs to band t mod m: neighbouring bits are correla
 In a shuffle engine the same theorem with m = k + 1 needs one band: `bands` gives the keys, `edges_in_bucket` the edges
 among rows that met under one of them.
 
-Images that cannot be told apart (the same bytes, or the same ph64 and ph256) have the same neighbours. They are
+What is compared are views (see `views`): an image has up to three, and those of all images are searched together, so
+the theorem holds for mirrored and bordered copies as it does for the others.
+
+Images that cannot be told apart (the same bytes, or all hashes the same) have the same neighbours. They are
 represented by the one with the smallest id: it has an edge to each of the others, and it alone has edges to the rest of
 the world. A million copies of one placeholder cost a million edges, not 5e11, and the star policy of `groups` decides
 as if all edges were there.
@@ -25,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dedup.hashes import INFORMATIVE, Hashes, cut, hamming, hamming256, permuted, restored, words
+from dedup.views import HASHES, Prints, Views, distances, views
 from shards.errors import UsageError
 
 K64 = 4  # differing bits of ph64 that make a candidate; distances are even, so 5 would be the same
@@ -32,7 +36,8 @@ K256 = 40  # differing bits of ph256 that a candidate may have: none wrong in 1.
 MAX_K = 8  # beyond it, 400 million images have more chance pairs than near-duplicates
 
 PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("d64", np.uint8)])
-EDGE = np.dtype([*PAIR.descr, ("d256", np.uint16), ("same_bytes", np.bool_)])
+EDGE = np.dtype([*PAIR.descr, ("d256", np.uint16), ("same_bytes", np.bool_), ("mirrored", np.bool_)])
+LINK = np.dtype([("i", np.int64), ("j", np.int64), ("mirrored", np.bool_)])
 
 Rows = NDArray[np.int64]
 
@@ -40,54 +45,86 @@ _BLOCK = 1 << 20  # rows or pairs looked at together: bounds the memory beyond t
 _CACHED = 1 << 16  # values looked at together where the speed of the memory counts
 
 
-def edges(
-    ids: NDArray[Any],
-    sha256: NDArray[Any],
-    ph64: Hashes,
-    ph256: NDArray[np.uint8],
-    flags: NDArray[np.uint8],
-    k: int = K64,
-    k256: int = K256,
-) -> NDArray[Any]:
-    """The duplicate edges of n images: EDGE [e], rows i < j, sorted, each once.
+def edges(image: Prints, k: int = K64, k256: int = K256) -> NDArray[Any]:
+    """The duplicate edges of n images (columns of FINGERPRINT): EDGE [e], rows i < j, sorted, each once.
 
-    Equal bytes are always an edge. Images of different bytes have one if both flags are 0, d64 ≤ k and d256 ≤ k256.
-    Images that cannot be told apart are represented by one of them (see above). ids are unique, 16 bytes each (S16, V16
-    or uint8 [n, 16]), sha256 32 bytes, ph256 uint8 [n, 32].
+    Equal bytes are always an edge. Images of different bytes have one if both flags are 0 and two of their views, of
+    which at most one is mirrored, differ in d64 ≤ k and d256 ≤ k256 bits; it is `mirrored` if this takes a mirrored
+    view. d64 and d256 of an edge are the smallest between any two such views. Images that cannot be told apart are
+    represented by one of them (see above). image_ids are unique, 16 bytes each (S16, V16 or uint8 [n, 16]).
     """
-    same = same_bytes_edges(ids, sha256, ph64, ph256)
-    alone = np.flatnonzero((representatives(ids, sha256) == np.arange(len(ids))) & (flags == 0))
-    i, j = _near(ids[alone], ph64[alone], ph256[alone], k, k256)
-    return _sorted(np.concatenate([same, _measured(alone[i], alone[j], ph64, ph256)]))
+    same, alone = same_bytes_links(image)
+    alike, alone = same_hashes_links(image, alone)
+    seen = views(image, alone)
+    near = links_in_band(image["image_id"][seen.row], seen, k, k256)
+    near["i"], near["j"] = seen.row[near["i"]], seen.row[near["j"]]
+    links = once(np.concatenate([same, alike, near]))
+    found = np.zeros(len(links), EDGE)
+    for name in LINK.names or ():
+        found[name] = links[name]
+    i, j = links["i"], links["j"]
+    for start in range(0, len(links), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        found["d64"][block], found["d256"][block] = distances(image, i[block], j[block], links["mirrored"][block])
+        found["same_bytes"][block] = (words(image["sha256"][i[block]]) == words(image["sha256"][j[block]])).all(axis=1)
+    return found
 
 
-def same_bytes_edges(ids: NDArray[Any], sha256: NDArray[Any], ph64: Hashes, ph256: NDArray[np.uint8]) -> NDArray[Any]:
-    """The first half of `edges`: from each image to the one of the same bytes that has the smallest id."""
-    first = representatives(ids, sha256)
-    others = np.flatnonzero(first != np.arange(len(first)))
-    found = _measured(first[others], others, ph64, ph256)
-    found["same_bytes"] = True
-    return _sorted(found)
+def same_bytes_links(image: Prints) -> tuple[NDArray[Any], Rows]:
+    """LINK [e] from each image to the one of the same bytes with the smallest id; the unflagged among those, rows."""
+    first = representatives(image["image_id"], image["sha256"])
+    alone = first == np.arange(len(first))
+    return _to_first(first), np.flatnonzero(alone & (image["flags"] == 0))
 
 
-def edges_in_bucket(
-    band: int,
-    ids: NDArray[Any],
-    ph64: Hashes,
-    ph256: NDArray[np.uint8],
-    k: int = K64,
-    k256: int = K256,
+def same_hashes_links(image: Prints, rows: Rows) -> tuple[NDArray[Any], Rows]:
+    """The same among some unflagged images whose hashes are all the same; and those that represent the others."""
+    first = representatives(image["image_id"][rows], *(image[name][rows] for name in HASHES))
+    found = _to_first(first)
+    found["i"], found["j"] = rows[found["i"]], rows[found["j"]]
+    return found, rows[first == np.arange(len(first))]
+
+
+def links_in_band(
+    ids: NDArray[Any], seen: Views, k: int = K64, k256: int = K256, band: int | None = None
 ) -> NDArray[Any]:
-    """The second half of `edges`, for a shuffle: the edges among rows that met under their value of one band.
+    """Links between views of two images, not both mirrored, within k and k256 of each other: LINK [e], i < j < v.
 
-    The rows are unflagged images of distinct bytes (`representatives` of equal sha256): all that have one value of
-    column `band` of `bands(ph64, k)`, or all of several values. An edge is found only in the lowest band in which both
-    agree, so the edges of all buckets of all bands are those of `edges`, each once.
+    ids [v] are the images' own. With `band`, for a shuffle: the views are all those that have one value of column
+    `band` of `bands(ph64, k)`, or all of several values, and two views are linked only in the lowest band in which both
+    agree. So the links of all buckets of all bands are those of all views together.
     """
-    if not 0 <= band <= k:
+    if band is not None and not 0 <= band <= k:
         raise UsageError(f"there is no band {band} at distance {k}: bands are numbered 0 to {k}")
-    i, j = _near(ids, ph64, ph256, k, k256, band)
-    return _sorted(_measured(i, j, ph64, ph256))
+    order = np.argsort(seen.ph64)
+    values, start, count = np.unique(seen.ph64[order], return_index=True, return_counts=True)
+    candidates = _near_values(values, k, band)
+    if not band:  # equal hashes agree in every band: they belong to the first
+        crowded = np.flatnonzero(count > 1)
+        candidates = chain([(crowded, crowded)], candidates)
+    whose = words(ids)
+    found = [(order[:0], order[:0])]
+    for a, b in candidates:
+        for which, at in spans(count[a] * count[b]):
+            left = start[a[which]] + at // count[b[which]]
+            right = start[b[which]] + at % count[b[which]]
+            once = left < right  # always so where a < b; where a is b, in one of the two orders
+            i, j = order[left[once]], order[right[once]]
+            apart = ~(seen.mirrored[i] & seen.mirrored[j]) & (whose[i] != whose[j]).any(axis=1)
+            i, j = i[apart], j[apart]
+            close = hamming256(seen.ph256[i], seen.ph256[j]) <= k256
+            found.append((i[close], j[close]))
+    i, j = _joined(found)
+    return _links(i, j, seen.mirrored[i] | seen.mirrored[j])
+
+
+def once(links: NDArray[Any]) -> NDArray[Any]:
+    """Each pair of links once, i < j, sorted; mirrored only where no link of it is without a mirror."""
+    links = _links(links["i"], links["j"], links["mirrored"])
+    links = links[np.lexsort((links["mirrored"], links["j"], links["i"]))]
+    new = np.ones(len(links), bool)
+    new[1:] = (links["i"][1:] != links["i"][:-1]) | (links["j"][1:] != links["j"][:-1])
+    return links[new]
 
 
 def bands(ph64: Hashes, k: int = K64) -> NDArray[Any]:
@@ -139,37 +176,6 @@ def spans(counts: Rows) -> Iterator[tuple[Rows, Rows]]:
         flat = np.arange(start, min(start + _BLOCK, total))
         which = np.searchsorted(ends, flat, side="right")
         yield which, flat - (ends[which] - counts[which])
-
-
-def _near(
-    ids: NDArray[Any],
-    ph64: Hashes,
-    ph256: NDArray[np.uint8],
-    k: int,
-    k256: int,
-    band: int | None = None,
-) -> tuple[Rows, Rows]:
-    """The edges among unflagged images, in one band (as `edges_in_bucket` says) or in all: rows, in no order."""
-    first = representatives(ids, ph64, ph256)
-    twin = first != np.arange(len(first))
-    rows = np.flatnonzero(~twin)
-    rows = rows[np.argsort(ph64[rows])]
-    values, start, count = np.unique(ph64[rows], return_index=True, return_counts=True)
-    candidates = _near_values(values, k, band)
-    found = [(rows[:0], rows[:0])]
-    if not band:  # equal ph64 agree in every band: they belong to the first
-        crowded = np.flatnonzero(count > 1)
-        candidates = chain([(crowded, crowded)], candidates)
-        found.append((first[twin], np.flatnonzero(twin)))
-    for a, b in candidates:
-        for which, at in spans(count[a] * count[b]):
-            left = start[a[which]] + at // count[b[which]]
-            right = start[b[which]] + at % count[b[which]]
-            once = left < right  # always so where a < b; where a is b, in one of the two orders
-            i, j = rows[left[once]], rows[right[once]]
-            close = hamming256(ph256[i], ph256[j]) <= k256
-            found.append((i[close], j[close]))
-    return _joined(found)
 
 
 def _near_values(values: Hashes, k: int, band: int | None = None) -> Iterator[tuple[Rows, Rows]]:
@@ -237,12 +243,14 @@ def _band_count(n: int, k: int, bits: int) -> int:
     return min(range(k + 1, k + 6), key=cost)
 
 
-def _measured(i: Rows, j: Rows, ph64: Hashes, ph256: NDArray[np.uint8]) -> NDArray[Any]:
-    found = np.zeros(len(i), EDGE)
-    found["i"], found["j"], found["d64"] = np.minimum(i, j), np.maximum(i, j), hamming(ph64[i], ph64[j])
-    for start in range(0, len(i), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        found["d256"][block] = hamming256(ph256[i[block]], ph256[j[block]])
+def _to_first(first: Rows) -> NDArray[Any]:
+    others = np.flatnonzero(first != np.arange(len(first)))
+    return _links(first[others], others, np.zeros(len(others), bool))
+
+
+def _links(i: Rows, j: Rows, mirrored: NDArray[np.bool_]) -> NDArray[Any]:
+    found = np.empty(len(i), LINK)
+    found["i"], found["j"], found["mirrored"] = np.minimum(i, j), np.maximum(i, j), mirrored
     return found
 
 

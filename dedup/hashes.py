@@ -4,6 +4,8 @@ Two facts shape what is stored (measured on 3,600 web photos). A median split gi
 are even, and another weight marks a picture without content of its own: one colour, a gradient, stripes. Such pictures,
 and flat ones, are the bulk of chance collisions, so they are flagged. And 64 bits are enough to find near-duplicates
 among 400 million images but not to prove them: that is what ph256 is for.
+
+A picture is hashed as it is, mirrored left to right, and within its plain border where it has one (see `border`).
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ import scipy.fftpack
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from dedup.border import MOST, NOISE, SPECKS, Box, within_border
+
 GATE = 9.6  # smallest gradient of a picture worth comparing: drops the flattest 5 % of web photos
 ODD_WEIGHT, FLAT = 1, 2  # the bits of `flags`
+BORDERS = ("border_left", "border_top", "border_right", "border_bottom")
 
 Hashes = NDArray[np.uint64]
 Bits = Sequence[int]  # numbers of bits of a 64-bit value, 0 the lowest
@@ -31,33 +36,32 @@ _CACHED = 1 << 16  # hashes handled together, so that they stay in the processor
 
 # What a stored hash was made by. Pillow's version is in it because its resampling decides bits; indexes and tables made
 # under another definition are refused, never mixed.
-HASH_DEF = f"imagehash.phash 8 and 16, gate {GATE}, pillow {PIL.__version__}"
+HASH_DEF = (
+    f"imagehash.phash 8 and 16, gate {GATE}, mirrored, within borders {NOISE} {SPECKS} {MOST}, pillow {PIL.__version__}"
+)
 
 
 def fingerprints(images: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
     """The pixel columns of the table FINGERPRINT for decoded images.
 
-    ph64 uint64 [n], equal to imagehash.phash(image), row-major, first bit highest; mirror uint64 [n], the ph64 of the
-    image mirrored left to right; ph256 uint8 [n, 32], equal to imagehash.phash(image, hash_size=16); gradient
+    ph64 uint64 [n], equal to imagehash.phash(image), row-major, first bit highest; ph256 uint8 [n, 32], equal to
+    imagehash.phash(image, hash_size=16); mirror and mirror256, the same of the image mirrored left to right; inner64
+    and inner256, the same of what lies within its plain border, 0 where it has none or holds too little to be compared;
+    border_left, _top, _right, _bottom uint8 [n], that border in hundredths of the width or height, rounded up; gradient
     float32 [n], mean |dx| + mean |dy| of the 32 × 32 luma (0 to 510); flags uint8 [n], 1 where the weight of ph64 is
     not 32, 2 where the gradient is below GATE.
     """
     greys = [image.convert("L") for image in images]
-    luma = _resized(greys, 32)
-    low = _low_frequencies(luma, 8)
-    ph64 = _above_median(low).view(">u8").astype(np.uint64)[:, 0]
-    # cos((2x + 1)uπ / 2N) is odd under x → N - 1 - x for odd u, and Pillow's resampling is symmetric: mirroring the
-    # image negates the odd columns of its transform.
-    sign = np.where(np.arange(8) % 2, -1, 1).astype(low.dtype)
-    gradient = _gradient(luma)
-    return {
-        "ph64": ph64,
-        "mirror": _above_median(low * sign).view(">u8").astype(np.uint64)[:, 0],
-        "ph256": _above_median(_low_frequencies(_resized(greys, 64), 16)),
-        "gradient": gradient,
-        "flags": np.where(np.bitwise_count(ph64) != 32, ODD_WEIGHT, 0).astype(np.uint8)
-        | np.where(gradient < GATE, FLAT, 0).astype(np.uint8),
-    }
+    boxes = [within_border(grey) for grey in greys]
+    inner = [grey.crop(box) for grey, box in zip(greys, boxes, strict=True) if box]
+    within = _hashed(inner)
+    usable = np.flatnonzero(within["flags"] == 0)
+    bordered = np.flatnonzero([box is not None for box in boxes])[usable]
+    found = _hashed(greys)
+    found["inner64"], found["inner256"] = np.zeros_like(found["ph64"]), np.zeros_like(found["ph256"])
+    found["inner64"][bordered] = within["ph64"][usable]
+    found["inner256"][bordered] = within["ph256"][usable]
+    return found | _borders(greys, boxes)
 
 
 def hamming(a: ArrayLike, b: ArrayLike) -> NDArray[np.uint8]:
@@ -111,6 +115,50 @@ def _as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
         if len(chunk)
     ]
     return np.concatenate([np.empty(0, np.uint8), *pieces]).reshape(-1, width)
+
+
+def _hashed(greys: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
+    """The hashes of pictures of mode L as they are and mirrored, and whether they may be compared."""
+    luma = _resized(greys, 32)
+    low, lower = _low_frequencies(luma, 8), _low_frequencies(_resized(greys, 64), 16)
+    ph64, gradient = _as_integers(_above_median(low)), _gradient(luma)
+    return {
+        "ph64": ph64,
+        "ph256": _above_median(lower),
+        "mirror": _as_integers(_above_median(_mirrored(low))),
+        "mirror256": _above_median(_mirrored(lower)),
+        "gradient": gradient,
+        "flags": np.where(np.bitwise_count(ph64) != 32, ODD_WEIGHT, 0).astype(np.uint8)
+        | np.where(gradient < GATE, FLAT, 0).astype(np.uint8),
+    }
+
+
+def _borders(greys: Sequence[Image.Image], boxes: Sequence[Box | None]) -> dict[str, NDArray[Any]]:
+    """The four border columns, of the boxes within the borders."""
+    share = np.zeros((4, len(greys)), np.uint8)
+    for i, (grey, box) in enumerate(zip(greys, boxes, strict=True)):
+        if box:
+            left, top, right, bottom = box
+            cut = (
+                (left, grey.width),
+                (top, grey.height),
+                (grey.width - right, grey.width),
+                (grey.height - bottom, grey.height),
+            )
+            share[:, i] = [-(-100 * pixels // of) for pixels, of in cut]
+    return dict(zip(BORDERS, share, strict=True))
+
+
+def _mirrored(low: NDArray[Any]) -> NDArray[Any]:
+    """The transform of the mirrored image: cos((2x + 1)uπ / 2N) is odd under x → N - 1 - x for odd u.
+
+    Pillow's resampling is symmetric, so mirroring the image negates the odd columns, exactly.
+    """
+    return np.asarray(low * np.where(np.arange(low.shape[2]) % 2, -1, 1).astype(low.dtype))
+
+
+def _as_integers(bits: NDArray[np.uint8]) -> Hashes:
+    return bits.view(">u8").astype(np.uint64)[:, 0]
 
 
 def _resized(greys: Sequence[Image.Image], size: int) -> NDArray[np.uint8]:

@@ -2,10 +2,13 @@
 
 63 bits are three bands of 21. Two hashes within 5 bits differ in at most one bit of some band, so it is enough to look
 where a band of the query, or that band with one bit flipped, occurs: 66 look-ups. For each band the folder holds all
-hashes sorted with that band on top, and the row each belongs to: 36 bytes an image, mapped and not read, beside 48 for
+hashes sorted with that band on top, and the row each belongs to: 36 bytes a view, mapped and not read, beside 48 for
 its id and ph256. Among 10 million hashes, queries asked together take half a millisecond each.
 
-    manifest.json       definition of the hashes, rows, sha256 and length of each file: written last
+An image has a row as it is, and one more within its plain border where it has one. Mirrored copies are found because
+the picture that is asked about is mirrored too.
+
+    manifest.json       definition of the hashes, rows, images, sha256 and length of each file: written last
     image_id.npy        uint8 [n, 16], ascending: a row number is a place in it
     ph256.npy           uint8 [n, 32]
     band0.npy …         uint64 [n], ascending: the ph64, band first
@@ -29,13 +32,14 @@ from PIL import Image
 from dedup.allpairs import K64, K256, Rows, spans
 from dedup.hashes import HASH_DEF, INFORMATIVE, Hashes, columns, cut, fingerprints, hamming, hamming256, permuted, words
 from dedup.tables import FINGERPRINT
+from dedup.views import AS_IS, INNER, Prints, Views, views
 from shards.errors import Failure, UsageError
 from shards.files import filesystem, is_local, join, publish, publishing, remove, to_json
 
 MAX_K = 5  # differing bits up to which one flipped bit in one of three bands finds all
 MATCH = np.dtype([("query", np.int64), ("row", np.int64), ("d64", np.uint8)])
 
-_FORMAT = "openwit near-duplicate index 1"
+_FORMAT = "openwit near-duplicate index 2"
 _MAX_ROWS = 1 << 32  # row numbers are uint32
 _BANDS = cut(INFORMATIVE, 3)
 _WIDTH = len(_BANDS[0])
@@ -48,8 +52,9 @@ class Match(NamedTuple):
     """An image of the index that looks like the one asked for."""
 
     image_id: str  # 32 hex
-    d64: int  # differing bits of 64
-    d256: int  # differing bits of 256
+    d64: int  # differing bits of 64, of the nearest views of both
+    d256: int  # and of 256
+    mirrored: bool = False  # whether only the mirror image of the one asked for looks like it
 
 
 def build(folder: str, tables: Iterable[pa.Table]) -> None:
@@ -58,42 +63,47 @@ def build(folder: str, tables: Iterable[pa.Table]) -> None:
     Flagged images (flat, or without content of their own) are counted in the manifest and left out: too much looks like
     them. Failure if an image comes twice.
     """
-    needed = ["image_id", "ph64", "ph256", "flags"]
+    needed = ["image_id", *AS_IS, *INNER, "flags"]
     parts = [columns(table.select(needed)) for table in chain([FINGERPRINT.empty_table()], tables)]
     images = {name: np.concatenate([part[name] for part in parts]) for name in needed}
     rows = np.flatnonzero(images["flags"] == 0)
     rows = rows[np.lexsort(words(images["image_id"][rows]).byteswap().T[::-1])]
-    _check_rows(folder, images["image_id"][rows])
+    seen = views(images, rows, (AS_IS, INNER))
+    order = np.lexsort(words(images["image_id"][seen.row]).byteswap().T[::-1])  # stable: as it is before its inner view
+    seen = seen.take(order)
+    _check_rows(folder, images["image_id"][rows], len(order))
     remove(join(folder, _MANIFEST))  # from here until it is written again there is no index
-    files = {f"{name}.npy": _write(join(folder, f"{name}.npy"), array) for name, array in _arrays(images, rows)}
-    flagged = len(images["flags"]) - len(rows)
-    said = {"format": _FORMAT, "hash_def": HASH_DEF, "rows": len(rows), "flagged": flagged, "files": files}
-    publish(join(folder, _MANIFEST), to_json(said))
+    arrays = _arrays(images["image_id"], seen)
+    files = {f"{name}.npy": _write(join(folder, f"{name}.npy"), array) for name, array in arrays}
+    counts = {"rows": len(order), "images": len(rows), "flagged": len(images["flags"]) - len(rows)}
+    publish(join(folder, _MANIFEST), to_json({"format": _FORMAT, "hash_def": HASH_DEF, **counts, "files": files}))
 
 
 class Index:
     """An index opened to be asked: its files are mapped, not read."""
 
-    def __init__(self, arrays: dict[str, NDArray[Any]]) -> None:
-        self._arrays = arrays
+    def __init__(self, arrays: dict[str, NDArray[Any]], images: int) -> None:
+        self._arrays, self._images = arrays, images
 
     @classmethod
     def open(cls, folder: str, verify: bool = True) -> Index:
         """The index in a local folder, compared with its manifest.
 
-        With `verify` every byte is read (84 an image), without it only the lengths of the files are looked at.
+        With `verify` every byte is read (84 a row), without it only the lengths of the files are looked at.
         UsageError where there is no index; Failure where its hashes are defined otherwise or a file is not what was
         written.
         """
         if not is_local(folder):
             raise UsageError(f"{folder} is not a local folder: copy the index to a disk of this machine first")
         path = Path(filesystem(folder)[1])
-        for name, (length, sha256) in _read_manifest(path).items():
+        files, images = _read_manifest(path)
+        for name, (length, sha256) in files.items():
             _check_file(path / name, length, sha256 if verify else None)
-        return cls({name: np.load(path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS})
+        return cls({name: np.load(path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}, images)
 
     def __len__(self) -> int:
-        return len(self._arrays["image_id"])
+        """Images, not rows."""
+        return self._images
 
     def query(self, ph64: ArrayLike, k: int = K64) -> NDArray[Any]:
         """All rows within k bits (0 to 5) of each query: MATCH [m], sorted by query and row.
@@ -112,18 +122,23 @@ class Index:
 
     def query_image(self, image: Image.Image, k: int = K64, k256: int = K256) -> list[Match]:
         """The images that look like a decoded one, nearest first; none for an image that is flagged itself."""
-        asked = fingerprints([image])
-        if asked["flags"][0]:
-            return []
-        near = self.query(asked["ph64"], k)
-        d256 = hamming256(asked["ph256"], self._arrays["ph256"][near["row"]])
+        return self.query_prints(fingerprints([image]), k, k256)[0]
+
+    def query_prints(self, asked: Prints, k: int = K64, k256: int = K256) -> list[list[Match]]:
+        """The same for each of several pictures, as `fingerprints` gives them."""
+        seen = views(asked, np.flatnonzero(asked["flags"] == 0))
+        near = self.query(seen.ph64, k)
+        d256 = hamming256(seen.ph256[near["query"]], self._arrays["ph256"][near["row"]])
+        near, d256 = near[d256 <= k256], d256[d256 <= k256]
         ids = self._arrays["image_id"][near["row"]]
-        matches = [
-            Match(id_.tobytes().hex(), int(d64), int(d))
-            for id_, d64, d in zip(ids, near["d64"], d256, strict=True)
-            if d <= k256
+        found: list[dict[str, Match]] = [{} for _ in asked["flags"]]
+        for at, id_, d64, d in zip(near["query"], ids, near["d64"], d256, strict=True):
+            match = Match(id_.tobytes().hex(), int(d64), int(d), bool(seen.mirrored[at]))
+            of_image = found[seen.row[at]]
+            of_image[match.image_id] = min(of_image.get(match.image_id, match), match, key=_nearness)
+        return [
+            sorted(matches.values(), key=lambda match: (match.d256, match.d64, match.image_id)) for matches in found
         ]
-        return sorted(matches, key=lambda match: (match.d256, match.d64, match.image_id))
 
     def _in_band(self, band: int, queries: Hashes, asked: Rows, k: int) -> list[NDArray[Any]]:
         """What differs from the queries number `asked` in at most k bits, and in at most k // 3 of this band."""
@@ -146,24 +161,28 @@ class Index:
         return found
 
 
+def _nearness(match: Match) -> tuple[bool, int, int]:
+    return match.mirrored, match.d256, match.d64
+
+
 def _rotated(ph64: Hashes, band: int) -> Hashes:
     return permuted(ph64, _BANDS[band])
 
 
-def _arrays(images: dict[str, NDArray[Any]], rows: Rows) -> Iterator[tuple[str, NDArray[Any]]]:
+def _arrays(image_id: NDArray[np.uint8], seen: Views) -> Iterator[tuple[str, NDArray[Any]]]:
     """The files of an index, one in memory at a time, as `_ARRAYS` names them."""
-    yield "image_id", images["image_id"][rows]
-    yield "ph256", images["ph256"][rows]
+    yield "image_id", image_id[seen.row]
+    yield "ph256", seen.ph256
     for band in range(len(_BANDS)):
-        rotated = _rotated(images["ph64"][rows], band)
+        rotated = _rotated(seen.ph64, band)
         order = np.argsort(rotated, kind="stable")
         yield f"band{band}", rotated[order]
         yield f"rows{band}", order.astype(np.uint32)
 
 
-def _check_rows(folder: str, image_id: NDArray[np.uint8]) -> None:
-    if len(image_id) >= _MAX_ROWS:
-        raise Failure(f"{folder} would hold {len(image_id)} images: an index holds up to {_MAX_ROWS - 1}, build two")
+def _check_rows(folder: str, image_id: NDArray[np.uint8], rows: int) -> None:
+    if rows >= _MAX_ROWS:
+        raise Failure(f"{folder} would hold {rows} views of images: an index holds up to {_MAX_ROWS - 1}, build two")
     twice = np.flatnonzero((image_id[1:] == image_id[:-1]).all(axis=1))
     if len(twice):
         name = image_id[twice[0]].tobytes().hex()
@@ -177,8 +196,8 @@ def _write(path: str, array: NDArray[Any]) -> dict[str, Any]:
     return {"bytes": file.length, "sha256": file.sha256}
 
 
-def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
-    """Length and sha256 of each file of an index that this program can read."""
+def _read_manifest(folder: Path) -> tuple[dict[str, tuple[int, str]], int]:
+    """Length and sha256 of each file of an index that this program can read, and how many images it holds."""
     path = folder / _MANIFEST
     if not path.is_file():
         raise UsageError(f"{folder} holds no {_MANIFEST}, so no whole index: give the folder that dedup wrote")
@@ -186,6 +205,7 @@ def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
         said = json.loads(path.read_bytes())
         format_, hash_def = said["format"], said["hash_def"]
         files = {name: (file["bytes"], file["sha256"]) for name, file in said["files"].items()}
+        images = said.get("images", 0)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Failure(f"{path} is damaged: build the index again") from None
     if format_ != _FORMAT or set(files) != {f"{name}.npy" for name in _ARRAYS}:
@@ -195,7 +215,7 @@ def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
             f"{folder} was made with the hashes {hash_def}, this program makes {HASH_DEF}: "
             "build the index again, or install that version of Pillow"
         )
-    return files
+    return files, images
 
 
 def _check_file(path: Path, length: int, sha256: str | None) -> None:

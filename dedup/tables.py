@@ -1,4 +1,4 @@
-"""The tables of near-duplicate detection: fingerprint, group, caption."""
+"""The tables of near-duplicate detection: fingerprint, group, caption, overlap."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from shards.tables import ID, declare
 
 FINGERPRINT = declare(
     "fingerprint",
-    1,
+    2,
     {
         "image_id": (ID, "sorted by it within a part"),
         "sha256": (pa.binary(32), "of the body as fetched: equal bytes are equal images"),
         "ph64": (pa.uint64(), "imagehash.phash of the stored pixels, row-major, first bit highest"),
-        "mirror": (pa.uint64(), "the same of the mirrored image"),
         "ph256": (pa.binary(32), "imagehash.phash(hash_size=16), row-major"),
+        "mirror": (pa.uint64(), "ph64 of the image mirrored left to right"),
+        "mirror256": (pa.binary(32), "ph256 of the same"),
+        "inner64": (pa.uint64(), "ph64 of what lies within the plain border; 0: no border, or too little within it"),
+        "inner256": (pa.binary(32), "ph256 of the same"),
+        "border_left": (pa.uint8(), "the plain border, hundredths of the width, rounded up; 0: none"),
+        "border_top": (pa.uint8(), "hundredths of the height"),
+        "border_right": (pa.uint8(), "hundredths of the width"),
+        "border_bottom": (pa.uint8(), "hundredths of the height"),
         "gradient": (pa.float32(), "mean |dx| + mean |dy| of the 32 × 32 luma (0 to 510): small is flat"),
         "flags": (
             pa.uint8(),
@@ -28,15 +35,32 @@ FINGERPRINT = declare(
 
 GROUP = declare(
     "group",
-    1,
+    2,
     {
         "image_id": (ID, "sorted by it; images without a duplicate have no row"),
         "group_id": (ID, "the smallest image_id of the group"),
         "keep": (pa.bool_(), "whether the image stays in the set"),
-        "kept_by": (ID, "the keeper that it duplicates; its own id where kept"),
-        "d64": (pa.uint8(), "differing bits of ph64 to kept_by; 0 where kept"),
-        "d256": (pa.uint16(), "differing bits of ph256 to kept_by; 0 where kept"),
+        "kept_by": (
+            ID,
+            "the image that it duplicates, which stays unless it is a placeholder; its own id if it is best",
+        ),
+        "d64": (pa.uint8(), "differing bits of 64 to kept_by, as they are, within borders or mirrored; 0 to itself"),
+        "d256": (pa.uint16(), "differing bits of 256, likewise"),
         "same_bytes": (pa.bool_(), "whether both were fetched as the same bytes"),
+        "reason": (pa.string(), "same_bytes | near_duplicate | mirrored | placeholder (the whole group goes) | null"),
+    },
+)
+
+OVERLAP = declare(
+    "overlap",
+    1,
+    {
+        "key": (pa.string(), "the evaluation picture's name in its tar; sorted by it, then by image_id"),
+        "image_id": (ID, "an image of the dataset, kept or not, that looks like it"),
+        "d64": (pa.uint8(), "differing bits of 64 of the nearest views of both"),
+        "d256": (pa.uint16(), "and of 256"),
+        "mirrored": (pa.bool_(), "whether it is the evaluation picture's mirror image"),
+        "image_url": (pa.string(), "as asked for, where the recipe's fetch is there | null"),
     },
 )
 

@@ -3,7 +3,9 @@
     openwit dedup --recipe recipes/real.toml
 
 Pictures are compared by perceptual hash, exactly: all pairs within 4 of 64 bits are found, and count where they are
-within 40 of 256 as well. An image is dropped only for a direct duplicate that is kept; its captions go to that one.
+within 40 of 256 as well; also mirrored, and within plain borders. An image is dropped only for a direct duplicate that
+is kept; its captions go to that one. A picture that many domains show with as many texts is a picture of nothing: it
+goes, with all that look like it and all their captions.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, BinaryIO
 
@@ -22,15 +25,17 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from dedup import index
-from dedup.allpairs import bands, edges_in_bucket, representatives, same_bytes_edges
-from dedup.groups import groups
+from dedup.allpairs import LINK, bands, links_in_band, same_bytes_links, same_hashes_links
+from dedup.groups import groups, without
 from dedup.hashes import HASH_DEF, columns, fingerprints
 from dedup.tables import CAPTION, FINGERPRINT, GROUP
+from dedup.views import HASHES, Views, views
 from pipeline.attempt import Attempt, Job, Task
 from pipeline.commit import Commit, CommitGroups
 from pipeline.packed import Keyed, Regroup, partition, split
-from pipeline.records import OUTCOME, PAIR
+from pipeline.records import CANDIDATE, OUTCOME, PAIR
 from pipeline.stage import Stage, command
+from pipeline.web.urls import host_of, registered_domain
 from shards import choice
 from shards.command import leave
 from shards.errors import Failure
@@ -41,11 +46,11 @@ from shards.recipe import Recipe
 from shards.tables import ID
 
 READS = ("match", "fetch")
-RULES_VERSION = 1
+RULES_VERSION = 2
 LIBRARIES = ("numpy", "pillow", "scipy")
 
 PICTURES = 256  # decoded and hashed together
-PARTITIONS = 64  # of the shuffle by sha256
+PARTITIONS = 64  # of the shuffles by sha256 and by all hashes
 BUCKETS = 256  # of the shuffle by band, for each band
 IMAGES_A_PART = 50_000  # captions of so many images, or fewer, are one part
 
@@ -56,6 +61,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     distance: Annotated[int, msgspec.Meta(ge=0, le=5)] = 4  # differing bits of 64 up to which a pair is looked at
     distance_256: Annotated[int, msgspec.Meta(ge=0, le=64)] = 40  # and of 256 up to which it counts
     max_captions: Annotated[int, msgspec.Meta(ge=1)] = 16  # an image keeps of all that were found with its duplicates
+    # A placeholder is one picture (the same bytes or hashes) that images of so many registered domains show, with so
+    # many different texts. Thought, not measured: "no image", badges and buttons are on thousands of domains, and are
+    # copied byte for byte; what people share is saved anew by each site, so that few copies of it are the same. Either
+    # mistake costs one sample: a picture that is taken for a placeholder, and a placeholder that is not seen.
+    placeholder_domains: Annotated[int, msgspec.Meta(ge=2)] = 10
 
 
 def determined_by(recipe: Recipe) -> dict[str, Any]:
@@ -79,17 +89,19 @@ def run(stage: Stage[Config]) -> None:
     hashed = stage.parts(stage.run(Fingerprint(job), job, tasks), "fingerprint")
     paths = tuple(stage.path(part) for part in hashed)
 
-    # fingerprint → group                                                          hashes are shuffled, one task
-    job = stage.job("groups", ("distance", "distance_256"), all_inputs=True)
+    # fingerprint, pair → group                                                    hashes are shuffled, one task
+    job = stage.job("groups", ("distance", "distance_256", "placeholder_domains"), all_inputs=True)
     reads = [Task(part.task, args=(path,)) for part, path in zip(hashed, paths, strict=True)]
-    grouped = stage.shuffle(FindGroups(job), job, reads, [Task("groups", args=(paths,))])
+    end = Task("groups", args=(paths, tuple(match.paths("pair"))))
+    grouped = stage.shuffle(FindGroups(job), job, reads, [end])
     group_paths = tuple(stage.path(part) for part in stage.parts(grouped, "group"))
 
     # pair, group, outcome → caption                                               texts are shuffled to their keepers
     job = stage.job("captions", all_inputs=True)
     parts = 1 + sum(part.rows for part in hashed) // IMAGES_A_PART
     reads = [Task(part.task, args=(path,)) for part, path in zip(match.of("pair"), match.paths("pair"), strict=True)]
-    ends = [Task(f"captions{i:05d}", number=i, args=(parts, tuple(fetch.paths("outcome")))) for i in range(parts)]
+    args = parts, tuple(fetch.paths("outcome")), group_paths
+    ends = [Task(f"captions{i:05d}", number=i, args=args) for i in range(parts)]
     stage.shuffle(PoolCaptions(job, parts, group_paths), job, reads, ends)
 
     # fingerprint → index                                                          one task
@@ -124,11 +136,14 @@ def fingerprint_chunk(task: Task, config: Config, attempt: Attempt) -> None:
                     "bytes": [fact["bytes"] for fact in facts],
                 }
                 hashed = fingerprints([stored_picture(tar, tar_path, row) for row in some])
-                hashed["ph256"] = pa.FixedSizeBinaryArray.from_buffers(
-                    pa.binary(32), len(some), [None, pa.py_buffer(np.ascontiguousarray(hashed["ph256"]))]
-                )
+                hashed |= {name: _binary(column) for name, column in hashed.items() if column.ndim == 2}
                 attempt.rows(pa.table({**known, **hashed}).select(FINGERPRINT.names).cast(FINGERPRINT), FINGERPRINT)
                 attempt.took("images", len(some))
+
+
+def _binary(rows: np.ndarray) -> pa.Array:
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(rows))]
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1]), len(rows), buffers)
 
 
 def stored_picture(tar: BinaryIO, path: str, row: dict[str, Any]) -> Image.Image:
@@ -145,7 +160,8 @@ def stored_picture(tar: BinaryIO, path: str, row: dict[str, Any]) -> Image.Image
 
 # ── groups ───────────────────────────────────────────────────────────────────────────────────────
 
-EDGE = pa.schema([("a", ID), ("b", ID)])
+PRINT = ["image_id", "sha256", *HASHES, "flags"]
+EDGE = pa.schema([("a", ID), ("b", ID), ("mirrored", pa.bool_())])
 
 
 class FindGroups(beam.PTransform):
@@ -159,71 +175,105 @@ class FindGroups(beam.PTransform):
         config = self._job.config
         # Task: a part of fingerprints
         prints = pcolls["reads"] | "ReadPrints" >> beam.FlatMap(read_prints).with_output_types(Keyed)
-        # (partition of sha256, [image_id, sha256, ph64, ph256, flags])
-        one = prints | "OneOfEqualBytes" >> Regroup(
-            functools.partial(one_of_equal_bytes, config.distance), aside="edges"
+        # (partition of sha256, PRINT)
+        bytes_ = prints | "OneOfEqualBytes" >> Regroup(one_of_equal_bytes, aside="edges")
+        # (partition of ph64, PRINT)
+        hashes = bytes_.main | "OneOfEqualHashes" >> Regroup(
+            functools.partial(one_of_equal_hashes, config.distance), aside="edges"
         )
-        # (band and bucket of its value, [image_id, ph64, ph256, band])
-        near = one.main | "NearInBand" >> Regroup(functools.partial(near_in_band, config))
-        # (0, [a, b]): the edges of all images, each once
-        edges = (one.edges, near) | beam.Flatten()
+        # (band and bucket of its value, [image_id, mirrored, ph64, ph256, band]), a row a view
+        near = hashes.main | "NearInBand" >> Regroup(functools.partial(near_in_band, config))
+        # (0, [a, b, mirrored]): the edges of all images, those between several views several times
+        edges = (bytes_.edges, hashes.edges, near) | beam.Flatten()
         return {"tasks": pcolls["tasks"], "rows": edges} | "CommitGroups" >> CommitGroups(self._job, commit_groups)
 
 
 def read_prints(task: Task) -> Iterator[Keyed]:
     """The hashes of one part, by partition of the sha256."""
-    for rows in read_batches(task.args[0], FINGERPRINT, ["image_id", "sha256", "ph64", "ph256", "flags"]):
+    for rows in read_batches(task.args[0], FINGERPRINT, PRINT):
         yield from split(rows.replace_schema_metadata(), partition(rows["sha256"], PARTITIONS))
 
 
-def one_of_equal_bytes(distance: int, prints: pa.Table) -> Iterator[Any]:
-    """Edges between images of equal bytes; one of each goes on to every band of its hash, unless it is flagged."""
-    prints = prints.sort_by("image_id")
+def one_of_equal_bytes(prints: pa.Table) -> Iterator[Any]:
+    """Edges between images of equal bytes; one of each goes on, unless it is flagged."""
     image = columns(prints)
-    ids, sha256, ph64 = image["image_id"], image["sha256"], image["ph64"]
-    same = same_bytes_edges(ids, sha256, ph64, image["ph256"])
-    yield beam.pvalue.TaggedOutput("edges", (0, _edges(prints["image_id"], same)))
-    alone = np.flatnonzero((representatives(ids, sha256) == np.arange(len(ids))) & (image["flags"] == 0))
-    rows = prints.select(["image_id", "ph64", "ph256"]).take(pa.array(alone))
-    for band, values in enumerate(bands(ph64[alone], distance).T):
-        marked = rows.append_column("band", pa.array(np.full(len(alone), band)))
+    links, alone = same_bytes_links(image)
+    yield beam.pvalue.TaggedOutput("edges", (0, _edges(prints["image_id"], links)))
+    mixed = image["ph64"][alone] * np.uint64(0x9E3779B97F4A7C15)  # its high bits depend on all of ph64
+    yield from split(prints.take(pa.array(alone)), (mixed >> np.uint64(32)).astype(np.int64) * PARTITIONS >> 32)
+
+
+def one_of_equal_hashes(distance: int, prints: pa.Table) -> Iterator[Any]:
+    """Edges between images of equal hashes; the views of one of each go on to every band of their hash."""
+    image = columns(prints)
+    links, alone = same_hashes_links(image, np.arange(len(prints)))
+    yield beam.pvalue.TaggedOutput("edges", (0, _edges(prints["image_id"], links)))
+    seen = views(image, alone)
+    ids = prints["image_id"].take(pa.array(seen.row))
+    rows = pa.table([ids, seen.mirrored, seen.ph64, _binary(seen.ph256)], ["image_id", "mirrored", "ph64", "ph256"])
+    for band, values in enumerate(bands(seen.ph64, distance).T):
+        marked = rows.append_column("band", pa.array(np.full(len(seen.row), band)))
         yield from split(marked, band * BUCKETS + values.astype(np.int64) % BUCKETS)
 
 
 def near_in_band(config: Config, rows: pa.Table) -> Iterator[Keyed]:
-    """Edges among images that met under a band's value, each found in the lowest band that two images share."""
-    rows = rows.sort_by("image_id")
-    image, band = columns(rows), rows["band"][0].as_py()
-    near = edges_in_bucket(band, image["image_id"], image["ph64"], image["ph256"], config.distance, config.distance_256)
+    """Edges among views that met under a band's value, each found in the lowest band that two of them share."""
+    view = columns(rows)
+    seen = Views(np.arange(len(rows)), view["mirrored"], view["ph64"], view["ph256"])
+    near = links_in_band(view["image_id"], seen, config.distance, config.distance_256, rows["band"][0].as_py())
     yield 0, _edges(rows["image_id"], near)
 
 
-def _edges(ids: pa.ChunkedArray, found: np.ndarray) -> pa.Table:
-    return pa.table([ids.take(pa.array(found["i"])), ids.take(pa.array(found["j"]))], schema=EDGE)
+def _edges(ids: pa.ChunkedArray, links: np.ndarray) -> pa.Table:
+    ends = [ids.take(pa.array(links[end])) for end in ("i", "j")]
+    return pa.table([*ends, pa.array(links["mirrored"])], schema=EDGE)
 
 
 def commit_groups(task: Task, edges: pa.Table | None, config: Config, attempt: Attempt) -> None:
     """All edges together: which images stay."""
+    print_paths, pair_paths = task.args
     edges = EDGE.empty_table() if edges is None else edges
     linked = pc.unique(pa.chunked_array([*edges["a"].chunks, *edges["b"].chunks], ID))
     kept = 0
     involved = [FINGERPRINT.empty_table()]
-    for path in task.args[0]:
+    for path in print_paths:
         for rows in read_batches(path, FINGERPRINT):
             kept += rows.num_rows
             involved.append(rows.filter(pc.is_in(rows["image_id"], linked)))
     images = pa.concat_tables(involved).sort_by("image_id").combine_chunks()
     ids = ids_in(images["image_id"])
-    links = np.empty(edges.num_rows, [("i", np.int64), ("j", np.int64)])
+    links = np.empty(edges.num_rows, LINK)
     links["i"] = np.searchsorted(ids, ids_in(edges["a"]))
     links["j"] = np.searchsorted(ids, ids_in(edges["b"]))
-    table = groups(images, links)
-    for same_bytes, reason in ((True, "same_bytes"), (False, "near_duplicate")):
-        gone = pc.and_(pc.invert(table["keep"]), pc.equal(table["same_bytes"], same_bytes))
-        attempt.dropped("images", reason, pc.sum(gone).as_py() or 0)
-        kept -= pc.sum(gone).as_py() or 0
+    links["mirrored"] = edges["mirrored"]
+    table, picture = groups(images, links)
+    table = without(table, on_many_domains(table["image_id"], picture, pair_paths, config.placeholder_domains))
+    for gone in pc.value_counts(table["reason"].drop_null()).to_pylist():
+        attempt.dropped("images", gone["values"], gone["counts"])
+        kept -= gone["counts"]
     attempt.kept("images", kept)
     attempt.rows(table, GROUP)
+
+
+def on_many_domains(images: pa.ChunkedArray, picture: np.ndarray, pair_paths: Sequence[str], least: int) -> np.ndarray:
+    """Which images have a picture that so many registered domains show, with so many texts: bool [n].
+
+    `picture` [n] has the same number for images that cannot be told apart.
+    """
+    domains: defaultdict[int, set[str]] = defaultdict(set)
+    texts: defaultdict[int, set[str]] = defaultdict(set)
+    suspects = np.flatnonzero(np.bincount(picture, minlength=1)[picture] >= least)  # an image has one URL, one domain
+    ids, number = images.take(pa.array(suspects)).combine_chunks(), picture[suspects]
+    for path in pair_paths if len(suspects) else ():
+        for rows in read_batches(path, PAIR, ["image_id", "image_url", "text"]):
+            rows = rows.append_column("place", pc.index_in(rows["image_id"], ids))
+            for row in rows.filter(pc.is_valid(rows["place"])).to_pylist():
+                which = int(number[row["place"]])
+                for found, one in (domains, registered_domain(host_of(row["image_url"]))), (texts, row["text"]):
+                    if len(found[which]) < least:
+                        found[which].add(one)
+    shown = [which for which in domains if len(domains[which]) >= least and len(texts[which]) >= least]
+    return np.isin(picture, shown)
 
 
 # ── captions ─────────────────────────────────────────────────────────────────────────────────────
@@ -267,13 +317,14 @@ def _keepers(group_paths: tuple[str, ...]) -> tuple[pa.Array, pa.Array]:
 
 def commit_captions(seed: int, task: Task, texts: pa.Table | None, config: Config, attempt: Attempt) -> None:
     """One range of keepers: the captions of each that was fetched, its own first, at most so many."""
-    parts, outcome_paths = task.args
+    parts, outcome_paths, group_paths = task.args
     lo, hi = range_of(task.number, parts)
     if texts is None:
         return
     outcomes = read_range(outcome_paths, OUTCOME, lo, hi)
     reasons = dict(zip(outcomes["image_id"].to_pylist(), outcomes["reason"].to_pylist(), strict=True))
     attempt.took("pairs", texts.num_rows)
+    texts = drop_placeholders(texts, read_range(group_paths, GROUP, lo, hi), attempt)
     by_keeper: dict[bytes, list[dict[str, Any]]] = {}
     for row in texts.to_pylist():
         reason = reasons[row["keeper"]]
@@ -285,6 +336,15 @@ def commit_captions(seed: int, task: Task, texts: pa.Table | None, config: Confi
         kept = choose_captions(seed, keeper, rows, config.max_captions, attempt)
         attempt.kept("pairs", len(kept))
         attempt.rows(pa.Table.from_pylist(kept, schema=CAPTION), CAPTION)
+
+
+def drop_placeholders(texts: pa.Table, grouped: pa.Table, attempt: Attempt) -> pa.Table:
+    """The texts whose keeper is no placeholder; the others are counted, listed, and some kept to look at."""
+    nothing = grouped.filter(pc.equal(grouped["reason"], "placeholder"))["image_id"].combine_chunks()
+    of_nothing = pc.is_in(texts["keeper"], nothing)
+    dropped = texts.filter(of_nothing).sort_by("pair_id")
+    attempt.drop("pairs", dropped, pa.array(["placeholder"] * len(dropped), pa.string()), CANDIDATE)
+    return texts.filter(pc.invert(of_nothing))
 
 
 def choose_captions(

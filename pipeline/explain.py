@@ -119,11 +119,15 @@ def _image_story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:
         size = f"{row['original_width']}×{row['original_height']}"
         yield f"  fetch    {row['format']} {size}, {row['bytes']:,} bytes, sha256 {row['sha256'].hex()}"
         for group in _rows(finished, "dedup", GROUP, "image_id", id_):
+            if group["reason"] == "placeholder":
+                yield "  dedup    dropped: placeholder (many domains show it, or one like it, with as many texts)"
+                return
             if not group["keep"]:
+                turned = " when it is mirrored" if group["reason"] == "mirrored" else ""
                 how = (
                     "the same bytes"
                     if group["same_bytes"]
-                    else f"{group['d64']} of 64 and {group['d256']} of 256 bits differ"
+                    else f"{group['d64']} of 64 and {group['d256']} of 256 bits differ{turned}"
                 )
                 yield f"  dedup    dropped: a duplicate of {group['kept_by'].hex()} ({how}); its captions go there"
                 return

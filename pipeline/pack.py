@@ -110,8 +110,8 @@ def merged(
     queries, fetch, dedup = (_manifest(folder) for folder in folders)
     texts = _query_texts(tuple(queries.paths("query")))
     groups = read_range(dedup.paths("group"), GROUP, lo, hi)
-    dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "same_bytes"]).to_pylist()
-    duplicates = {row["image_id"]: "same_bytes" if row["same_bytes"] else "near_duplicate" for row in dropped}
+    dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "reason"]).to_pylist()
+    duplicates = {row["image_id"]: row["reason"] for row in dropped}
     tars = {part.task: part.name for part in fetch.of("chunk_tar")}
     runs = [Run(join(fetch.folder, tars[part.task]), join(fetch.folder, part.name)) for part in fetch.of("chunk")]
     outcomes = read_range(fetch.paths("outcome"), OUTCOME, lo, hi)

@@ -98,9 +98,9 @@ class JobServer:
             shutil.rmtree(self._folder, ignore_errors=True)  # after an error its log is worth reading
 
     def ended(self) -> int | None:
-        """Its exit status, None while it runs."""
+        """Its exit status, None if it runs on: whoever lost the connection to it may see that before it has ended."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)
+            self._process.wait(_STOP_SECONDS)
         return self._process.returncode
 
     def _properties(self) -> list[str]:

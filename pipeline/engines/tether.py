@@ -24,7 +24,7 @@ def main() -> int:
 
 
 def _end_with_launcher(child: subprocess.Popen[bytes]) -> None:
-    sys.stdin.buffer.read()
+    os.read(0, 1)  # not sys.stdin: its lock, held here, would make the interpreter abort at its end
     child.kill()  # it keeps nothing that would need to be put in order
 
 

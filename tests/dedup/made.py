@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dedup.tables import FINGERPRINT
+from dedup.views import AS_IS, HASHES
 
 Column = dict[str, NDArray[Any]]
 KINDS = ("uniform", "fixed_weight", "clustered", "same_prefix", "identical")
@@ -77,25 +78,32 @@ def flips(rng: np.random.Generator, n: int, least: int, most: int) -> NDArray[np
 
 
 def crawl(n: int, seed: int) -> Column:
-    """Fingerprints of n images among which are near-duplicates, copies of bytes, equal hashes, and flagged images."""
+    """Fingerprints of n images.
+
+    Among them are near-duplicates (as they are, mirrored, within borders), pictures that are their own mirror image,
+    copies of bytes, equal hashes, and flagged images.
+    """
     rng = np.random.default_rng(seed)
+    ph64 = hashes("clustered", n, seed)
+    others = [ph64[rng.permutation(n)] ^ flips(rng, n, 0, 4) for _ in range(2)]
     column: Column = {
         "image_id": rng.integers(0, 256, (n, 16), dtype=np.uint8),
         "sha256": rng.integers(0, 256, (n, 32), dtype=np.uint8),
-        "ph64": hashes("clustered", n, seed),
-        "mirror": np.zeros(n, np.uint64),
-        "ph256": np.zeros((n, 32), np.uint8),
+        "ph64": ph64,
+        "mirror": np.select([rng.random(n) < 0.2, rng.random(n) < 0.5], [ph64, others[0]], hashes("uniform", n, seed)),
+        "inner64": np.where(rng.random(n) < 0.4, others[1], np.uint64(0)),
         "gradient": np.full(n, 20, np.float32),
         "flags": rng.choice(np.array([0, 0, 0, 0, 1, 2, 3], np.uint8), n),
+        "border_left": rng.choice(np.array([0, 0, 10], np.uint8), n),
         "width": rng.integers(1, 4, n, dtype=np.int32) * 100,
         "height": np.full(n, 100, np.int32),
         "bytes": rng.integers(1, 3, n, dtype=np.int64) * 1000,
     }
-    bits = rng.random((n, 256)) < rng.choice([0.0, 0.05, 0.08, 0.1], (n, 1))  # so that many distances are about 40
-    column["ph256"] = np.packbits(bits, axis=1)
-    same = ("ph64", "ph256"), ("sha256", "ph64", "ph256", "flags", "width", "height", "bytes")
-    for names in same if n else ():
-        for row in rng.integers(0, n, n // 4):
+    for name in ("ph256", "mirror256", "inner256"):  # so that many distances are about 40
+        bits = rng.random((n, 256)) < rng.choice([0.0, 0.05, 0.08, 0.1], (n, 1))
+        column[name] = np.packbits(bits, axis=1)
+    for names in ((*AS_IS, "flags"), (*HASHES, "flags"), OF_BYTES) if n else ():
+        for row in rng.integers(0, n, n // 5):
             original = rng.integers(0, n)
             for name in names:
                 column[name][row] = column[name][original]
@@ -103,12 +111,15 @@ def crawl(n: int, seed: int) -> Column:
     return column
 
 
+OF_BYTES = ("sha256", *HASHES, "flags", "border_left", "width", "height", "bytes")
+
+
 def _agree(column: Column) -> None:
     """Equal bytes are one picture: what later copying took apart is made equal again."""
     first: dict[bytes, int] = {}
     for row, sha256 in enumerate(column["sha256"]):
         original = first.setdefault(sha256.tobytes(), row)
-        for name in ("ph64", "ph256", "flags", "width", "height", "bytes"):
+        for name in OF_BYTES:
             column[name][row] = column[name][original]
 
 

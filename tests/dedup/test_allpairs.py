@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dedup import allpairs
-from dedup.allpairs import (
-    all_pairs,
-    bands,
-    edges,
-    edges_in_bucket,
-    representatives,
-    same_bytes_edges,
-    spans,
-)
+from dedup.allpairs import all_pairs, bands, edges, links_in_band, once, same_bytes_links, same_hashes_links, spans
 from dedup.hashes import hamming, hamming256
+from dedup.views import AS_IS, HASHES, MIRROR, views
 from shards.errors import UsageError
 from tests.dedup.made import KINDS, Column, crawl, flips, hashes
 
@@ -40,41 +33,52 @@ def brute_pairs(values: NDArray[np.uint64], k: int) -> list[tuple[int, int, int]
     return sorted(found + [(distinct[a], distinct[b], int(distance[a, b])) for a, b in near])
 
 
+def ways(column: Column, a: int, b: int, mirrored: bool) -> list[tuple[int, int]]:
+    """d64 and d256 between any two views of two images: both upright, or one of them mirrored."""
+
+    def upright(row: int) -> list[tuple[Any, Any]]:
+        inner = [(column["inner64"][row], column["inner256"][row])] if column["inner64"][row] else []
+        return [(column["ph64"][row], column["ph256"][row]), *inner]
+
+    def turned(row: int) -> list[tuple[Any, Any]]:
+        return [(column["mirror"][row], column["mirror256"][row])]
+
+    pairs = [*product(upright(a), turned(b)), *product(turned(a), upright(b))]
+    pairs = pairs if mirrored else [*product(upright(a), upright(b))]
+    return [(int(hamming(x[0], y[0])), int(hamming256(x[1], y[1]))) for x, y in pairs]
+
+
 def brute_edges(column: Column, k: int, k256: int) -> list[Edge]:
     """The definition, a pair at a time: representatives, then every pair of them."""
     ids = [row.tobytes() for row in column["image_id"]]
     rows = sorted(range(len(ids)), key=ids.__getitem__)
     found: list[Edge] = []
 
-    def edge(a: int, b: int, same_bytes: bool) -> Edge:
-        d64 = int(hamming(column["ph64"][a], column["ph64"][b]))
-        d256 = int(hamming256(column["ph256"][a], column["ph256"][b]))
-        return min(a, b), max(a, b), d64, d256, int(same_bytes)
+    def edge(a: int, b: int, mirrored: bool = False) -> Edge:
+        d64, d256 = (min(distance) for distance in zip(*ways(column, a, b, mirrored), strict=True))
+        same_bytes = bool((column["sha256"][a] == column["sha256"][b]).all())
+        return min(a, b), max(a, b), d64, d256, int(same_bytes), int(mirrored)
 
-    def collapse(rows: list[int], key: Any, same_bytes: bool) -> list[int]:
+    def collapse(rows: list[int], key: Any) -> list[int]:
         first: dict[Any, int] = {}
         for row in rows:
             if first.setdefault(key(row), row) != row:
-                found.append(edge(first[key(row)], row, same_bytes))
+                found.append(edge(first[key(row)], row))
         return list(first.values())
 
-    rows = collapse(rows, lambda row: column["sha256"][row].tobytes(), True)
+    rows = collapse(rows, lambda row: column["sha256"][row].tobytes())
     rows = [row for row in rows if column["flags"][row] == 0]
-    rows = collapse(rows, lambda row: (int(column["ph64"][row]), column["ph256"][row].tobytes()), False)
+    rows = collapse(rows, lambda row: tuple(column[name][row].tobytes() for name in HASHES))
     for a, b in combinations(rows, 2):
-        candidate = edge(a, b, False)
-        if candidate[2] <= k and candidate[3] <= k256:
-            found.append(candidate)
+        for mirrored in (False, True):
+            if any(d64 <= k and d256 <= k256 for d64, d256 in ways(column, a, b, mirrored)):
+                found.append(edge(a, b, mirrored))
+                break
     return sorted(found)
 
 
 def as_tuples(found: NDArray[Any]) -> list[Edge]:
     return [tuple(int(value) for value in row) for row in found.tolist()]
-
-
-def edges_of(column: Column, k: int = 4, k256: int = 40) -> NDArray[Any]:
-    ids, sha256, ph64, ph256 = (column[name] for name in ("image_id", "sha256", "ph64", "ph256"))
-    return edges(ids, sha256, ph64, ph256, column["flags"], k, k256)
 
 
 @settings(max_examples=150, deadline=None)
@@ -105,12 +109,12 @@ def test_any_number_of_bands_finds_the_same(kind: str, more: int, k: int, monkey
 @pytest.mark.parametrize("block", [1, 7, 64])
 def test_small_blocks_find_the_same(kind: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     values, column = hashes(kind, 60, seed=block), crawl(60, seed=block)
-    expected, expected_edges = all_pairs(values), edges_of(column)
+    expected, expected_edges = all_pairs(values), edges(column)
     monkeypatch.setattr(allpairs, "_BLOCK", block)
     monkeypatch.setattr(allpairs, "_CACHED", block)
     monkeypatch.setattr("dedup.hashes._CACHED", block)
     np.testing.assert_array_equal(all_pairs(values), expected)
-    np.testing.assert_array_equal(edges_of(column), expected_edges)
+    np.testing.assert_array_equal(edges(column), expected_edges)
 
 
 @pytest.mark.parametrize(("n", "bands_"), [(2, 5), (10_000, 5), (1_000_000, 6), (100_000_000, 7)])
@@ -122,37 +126,57 @@ def test_more_hashes_are_cut_into_more_bands(n: int, bands_: int) -> None:
 @given(n=st.integers(0, 120), k=st.integers(0, 6), k256=st.sampled_from([0, 20, 40, 256]), seed=st.integers(0, 2**32))
 def test_edges_are_those_of_the_definition(n: int, k: int, k256: int, seed: int) -> None:
     column = crawl(n, seed)
-    assert as_tuples(edges_of(column, k, k256)) == brute_edges(column, k, k256)
+    assert as_tuples(edges(column, k, k256)) == brute_edges(column, k, k256)
 
 
 def test_made_crawls_hold_every_kind_of_edge() -> None:
     """Or else the tests above prove little."""
     column = crawl(120, seed=3)
-    found = edges_of(column)
+    found = edges(column)
     assert found["same_bytes"].sum() > 10
     assert ((found["d256"] == 0) & ~found["same_bytes"]).sum() > 3
     assert (found["d256"] > 0).sum() > 10
-    assert len(edges_of(column, k256=256)) > len(found)  # ph256 decides
-    assert len(edges_of({**column, "flags": column["flags"] * 0})) > len(found)  # the gate decides
+    assert found["mirrored"].sum() > 10
+    assert len(edges(column, k256=256)) > len(found)  # ph256 decides
+    assert len(edges({**column, "flags": column["flags"] * 0})) > len(found)  # the gate decides
+    assert len(edges({**column, "inner64": column["inner64"] * np.uint64(0)})) < len(found)  # borders do
+    assert (column["mirror"] == column["ph64"]).sum() > 10
 
 
 @settings(max_examples=40, deadline=None)
 @given(n=st.integers(0, 80), k=st.integers(0, 6), seed=st.integers(0, 2**32), parts=st.sampled_from([0, 1, 3]))
-def test_buckets_find_each_edge_exactly_once(n: int, k: int, seed: int, parts: int) -> None:
+def test_buckets_find_each_link_exactly_once(n: int, k: int, seed: int, parts: int) -> None:
     """A bucket is a value of a band (parts = 0), or all values that fall to one of a few partitions."""
     column = crawl(n, seed)
-    ids, ph64, ph256 = (column[name] for name in ("image_id", "ph64", "ph256"))
-    unique = representatives(ids, column["sha256"]) == np.arange(n)
-    sent = np.flatnonzero(unique & (column["flags"] == 0))
-    found = as_tuples(same_bytes_edges(ids, column["sha256"], ph64, ph256))
-    for band, keys in enumerate(bands(ph64[sent], k).T):
+    same, alone = same_bytes_links(column)
+    alike, alone = same_hashes_links(column, alone)
+    seen = views(column, alone)
+    everything = links_in_band(column["image_id"][seen.row], seen, k)
+    found = []
+    for band, keys in enumerate(bands(seen.ph64, k).T):
         keys = keys.astype(np.uint64) % np.uint64(parts) if parts else keys
         for key in np.unique(keys):
-            rows = sent[keys == key]
-            for i, j, *rest in as_tuples(edges_in_bucket(band, ids[rows], ph64[rows], ph256[rows], k)):
-                found.append((int(rows[i]), int(rows[j]), *rest))
-    assert sorted(found) == as_tuples(edges_of(column, k))
+            here = np.flatnonzero(keys == key)
+            bucket = seen.take(here)
+            for i, j, mirrored in as_tuples(links_in_band(column["image_id"][bucket.row], bucket, k, band=band)):
+                found.append((int(here[i]), int(here[j]), mirrored))
+    assert sorted(found) == sorted(as_tuples(everything))
     assert max(Counter(found).values(), default=1) == 1
+    everything["i"], everything["j"] = seen.row[everything["i"]], seen.row[everything["j"]]
+    links = once(np.concatenate([same, alike, everything]))
+    expected = edges(column, k)
+    assert as_tuples(links) == [(i, j, mirrored) for i, j, _, _, _, mirrored in as_tuples(expected)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_mirroring_every_image_leaves_the_mirrored_edges(seed: int) -> None:
+    """An edge does not ask which of two images is the mirrored one. (What is near both ways is not called mirrored.)"""
+    column = crawl(60, seed) | {"inner64": np.zeros(60, np.uint64)}
+    swapped = {"ph64": "mirror", "mirror": "ph64", "ph256": "mirror256", "mirror256": "ph256"}
+    found = edges(column), edges({**column, **{name: column[other] for name, other in swapped.items()}})
+    plain, mirrored = ([{row[:2] for row in as_tuples(f[f["mirrored"] == which])} for f in found] for which in (0, 1))
+    assert mirrored[0] - plain[1] == mirrored[1] - plain[0]
 
 
 @settings(max_examples=30, deadline=None)
@@ -163,7 +187,7 @@ def test_edges_do_not_depend_on_the_order_of_rows(seed: int) -> None:
     shuffled = {name: values[shuffled_rows] for name, values in column.items()}
 
     def by_id(column: Column) -> set[tuple[frozenset[bytes], Edge]]:
-        found = edges_of(column)
+        found = edges(column)
         ids = column["image_id"]
         ends = [frozenset([ids[i].tobytes(), ids[j].tobytes()]) for i, j in zip(found["i"], found["j"], strict=True)]
         return set(zip(ends, (row[2:] for row in as_tuples(found)), strict=True))
@@ -174,10 +198,10 @@ def test_edges_do_not_depend_on_the_order_of_rows(seed: int) -> None:
 def test_ids_come_in_any_form() -> None:
     column = crawl(60, seed=9)
     column["image_id"][:, -3:] = 0  # S16 drops trailing zeros when it is printed, never when it is compared
-    expected = edges_of(column)
+    expected = edges(column)
     for form in ("S16", "V16"):
         ids = np.ascontiguousarray(column["image_id"]).view(form)[:, 0]
-        np.testing.assert_array_equal(edges_of({**column, "image_id": ids}), expected)
+        np.testing.assert_array_equal(edges({**column, "image_id": ids}), expected)
 
 
 def test_bands_cut_63_bits_evenly_and_interleave_them() -> None:
@@ -219,18 +243,17 @@ def test_a_distance_beyond_reason_is_refused(k: int) -> None:
 def test_a_band_that_is_not_there_is_refused(band: int) -> None:
     column = crawl(3, 0)
     with pytest.raises(UsageError, match=f"no band {band}"):
-        edges_in_bucket(band, column["image_id"], column["ph64"], column["ph256"])
+        links_in_band(column["image_id"], views(column, np.arange(3), (AS_IS,)), band=band)
 
 
 def test_a_hundred_thousand_copies_of_a_placeholder() -> None:
     """Linear: as pairs they would be 5e9, in memory 100 GB."""
     n = 100_000
-    column = {**crawl(2, 0), "flags": np.zeros(n, np.uint8)}
+    column = {name: np.repeat(values[:1], n, axis=0) for name, values in crawl(2, 0).items()}
+    column["flags"] = np.zeros(n, np.uint8)
     column["image_id"] = np.random.default_rng(0).integers(0, 256, (n, 16), dtype=np.uint8)
     column["sha256"] = column["image_id"].repeat(2, axis=1)
-    column["ph64"] = np.full(n, column["ph64"][0])
-    column["ph256"] = np.repeat(column["ph256"][:1], n, axis=0)
-    assert len(edges_of(column)) == n - 1
+    assert len(edges(column)) == n - 1
 
 
 @pytest.mark.slow
@@ -241,18 +264,24 @@ def test_a_million_images_in_a_minute() -> None:
     column: Column = {
         "image_id": rng.integers(0, 256, (n, 16), dtype=np.uint8),
         "sha256": rng.integers(0, 256, (n, 32), dtype=np.uint8),
-        "ph64": rng.integers(0, 2**64, n, dtype=np.uint64),
-        "ph256": rng.integers(0, 256, (n, 32), dtype=np.uint8),
+        "inner64": np.zeros(n, np.uint64),
         "flags": (rng.random(n) < 0.05).astype(np.uint8),
     }
-    column["flags"][: 2 * planted] = 0
+    for short, long in (AS_IS, MIRROR):
+        column[short] = rng.integers(0, 2**64, n, dtype=np.uint64)
+        column[long] = rng.integers(0, 256, (n, 32), dtype=np.uint8)
+    column["inner256"] = np.zeros((n, 32), np.uint8)
+    column["flags"][: 4 * planted] = 0
     column["ph64"][:planted] = column["ph64"][planted : 2 * planted] ^ flips(rng, planted, 0, 4)
     column["ph256"][:planted] = column["ph256"][planted : 2 * planted]
+    column["ph64"][2 * planted : 3 * planted] = column["mirror"][3 * planted : 4 * planted] ^ flips(rng, planted, 0, 4)
+    column["ph256"][2 * planted : 3 * planted] = column["mirror256"][3 * planted : 4 * planted]
     tenth = slice(n - n // 10, n)
-    for name in ("sha256", "ph64", "ph256"):
+    for name in ("sha256", *HASHES):
         column[name][tenth] = column[name][n - 1]
     column["flags"][tenth] = 0
-    found = edges_of(column)
-    assert len(found) == planted + n // 10 - 1
-    assert (found["i"][:planted] == np.arange(planted)).all()
-    assert (found["j"][:planted] == np.arange(planted, 2 * planted)).all()
+    found = edges(column)
+    assert len(found) == 2 * planted + n // 10 - 1
+    of = np.concatenate([np.arange(planted), np.arange(2 * planted, 3 * planted)])
+    assert (found["i"][: 2 * planted] == of).all() and (found["j"][: 2 * planted] == of + planted).all()
+    assert (found["mirrored"][: 2 * planted] == (of >= 2 * planted)).all()

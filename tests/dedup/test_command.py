@@ -6,18 +6,26 @@ import io
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+import dedup.overlap
+import openwit
 from dedup import index
 from dedup.__main__ import main
 from dedup.hashes import fingerprints
+from dedup.tables import OVERLAP
+from pipeline.records import OUTCOME
 from pipeline.web.picture import Options, Picture, store
+from shards.files import read_table
 from tests.dedup.made import scene, table
+from tests.pipeline.upstream import Project, table_of
 from tests.running import ROOT
+from tests.shards.helpers import outcome
 
 
 def encoded(image: Image.Image, kind: str, **how: object) -> bytes:
@@ -112,6 +120,110 @@ def test_the_index_of_a_recipe_in_a_process_of_its_own(folder: str, tmp_path: Pa
     words = ["-m", "dedup", "query", str(tmp_path / "photo.jpg"), "--recipe", str(tmp_path / "r.toml")]
     ran = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout == f"{'00' * 16}  0 of 64 and 0 of 256 bits differ\n"
+
+
+def test_a_mirrored_picture_is_said_to_be_one(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mirrored.png").write_bytes(encoded(ImageOps.mirror(scene(4, 640, 480)), "PNG"))
+    assert main(["query", str(tmp_path / "mirrored.png"), "--index", folder]) == 0
+    (found,) = capsys.readouterr().out.splitlines()
+    assert found.startswith("00" * 16) and found.endswith(" of 256 bits of its mirror image differ")
+
+
+# ── overlap ──
+
+ASKED = {
+    "b/framed.png": encoded(ImageOps.expand(scene(4, 640, 480), 60, "white"), "PNG"),
+    "a/photo.jpg": FETCHED["photo.jpg"],
+    "a/flat.png": encoded(Image.new("RGB", (90, 90), "teal"), "PNG"),
+    "mirrored.jpg": encoded(ImageOps.mirror(scene(7, 640, 480)), "JPEG"),
+    "z.png": encoded(scene(99), "PNG"),
+}
+
+
+def tar_of(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, body in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(body)
+            tar.addfile(member, io.BytesIO(body))
+    return path
+
+
+@pytest.fixture
+def recipe(folder: str, tmp_path: Path) -> str:
+    """A recipe whose dedup has made the index, and whose eval asks about a tar of pictures."""
+    (tmp_path / "5_dedup").mkdir()
+    Path(folder).rename(tmp_path / "5_dedup" / "index")
+    tar = tar_of(tmp_path / "asked.tar", ASKED)
+    (tmp_path / "r.toml").write_text(f'[run]\nout = "{tmp_path}"\n[eval]\npictures = "{tar}"\n')
+    return str(tmp_path / "r.toml")
+
+
+def of_photo(name: str) -> bytes:
+    return bytes([[*FETCHED].index(name)] * 16)
+
+
+def test_overlap_names_what_is_in_the_dataset(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Project(tmp_path)
+    url = "http://a.test/photo.jpg"
+    row = {**outcome(url, FETCHED["photo.jpg"], ""), "image_id": of_photo("photo.jpg")}
+    made.write("fetch", {"lane": [table_of(OUTCOME, [row])]})
+    assert openwit.main(["overlap", "--recipe", recipe]) == 0
+    path = tmp_path / "overlap.parquet"
+    assert capsys.readouterr().out == (
+        f"overlap: 3 of 5 evaluation pictures are in the dataset, 1 too flat to tell → {path}\n"
+    )
+    rows = read_table(str(path), OVERLAP).to_pylist()
+    assert [(r["key"], r["image_id"], r["mirrored"], r["image_url"]) for r in rows if r["d256"] <= 10] == [
+        ("a/photo.jpg", of_photo("photo.jpg"), False, url),
+        ("b/framed.png", of_photo("photo.jpg"), False, url),
+        ("mirrored.jpg", of_photo("print.jpg"), True, None),
+    ]
+    assert all(r["d64"] <= 4 and r["d256"] <= 40 for r in rows)
+    before = path.read_bytes()
+    monkeypatch.setattr(dedup.overlap, "PICTURES", 2)  # a few at a time
+    assert main(["overlap", "--recipe", recipe, "--pictures", str(tar_of(tmp_path / "b.tar", ASKED))]) == 0
+    assert path.read_bytes() == before
+
+
+def test_nothing_overlaps(recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tar = tar_of(tmp_path / "strangers.tar", {"z.png": ASKED["z.png"]})
+    assert main(["overlap", "--recipe", recipe, "--set", f"eval.pictures={tar}"]) == 0
+    assert "overlap: 0 of 1 evaluation pictures" in capsys.readouterr().out
+    assert read_table(str(tmp_path / "overlap.parquet"), OVERLAP).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "says"),
+    [
+        ("no pictures", 2, "gives no eval.pictures: say with --pictures which tar is asked about"),
+        ("no tar", 1, "asked.tar is not there"),
+        ("cut", 1, "asked.tar is no whole tar"),
+        ("text", 1, "labels.tsv in"),
+        ("no index", 2, "holds no manifest.json"),
+    ],
+)
+def test_what_overlap_cannot_do_it_says(
+    recipe: str, tmp_path: Path, what: str, status: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tar = tmp_path / "asked.tar"
+    match what:
+        case "no pictures":
+            Path(recipe).write_text(f'[run]\nout = "{tmp_path}"\n')
+        case "no tar":
+            tar.unlink()
+        case "cut":
+            tar.write_bytes(tar.read_bytes()[:9000])
+        case "text":
+            tar_of(tar, {"labels.tsv": b"a\tb\n"})
+        case "no index":
+            (tmp_path / "5_dedup" / "index" / "manifest.json").unlink()
+    assert main(["overlap", "--recipe", recipe]) == status
+    said = capsys.readouterr()
+    assert said.out == "" and says in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "overlap.parquet").exists()
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "ph256.npy", "band1.npy"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from dedup import hashes
+from dedup.border import within_border
 from dedup.hashes import columns, fingerprints, hamming, hamming256, permuted, restored, words
 from tests.dedup.made import crawl, degenerate, scene, table
 
@@ -25,6 +26,9 @@ def noise(seed: int, width: int, height: int) -> Image.Image:
 PICTURES = {
     **degenerate(),
     **{f"scene_{seed}": scene(seed) for seed in range(6)},
+    "framed": ImageOps.expand(scene(12), 20, "white"),
+    "framed_rgba": ImageOps.expand(scene(13), (20, 9), "navy").convert("RGBA"),
+    "half_framed": ImageOps.expand(noise(3, 90, 80), (0, 9, 4, 0), "grey"),
     **{f"noise_{w}x{h}": noise(w, w, h) for w, h in [(64, 64), (33, 77), (500, 3), (2, 2), (31, 32), (1, 7)]},
     "tall_1_to_8": scene(7, 60, 480),
     "palette": scene(8).quantize(16),
@@ -37,9 +41,14 @@ PICTURES = {
 def expect_imagehash(images: list[Image.Image]) -> None:
     found = fingerprints(images)
     for row, image in enumerate(images):
-        assert format(int(found["ph64"][row]), "016x") == str(imagehash.phash(image))
-        assert format(int(found["mirror"][row]), "016x") == str(imagehash.phash(ImageOps.mirror(image)))
-        assert found["ph256"][row].tobytes().hex() == str(imagehash.phash(image, hash_size=16))
+        box = within_border(image.convert("L"))
+        views = [("ph64", "ph256", image), ("mirror", "mirror256", ImageOps.mirror(image))]
+        if found["inner64"][row]:
+            assert box
+            views.append(("inner64", "inner256", image.convert("L").crop(box)))
+        for short, long, view in views:
+            assert format(int(found[short][row]), "016x") == str(imagehash.phash(view))
+            assert found[long][row].tobytes().hex() == str(imagehash.phash(view, hash_size=16))
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -98,8 +107,12 @@ def test_columns_are_those_of_the_table() -> None:
         found = fingerprints([scene(seed) for seed in range(n)])
         assert {name: (column.dtype.name, column.shape) for name, column in found.items()} == {
             "ph64": ("uint64", (n,)),
-            "mirror": ("uint64", (n,)),
             "ph256": ("uint8", (n, 32)),
+            "mirror": ("uint64", (n,)),
+            "mirror256": ("uint8", (n, 32)),
+            "inner64": ("uint64", (n,)),
+            "inner256": ("uint8", (n, 32)),
+            **{f"border_{side}": ("uint8", (n,)) for side in ("left", "top", "right", "bottom")},
             "gradient": ("float32", (n,)),
             "flags": ("uint8", (n,)),
         }
@@ -140,6 +153,16 @@ def test_gradient_is_mean_absolute_difference_of_neighbours() -> None:
     np.testing.assert_array_equal(fingerprints([ramp, checker])["gradient"], [5, 510])
 
 
+def test_a_border_is_known_and_left_out() -> None:
+    empty = ImageOps.expand(Image.new("L", (100, 90), 200), 12, "black")
+    found = fingerprints([ImageOps.expand(scene(5), (30, 21, 3, 0), "white"), scene(5), empty])
+    plain = fingerprints([scene(5)])
+    assert found["inner64"].tolist() == [plain["ph64"][0], 0, 0]  # nothing within the last that may be compared
+    np.testing.assert_array_equal(found["inner256"][0], plain["ph256"][0])
+    borders = [found[f"border_{side}"].tolist() for side in ("left", "top", "right", "bottom")]
+    assert borders == [[9, 0, 10], [9, 0, 11], [1, 0, 10], [0, 0, 11]]  # 30 of 353, 21 of 261, 3 of 353 …, rounded up
+
+
 def test_distances_are_even_unless_flagged() -> None:
     """A median split gives every picture with content the same weight."""
     found = fingerprints([scene(seed) for seed in range(30)])
@@ -162,7 +185,7 @@ def test_hamming256(a: bytes, b: bytes) -> None:
 
 def test_columns_of_a_table_in_pieces() -> None:
     made = crawl(20, seed=0)
-    whole = table(made)
+    whole = table(made).select(list(made))
     pieces = [whole.slice(0, 3), whole.slice(3, 0), whole.slice(3, 17)]
     for name, column in columns(type(whole).from_batches([b for p in pieces for b in p.to_batches()])).items():
         np.testing.assert_array_equal(column, made[name], err_msg=name)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dedup import index
 from dedup.hashes import HASH_DEF, columns, fingerprints, hamming
@@ -27,7 +27,8 @@ def built(folder: Path, column: dict[str, NDArray[Any]]) -> Index:
 
 
 def with_hashes(ph64: NDArray[np.uint64], seed: int) -> dict[str, NDArray[Any]]:
-    return crawl(len(ph64), seed) | {"ph64": ph64, "flags": np.zeros(len(ph64), np.uint8)}
+    nothing = np.zeros(len(ph64), np.uint64)
+    return crawl(len(ph64), seed) | {"ph64": ph64, "inner64": nothing, "flags": nothing.astype(np.uint8)}
 
 
 def in_order(column: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -107,9 +108,10 @@ def test_flagged_images_are_counted_and_left_out(tmp_path: Path) -> None:
     column = crawl(90, seed=2)
     opened = built(tmp_path, column)
     said = json.loads((tmp_path / "manifest.json").read_bytes())
-    assert (said["rows"], said["flagged"]) == (len(opened), (column["flags"] > 0).sum())
-    assert said["rows"] + said["flagged"] == 90
+    assert (said["images"], said["flagged"]) == (len(opened), (column["flags"] > 0).sum())
+    assert said["images"] + said["flagged"] == 90
     assert said["flagged"] > 10
+    assert said["rows"] == said["images"] + ((column["flags"] == 0) & (column["inner64"] > 0)).sum() > len(opened)
 
 
 def pictures(images: list[Image.Image]) -> dict[str, NDArray[Any]]:
@@ -139,6 +141,20 @@ def test_the_nearest_comes_first_and_256_bits_decide(tmp_path: Path) -> None:
     found = built(tmp_path, column).query_image(scene(0))
     ids = [row.tobytes().hex() for row in column["image_id"]]
     assert found == [Match(ids[3], 0, 0), Match(ids[2], 2, 0), Match(ids[0], 0, 40)]
+
+
+def test_mirrored_and_bordered_pictures_are_found_either_way(tmp_path: Path) -> None:
+    framed = ImageOps.expand(scene(1), 25, "black")
+    opened = built(tmp_path, column := pictures([scene(0), framed, *(scene(seed) for seed in range(2, 9))]))
+    assert len(opened) == 9
+    ids = [row.tobytes().hex() for row in column["image_id"]]
+    assert opened.query_image(ImageOps.mirror(scene(0))) == [Match(ids[0], 0, 0, True)]
+    assert opened.query_image(ImageOps.expand(scene(0), (0, 30), "white")) == [Match(ids[0], 0, 0)]
+    for asked, mirrored in ((framed, False), (scene(1), False), (ImageOps.mirror(scene(1)), True)):
+        assert opened.query_image(asked) == [Match(ids[1], 0, 0, mirrored)]
+    assert opened.query_image(ImageOps.expand(scene(1), 40, "white")) == [Match(ids[1], 0, 0)]
+    several = opened.query_prints(fingerprints([scene(99), Image.new("L", (50, 50)), scene(0), scene(2)]))
+    assert [[match.image_id for match in matches] for matches in several] == [[], [], [ids[0]], [ids[2]]]
 
 
 def test_nothing_indexed_nothing_found(tmp_path: Path) -> None:
@@ -234,9 +250,9 @@ def test_a_distance_that_is_not_exact_is_refused(tmp_path: Path, k: int) -> None
 
 
 def test_tables_may_come_from_anywhere(tmp_path: Path) -> None:
-    """Only four columns are needed."""
+    """Only six columns are needed."""
     made = table(crawl(20, seed=0))
-    narrow: pa.Table = made.select(["flags", "image_id", "ph256", "ph64"])
+    narrow: pa.Table = made.select(["flags", "image_id", "inner256", "inner64", "ph256", "ph64"])
     build(str(tmp_path / "a"), [made])
     build(str(tmp_path / "b"), [narrow])
     assert (tmp_path / "a" / "manifest.json").read_bytes() == (tmp_path / "b" / "manifest.json").read_bytes()

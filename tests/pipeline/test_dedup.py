@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dedup import allpairs
 from dedup.groups import groups
@@ -25,7 +26,7 @@ from pipeline import dedup
 from pipeline.attempt import Job, Task
 from pipeline.engines.local import Local
 from pipeline.packed import Keyed, partition, split
-from pipeline.records import image_id, pair_id
+from pipeline.records import CANDIDATE, DROP, image_id, pair_id, reject_of
 from shards import choice
 from shards.files import read_table
 from tests.dedup.made import crawl, scene, table
@@ -50,6 +51,8 @@ URLS = {
     "mirror": "http://c.test/mirrored-site.jpg",
     "large": "http://c.test/large.jpg",
     "again": "http://d.test/again.jpg",
+    "turned": "http://g.test/turned.jpg",
+    "framed": "http://h.test/framed.jpg",
     "other": "http://a.test/other.jpg",
     "third": "http://a.test/third.jpg",
     "grey": "http://a.test/grey.jpg",
@@ -67,6 +70,8 @@ FETCHED: dict[str, bytes | str] = {
     "mirror": PHOTO,
     "large": jpeg(scene(1, 640, 480)),  # the most pixels: it stays
     "again": jpeg(scene(1), quality=30),
+    "turned": jpeg(ImageOps.mirror(scene(1))),
+    "framed": jpeg(ImageOps.expand(scene(1), 30, "white")),
     "other": jpeg(scene(2)),
     "third": jpeg(scene(3)),
     "grey": jpeg(Image.new("RGB", (300, 200), (120, 120, 120))),
@@ -82,6 +87,8 @@ TEXTS = {
     "copy": ["dog", "a wet dog", "ein Hund"],
     "mirror": ["mirrored", "ein Hund"],
     "again": ["again a dog", "un chien au bord de la mer"],
+    "turned": ["a dog the other way round"],
+    "framed": ["dog", "a dog in a frame"],
     "other": ["another"],
     "third": ["a third", "the third"],
     "grey": ["a grey wall"],
@@ -91,13 +98,13 @@ TEXTS = {
     "gone": ["a lost one", "lost"],
     "forbidden": ["a secret"],
 }
-GROUP_OF_PHOTO = ("photo", "copy", "mirror", "large", "again")
+GROUP_OF_PHOTO = ("photo", "copy", "mirror", "large", "again", "turned", "framed")
 CAP = 5
 CHUNKS = {
     "lane00000-00000": [*URLS][:4],
-    "lane00000-00001": [*URLS][4:9],
-    "lane00001-00000": [*URLS][9:11],
-    "lane00002-00000": [*URLS][11:],  # of which nothing came
+    "lane00000-00001": [*URLS][4:11],
+    "lane00001-00000": [*URLS][11:13],
+    "lane00002-00000": [*URLS][13:],  # of which nothing came
 }
 
 
@@ -138,8 +145,9 @@ def test_planted_duplicates_are_grouped_and_nothing_else(done: Project) -> None:
         row = rows[IDS[name]]
         assert row["kept_by"] == keeper(name) and row["keep"] == (IDS[name] == keeper(name)), name
         assert row["d64"] <= 4 and row["d256"] <= 40
-    members = ("photo", "copy", "mirror", "again", "large")
-    assert {rows[IDS[name]]["group_id"] for name in members} == {min(IDS[name] for name in members)}
+    assert {rows[IDS[name]]["group_id"] for name in GROUP_OF_PHOTO} == {min(IDS[name] for name in GROUP_OF_PHOTO)}
+    why = {name: rows[IDS[name]]["reason"] for name in GROUP_OF_PHOTO}
+    assert why == {**dict.fromkeys(GROUP_OF_PHOTO, "near_duplicate"), "large": None, "turned": "mirrored"}
     assert {row["image_id"] for row in rows.values() if row["same_bytes"]} == {
         max(IDS["pixel"], IDS["pixel2"])  # they are flat: nothing but their bytes makes them equal
     }
@@ -152,10 +160,12 @@ def test_every_image_is_fingerprinted_and_counted(done: Project) -> None:
     assert {name for name in came if prints[IDS[name]]["flags"]} == {"grey", "greyish", "pixel", "pixel2"}
     assert (prints[IDS["large"]]["width"], prints[IDS["large"]]["height"]) == (640, 480)
     assert prints[IDS["photo"]]["bytes"] == len(PHOTO)
+    assert [name for name in came if prints[IDS[name]]["inner64"]] == ["framed"]
+    assert [prints[IDS["framed"]][f"border_{side}"] for side in ("left", "top")] == [8, 10]  # 30 of 380 and of 300
     assert done.manifest("dedup").counts["images"] == {
         "in": len(came),
-        "kept": len(came) - 5,
-        "dropped": {"near_duplicate": 4, "same_bytes": 1},
+        "kept": len(came) - 7,
+        "dropped": {"near_duplicate": 5, "mirrored": 1, "same_bytes": 1},
     }
 
 
@@ -182,7 +192,7 @@ def test_own_captions_first_each_text_once_and_so_many(done: Project) -> None:
     assert pair_id(URLS["mirror"], "ein Hund") < pair_id(URLS["large"], "ein Hund")  # which stays nevertheless
     # Of the others each text once, from the image whose pair has the smaller id, and of these the smallest hashes.
     pooled: dict[str, bytes] = {}
-    for name in ("photo", "copy", "mirror", "again"):
+    for name in set(GROUP_OF_PHOTO) - {"large"}:
         for text in set(TEXTS[name]) - set(TEXTS["large"]):
             id_ = pair_id(URLS[name], text)
             pooled[text] = min(id_, pooled.get(text, id_))
@@ -240,7 +250,7 @@ def test_neither_parts_nor_their_order_matter(done: Project, tmp_path: Path, mon
 
 def test_the_index_answers_for_a_fetched_picture(done: Project) -> None:
     index = Index.open(str(done.of("dedup") / "index"))
-    assert len(index) == 7  # what is not flat, the dropped too
+    assert len(index) == 9  # what is not flat, the dropped too
     found = index.query_image(Image.open(io.BytesIO(PHOTO)))
     assert {match.image_id for match in found} == {IDS[name].hex() for name in GROUP_OF_PHOTO}
     assert {match.image_id for match in found if match.d256 == 0} >= {IDS[n].hex() for n in ("photo", "copy", "mirror")}
@@ -295,9 +305,71 @@ def test_a_damaged_chunk_is_named(tmp_path: Path, damage: str, capsys: pytest.Ca
     assert not (made.of("dedup") / "_manifest.json").exists()
 
 
-# ── the shuffle finds the edges of all images together, each once ──
+# ── placeholders ──
 
-Edges = Counter[frozenset[bytes]]
+BADGE = jpeg(scene(40, 160, 120))
+SHOPS = {
+    f"http://cdn{i % 3}.shop{i // 3}.test/{i}.jpg": f"buy it now, {i // 2}" for i in range(12)
+}  # 4 domains, 6 texts
+
+
+def placeholders(folder: Path, texts: Mapping[str, str], bodies: Mapping[str, bytes], domains: int = 4) -> Project:
+    """A picture that shops show under many URLs, beside a photo; deduplicated."""
+    made = Project(folder, {"dedup.placeholder_domains": domains})
+    rows = [*(pair(url, text) for url, text in texts.items()), *rows_of(["other"])]
+    made.write("match", {"a": [pairs(rows[::2])], "b": [pairs(rows[1::2])]})
+    fetched = {url: bodies.get(url, BADGE) for url in texts} | {URLS["other"]: FETCHED["other"]}
+    made.write_fetch({"lane00000-00000": fetched})
+    made.run("dedup")
+    return made
+
+
+def test_a_placeholder_goes_with_all_that_look_like_it(tmp_path: Path) -> None:
+    larger = {"http://alone.test/large.jpg": jpeg(scene(40, 320, 240))}  # the best of the group, and seen once
+    made = placeholders(tmp_path, {**SHOPS, "http://alone.test/large.jpg": "a badge"}, larger)
+    groups = made.rows("dedup", GROUP)
+    assert len(groups) == 13 and not any(row["keep"] for row in groups)
+    assert {row["reason"] for row in groups} == {"placeholder"}
+    assert {row["kept_by"] for row in groups} == {image_id("http://alone.test/large.jpg")}
+    assert captions(made).keys() == {IDS["other"]}
+    counts = made.manifest("dedup").counts
+    assert counts["images"] == {"in": 14, "kept": 1, "dropped": {"placeholder": 13}}
+    assert counts["pairs"] == {"in": 14, "kept": 1, "dropped": {"placeholder": 13}}
+    dropped = made.rows("dedup", DROP)
+    assert {row["image_id"] for row in dropped} == {row["image_id"] for row in groups}
+    assert [row["reason"] for row in dropped] == ["placeholder"] * 13
+    rejects = made.rows("dedup", reject_of(CANDIDATE))
+    assert len(rejects) == 13 and {row["text"] for row in rejects} == {*SHOPS.values(), "a badge"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "bodies", "domains"),
+    [
+        (SHOPS, {}, 5),  # four domains are too few
+        (dict.fromkeys(SHOPS, "the same everywhere") | dict(list(SHOPS.items())[:4]), {}, 4),  # texts are
+        # Each domain has saved it anew: it is a picture that people share.
+        (SHOPS, {url: jpeg(scene(40, 160, 120), 30 + i // 3 * 20) for i, url in enumerate(SHOPS)}, 4),
+    ],
+)
+def test_a_picture_that_is_shared_stays(
+    tmp_path: Path, texts: dict[str, str], bodies: dict[str, bytes], domains: int
+) -> None:
+    made = placeholders(tmp_path, texts, bodies, domains)
+    assert sum(row["keep"] for row in made.rows("dedup", GROUP)) == 1
+    assert "placeholder" not in made.manifest("dedup").counts["images"]["dropped"]
+    assert len(captions(made)) == 2 and not made.manifest("dedup").of("drop")
+
+
+def test_two_pictures_are_not_counted_together(tmp_path: Path) -> None:
+    """Of each of two near-duplicates two domains have copies; which images are one picture is by bytes and hashes."""
+    bodies = {url: BADGE if i < 6 else jpeg(scene(40, 160, 120), 40) for i, url in enumerate(SHOPS)}
+    assert len(captions(placeholders(tmp_path / "2", SHOPS, bodies, domains=2))) == 1
+    assert len(captions(placeholders(tmp_path / "3", SHOPS, bodies, domains=3))) == 2
+
+
+# ── the shuffle finds the edges of all images together ──
+
+Edges = dict[frozenset[bytes], bool]  # ends → whether only a mirrored view joins them
 
 
 def grouped(keyed: Iterable[Keyed]) -> Iterator[pa.Table]:
@@ -311,37 +383,43 @@ def grouped(keyed: Iterable[Keyed]) -> Iterator[pa.Table]:
 def shuffled_edges(prints: pa.Table, parts: int, config: dedup.Config) -> Edges:
     """The edges that the functions of the stage find among images that lie in several parts."""
     found: list[pa.Table] = []
-    keys = prints.select(["image_id", "sha256", "ph64", "ph256", "flags"]).replace_schema_metadata()
+    keys = prints.select(dedup.PRINT).replace_schema_metadata()
     read = (
         keyed
         for part in range(parts)
         for rows in [keys.take(np.arange(part, len(keys), parts))]
         for keyed in split(rows, partition(rows["sha256"], dedup.PARTITIONS))
     )
-    onwards: list[Keyed] = []
-    for rows in grouped(read):
-        for said in dedup.one_of_equal_bytes(config.distance, rows):
-            if isinstance(said, tuple):
-                onwards.append(said)
-            else:
-                found.append(said.value[1])
-    for rows in grouped(onwards):
+
+    def one_of(work: Callable[[pa.Table], Iterable[Any]], keyed: Iterable[Keyed]) -> Iterator[Keyed]:
+        for rows in grouped(keyed):
+            for said in work(rows):
+                if isinstance(said, tuple):
+                    yield said
+                else:
+                    found.append(said.value[1])
+
+    of_bytes = list(one_of(dedup.one_of_equal_bytes, read))
+    of_hashes = list(one_of(partial(dedup.one_of_equal_hashes, config.distance), of_bytes))
+    for rows in grouped(of_hashes):
         found += (edges for _, edges in dedup.near_in_band(config, rows))
-    return Counter(frozenset(edge.values()) for edges in found for edge in edges.to_pylist())
+    joined: Edges = {}
+    for edge in (edge for edges in found for edge in edges.to_pylist()):
+        ends = frozenset((edge["a"], edge["b"]))
+        joined[ends] = joined.get(ends, True) and edge["mirrored"]
+    return joined
 
 
 def edges_of(prints: pa.Table, config: dedup.Config) -> np.ndarray:
-    image = columns(prints)
-    hashes = image["sha256"], image["ph64"], image["ph256"]
-    return allpairs.edges(image["image_id"], *hashes, image["flags"], config.distance, config.distance_256)
+    return allpairs.edges(columns(prints), config.distance, config.distance_256)
 
 
 @examples(max_examples=30, deadline=None)
 @given(n=st.integers(0, 120), parts=st.integers(1, 4), distance=st.integers(0, 5), seed=st.integers(0, 2**32))
-def test_each_edge_is_found_once(n: int, parts: int, distance: int, seed: int) -> None:
+def test_the_edges_are_those_of_everything_at_once(n: int, parts: int, distance: int, seed: int) -> None:
     prints, config = table(crawl(n, seed)), dedup.Config(distance=distance)
     ids = prints["image_id"].to_pylist()
-    expected = Counter(frozenset((ids[i], ids[j])) for i, j, *_ in edges_of(prints, config).tolist())
+    expected = {frozenset((ids[i], ids[j])): mirrored for i, j, *_, mirrored in edges_of(prints, config).tolist()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dedup, "BUCKETS", 3)  # few, so that several values of a band meet in one
         assert shuffled_edges(prints, parts, config) == expected
@@ -354,17 +432,17 @@ def test_groups_are_those_of_everything_at_once(
     monkeypatch.setattr(dedup, "BUCKETS", buckets)
     images = 200
     prints, config = table(crawl(images, seed)), dedup.Config()
-    expected = groups(prints, edges_of(prints, config))
+    expected = groups(prints, edges_of(prints, config))[0]
     assert expected.num_rows > images / 4
     made = Project(tmp_path)
     every = {f"part{i}": prints.take(np.arange(i, images, parts)).sort_by("image_id") for i in range(parts)}
     made.write("dedup", {name: [rows] for name, rows in every.items()})
     paths = made.manifest("dedup").paths("fingerprint")
-    job, end = Job(str(tmp_path), "groups", "basis", 1, config), Task("groups", args=(paths,))
+    job, end = Job(str(tmp_path), "groups", "basis", 1, config), Task("groups", args=(paths, ()))
     Local(1).shuffle(dedup.FindGroups(job), [Task(path, args=(path,)) for path in paths], [end])
     receipt = job.done(end)
     assert receipt is not None
     assert read_table(str(tmp_path / receipt.parts[0].name), GROUP).equals(expected)
     dropped = receipt.counts["images"]["dropped"]
-    assert dropped.keys() == {"same_bytes", "near_duplicate"}
+    assert dropped.keys() == {"same_bytes", "near_duplicate", "mirrored"}
     assert receipt.counts["images"]["kept"] == images - sum(dropped.values())

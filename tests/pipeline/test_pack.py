@@ -56,6 +56,8 @@ def write(
         {"image_id": image_id(url), "kept_by": image_id(keeper), "keep": url == keeper, "same_bytes": i == 0}
         for i, (url, keeper) in enumerate([*copies.items(), *((url, url) for url in set(copies.values()))])
     ]
+    for row in groups:
+        row["reason"] = None if row["keep"] else "same_bytes" if row["same_bytes"] else "near_duplicate"
     rows = table_of(GROUP, sorted(groups, key=lambda row: row["image_id"]))
     made.write("dedup", {"captions0": [captions[0]], "captions1": [captions[1]], "groups": [rows]}, images=len(kept))
     return made
