@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +25,7 @@ from threading import Event, Lock, Thread
 from typing import NamedTuple, Self
 from urllib.parse import unquote
 
+LOOPBACK = "127.0.0.1"
 CHUNK = 64 * 1024
 NEW_TYPES = {".webp": "image/webp", ".avif": "image/avif"}  # which mimetypes learnt in Python 3.13
 
@@ -56,7 +58,8 @@ class LocalWeb:
     """Serves from a thread while it is entered: `with LocalWeb(root) as web: ... web.port ... web.requests`.
 
     `sites`: a folder whose sub-folders are hosts, or host -> folder. `behaviours`: by `host` (robots.txt excepted) or
-    by `host/path`, which counts more. A host without robots.txt answers 404 for it.
+    by `host/path`, which counts more. A host without robots.txt answers 404 for it. `addresses`: pattern of hosts → the
+    loopback address that they are at; 127.0.0.1 for all others, and where the machine has no such address (macOS).
     """
 
     def __init__(
@@ -64,31 +67,43 @@ class LocalWeb:
         sites: Path | Mapping[str, Path],
         behaviours: Mapping[str, Behaviour] | None = None,
         log: Path | None = None,
+        addresses: Mapping[str, str] | None = None,
     ) -> None:
         self.requests: list[Request] = []
         self._sites = sites
         self._behaviours = behaviours or {}
         self._log = log
+        self._addresses = addresses or {}
         self._lock = Lock()
         self.stopping = Event()
 
     def __enter__(self) -> Self:
-        self._server = _Server(self)
-        self.port: int = self._server.server_address[1]
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
+        self._servers = {LOOPBACK: _Server(self, LOOPBACK)}
+        for address in set(self._addresses.values()) - {LOOPBACK}:
+            with suppress(OSError):
+                self._servers[address] = _Server(self, address)
+        self.port: int = self._servers[LOOPBACK].server_address[1]
+        self._threads = [
+            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+            for server in self._servers.values()
+        ]
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        for server in self._servers.values():
+            server.shutdown()
+            server.server_close()
+        for thread in self._threads:
+            thread.join()
 
     @property
     def connect_to(self) -> str:
         """What OPENWIT_CONNECT_TO is set to."""
-        return f"*.test=127.0.0.1:{self.port}"
+        there = {pattern: at for pattern, at in self._addresses.items() if at in self._servers} | {"*.test": LOOPBACK}
+        return ",".join(f"{pattern}={at}:{self._servers[at].server_address[1]}" for pattern, at in there.items())
 
     def behaviour(self, host: str, path: str) -> Behaviour | None:
         """How this path of a host misbehaves, if it does."""
@@ -118,9 +133,9 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False  # a kept connection would hold up the end
     request_queue_size = 128
 
-    def __init__(self, web: LocalWeb) -> None:
+    def __init__(self, web: LocalWeb, address: str) -> None:
         self.web = web
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__((address, 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that hang up in the middle are what tests are made of; anything else is printed as usual."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.localweb import Behaviour, LocalWeb
+from pipeline.web.addresses import parse_connect_to
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +61,21 @@ def test_hosts_are_folders(sites: Path) -> None:
         ("a.test", "/", "me", 200),
         ("a.test", "/img/b%20c.webp?w=1", "me", 200),
     ]
+
+
+def test_hosts_at_addresses_of_their_own(sites: Path) -> None:
+    addresses = {"*.a.test": "127.0.0.2", "b.*": "127.0.0.3", "c.test": "192.0.2.1"}
+    with LocalWeb(sites, addresses=addresses) as web:
+        where = parse_connect_to(web.connect_to)
+        assert list(where) == ["*.a.test", "b.*", "*.test"]  # nobody has the last one: an address for examples
+        assert [at for at, _ in where.values()] == ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+        for address, port in where.values():
+            connection = http.client.HTTPConnection(address, port, timeout=10)
+            assert get(connection, "b.test", "/x.jpg")[0] == 200
+            connection.close()
+    for address, port in where.values():
+        with pytest.raises(ConnectionRefusedError):
+            http.client.HTTPConnection(address, port, timeout=10).connect()
 
 
 def test_a_path_counts_more_than_its_host_and_robots_txt_is_apart(sites: Path) -> None:

@@ -1,0 +1,68 @@
+"""The demo: draws its web, serves it on 127.0.0.1, runs every stage on it and checks what must be true.
+
+    make demo
+
+Interrupted anywhere, it goes on where it was; run again, it finds that there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from demo import check
+from demo.localweb import LocalWeb
+from demo.web import addresses, behaviours, draw
+from shards.errors import Failure, UsageError
+
+RECIPE, WEB, OUT = "recipes/demo.toml", Path("out/web"), Path("out/demo")
+
+
+def main() -> int:
+    """Exit status 0 if everything is true, 1 with one sentence if something is not."""
+    started = time.monotonic()
+    try:
+        web = draw(WEB)
+        print(f"demo: {len(web.truth.pages)} pages with {len(web.truth.images):,} images in {WEB}", flush=True)
+        OUT.mkdir(parents=True, exist_ok=True)
+        log = OUT / "requests.tsv"  # of every run: what must not be asked for must never have been
+        log.touch()
+        with LocalWeb(web.sites, behaviours(), log, addresses()) as served:
+            for verb in ("all", "overlap"):
+                if status := _openwit(verb, served.connect_to):
+                    return status
+        for said in check.check(OUT, web.truth, log):
+            print(f"demo: ✓ {said}")
+    except (Failure, UsageError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    print(
+        f"demo: all of it is true, after {time.monotonic() - started:.0f} s. Open {OUT}/report.html, and try\n"
+        f"  .venv/bin/openwit explain --recipe {RECIPE} {web.truth.leaks[0].url}\n"
+        f"  .venv/bin/openwit status --recipe {RECIPE}\n"
+        f"  .venv/bin/openwit crawl --recipe recipes/mine.toml --set 'crawl.seeds=[\"https://your.site/\"]'"
+    )
+    return 0
+
+
+def _openwit(verb: str, connect_to: str) -> int:
+    """The exit status of a verb; Ctrl-C reaches it as well, and its answer counts."""
+    env = {**os.environ, "OPENWIT_CONNECT_TO": connect_to}
+    child = subprocess.Popen([sys.executable, "-m", "openwit", verb, "--recipe", RECIPE], env=env)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        status = child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The demo's web, drawn: hundreds of pages on dozens of hosts, their pictures, and all that goes with them.
+
+A folder gets sites/HOST/… (what LocalWeb serves), eval/pictures.tar and eval/labels.tsv, queries/wiki.xml.bz2 and
+queries/pageviews.gz, vocabulary.gz, and truth.json. It is a function of the seed, and it is drawn once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo import encyclopedia, evaluation, misbehaviour, truth, vocabulary
+from demo.localweb import Behaviour
+from demo.plan import Size
+from demo.sites import plan_web
+from demo.truth import Truth
+from shards.errors import UsageError
+from shards.files import to_json
+
+VERSION = 1  # of what is drawn: another one is drawn again
+
+
+@dataclass(frozen=True)
+class Web:
+    """A drawn web: where its parts are, and what is true of it."""
+
+    folder: Path
+    truth: Truth
+
+    @property
+    def sites(self) -> Path:
+        """For LocalWeb: a folder a host."""
+        return self.folder / "sites"
+
+    @property
+    def pictures(self) -> Path:
+        """For eval.pictures."""
+        return self.folder / "eval" / "pictures.tar"
+
+    @property
+    def labels(self) -> Path:
+        """For eval.labels."""
+        return self.folder / "eval" / "labels.tsv"
+
+    @property
+    def wikipedia(self) -> Path:
+        """For queries.wikipedia."""
+        return self.folder / "queries" / "wiki.xml.bz2"
+
+    @property
+    def pageviews(self) -> Path:
+        """For queries.pageviews."""
+        return self.folder / "queries" / "pageviews.gz"
+
+    @property
+    def vocabulary(self) -> Path:
+        """For train.merges."""
+        return self.folder / "vocabulary.gz"
+
+
+def draw(folder: Path, seed: int = 1, size: Size | None = None) -> Web:
+    """The web in that folder, drawn if it is not there yet; half a web that was left behind is drawn again.
+
+    UsageError if the folder is there and holds something else.
+    """
+    size = size or Size()
+    known = to_json({"seed": seed, "size": size._asdict(), "version": VERSION})
+    mark = folder / "drawn.json"
+    if not (mark.is_file() and mark.read_bytes() == known):
+        if folder.exists() and not _is_a_web(mark):
+            raise UsageError(f"{folder} holds something else than the demo's web: give another folder, or remove it")
+        new = folder.with_name(f".tmp-{folder.name}")
+        shutil.rmtree(new, ignore_errors=True)
+        _write(new, seed, size)
+        (new / "drawn.json").write_bytes(known)
+        if folder.exists():
+            shutil.rmtree(folder)
+        new.rename(folder)
+    return Web(folder, truth.read(folder / "truth.json"))
+
+
+def behaviours() -> Mapping[str, Behaviour]:
+    """How LocalWeb has to serve it."""
+    return misbehaviour.BEHAVIOURS
+
+
+def _is_a_web(mark: Path) -> bool:
+    try:
+        return "version" in json.loads(mark.read_bytes())
+    except (OSError, ValueError):
+        return False
+
+
+def _write(folder: Path, seed: int, size: Size) -> None:
+    plan = plan_web(seed, size)
+    chosen = evaluation.pictures(seed, size)
+    files: dict[str, Callable[[], bytes]] = {
+        **{f"sites/{at}": make for at, make in plan.files.items()},
+        "eval/pictures.tar": lambda: evaluation.tar_of(chosen),
+        "eval/labels.tsv": lambda: evaluation.labels_of(chosen),
+        "queries/wiki.xml.bz2": lambda: encyclopedia.dump(seed),
+        "queries/pageviews.gz": lambda: encyclopedia.views(seed),
+        "vocabulary.gz": lambda: vocabulary.learn(encyclopedia.dump(seed)),
+    }
+    for name, make in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(make())
+    truth.write(folder / "truth.json", plan.truth)
