@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 from demo import check
+from demo.hosts import ADDRESSES
 from demo.localweb import LocalWeb
-from demo.web import addresses, behaviours, draw
+from demo.web import behaviours, draw
 from shards.errors import Failure, UsageError
 
 RECIPE, WEB, OUT = "recipes/demo.toml", Path("out/web"), Path("out/demo")
@@ -31,7 +32,7 @@ def main() -> int:
         OUT.mkdir(parents=True, exist_ok=True)
         log = OUT / "requests.tsv"  # of every run: what must not be asked for must never have been
         log.touch()
-        with LocalWeb(web.sites, behaviours(), log, addresses()) as served:
+        with LocalWeb(web.sites, behaviours(), log, ADDRESSES) as served:
             for verb in ("all", "overlap"):
                 if status := _openwit(verb, served.connect_to):
                     return status
