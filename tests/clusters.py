@@ -159,6 +159,10 @@ _FLINK = {
     "taskmanager.numberOfTaskSlots": "2",  # so that one can go on with the work of both
     "cluster.evenly-spread-out-slots": "true",
     "blob.service.cleanup.interval": "5",  # seconds that the jars of a job that is over are kept; by default an hour
+    # docs/flink.md: without, the loss of a worker is the loss of the stage, which has to be run again
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "12",
+    "restart-strategy.fixed-delay.delay": "2 s",
     "heartbeat.interval": "1000",  # milliseconds …
     "heartbeat.timeout": "6000",  # … after which a task manager is missed; by default 50 s
     # What Flink's own script works out: a task manager does not start without.

@@ -161,6 +161,11 @@ _FLINK_CONF = {
     "taskmanager.memory.network.max": "256m",
     "rest.bind-address": "127.0.0.1",
     "execution.batch.speculative.enabled": "false",
+    # With several attempts the loss of a worker is not the loss of the stage. (A cluster has its own strategy: what a
+    # job says of it is lost on the way there.)
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "3",
+    "restart-strategy.fixed-delay.delay": "2 s",
     # A cluster that hears no more of this process ends the job, minutes later, and does not go on for nobody.
     "execution.attached": "true",
     "execution.shutdown-on-attached-exit": "true",

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 5.0  # for an address to answer
 _ATTEMPTS = 4  # of a Spark task: with several, the loss of a worker is not the loss of the stage
-_RESTARTS = {"embedded": 3, "cluster": 12}  # of a Flink job; task managers that were killed need a while to come back
-_RESTART_DELAY_MILLISECONDS = 2_000
 
 
 class Portable:
@@ -117,8 +115,6 @@ class Portable:
             options.append(f"--files_to_stage={jars.empty_jar(self.name)}")
         if self.name == "flink":
             options.append(f"--parallelism={self._workers}")
-            options.append(f"--number_of_execution_retries={_RESTARTS['embedded' if self._embedded else 'cluster']}")
-            options.append(f"--execution_retry_delay={_RESTART_DELAY_MILLISECONDS}")
         return options + [f"--{key}={value}" for key, value in self._config.options.items()]
 
     def _worker_command(self) -> str:
