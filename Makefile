@@ -8,7 +8,7 @@ ON := $(if $(ENGINE), --set engine.runner=$(ENGINE))
 STAGES := queries crawl filter match fetch dedup pack train eval report all
 
 .DEFAULT_GOAL := help
-.PHONY: help real test test-slow test-engines test-dataflow test-cluster engines $(STAGES) lint bench clean
+.PHONY: help demo real test test-slow test-engines test-dataflow test-cluster engines $(STAGES) lint bench clean
 
 help: ## list the targets
 	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-12s %s\n", $$1, substr($$0, RLENGTH + 1)}' Makefile
@@ -21,6 +21,9 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[train,s3,dev]'
 	touch $@
+
+demo: $(BIN)/.installed ## a small web of its own, every stage, a training, the report; fails if anything is not true
+	$(BIN)/python -m demo
 
 real: $(BIN)/.installed ## every stage on real pages and pictures (OPENWIT_DATA), served on 127.0.0.1
 	$(BIN)/python -m demo.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml$(ON)

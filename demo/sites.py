@@ -154,7 +154,7 @@ def _hosts_that_nobody_may_visit(plan: Plan) -> None:
     reasons = {misbehaviour.FORBIDDEN: "robots_disallowed", misbehaviour.UNREACHABLE: "robots_unreachable"}
     for name, reason in reasons.items():
         host = Host(name, "gallery", "en", name, "/", all_linked=True)
-        front = Draft(host, f"http://{name}/", "Nobody is here", expected=reason)
+        front = Draft(host, f"http://{name}/", "Nobody is here", found_by="seed", expected=reason)
         _show_new(plan, front, 2, "/inside/")
         for other in plan.drafts[:: len(plan.drafts) // 3]:
             other.links[name] = front.url

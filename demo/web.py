@@ -20,7 +20,7 @@ from demo.truth import Truth
 from shards.errors import UsageError
 from shards.files import to_json
 
-VERSION = 1  # of what is drawn: another one is drawn again
+VERSION = 2  # of what is drawn: another one is drawn again
 
 
 @dataclass(frozen=True)

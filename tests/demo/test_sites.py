@@ -53,7 +53,7 @@ def test_it_is_a_web_of_many_sites(whole: Plan) -> None:
     assert len(truth.pages) >= 400
     assert {page.layout for page in truth.pages} == {"gallery", "blog", "shop", "magazine", "old"}
     assert {page.language for page in truth.pages} == set(LANGUAGES) == {"en", "de", "es", "fr"}
-    assert truth.seeds == [f"http://{host.name}/" for host in HOSTS]
+    assert truth.seeds == [f"http://{name}/" for name in (*(host.name for host in HOSTS), *misbehaviour.GUARDED)]
     assert all(normalise(url) == url for url in [image.url for image in truth.images])
 
 

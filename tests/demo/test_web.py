@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import tomllib
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from pipeline.text.ngrams import best_bigrams, count_pairs, count_words
 from pipeline.text.wikipedia import articles, plain, views
 from shards.errors import UsageError
 from tests.demo.conftest import SMALL
+from tests.running import ROOT
 from trainer.evals.zeroshot import members, read_labels
 from trainer.tokenizer import Tokenizer
 
@@ -121,3 +123,8 @@ def test_the_encyclopedia_speaks_of_every_class(drawn: Web) -> None:
     assert {thing.name for thing in CLASSES} <= {bigram.text for bigram in bigrams}
     read = views(str(drawn.pageviews))
     assert min(read[thing.name.capitalize()] for thing in CLASSES) >= 70
+
+
+def test_the_recipe_names_the_seeds() -> None:
+    recipe = tomllib.loads((ROOT / "recipes" / "demo.toml").read_text())
+    assert sorted(recipe["crawl"]["seeds"]) == sorted(plan_web(1, Size()).truth.seeds)

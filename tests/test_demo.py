@@ -1,0 +1,88 @@
+"""The demo, as a newcomer runs it: all it claims is true, a second run has nothing to do, Ctrl-C costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, environment
+from tests.small import FOLDERS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+AT_MOST_SECONDS = 8 * 60
+AGAIN_SECONDS = 30
+INTERRUPTS = 12
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    """`python -m demo` in a folder of its own, in a process group as a terminal's."""
+    (folder / "recipes").mkdir(exist_ok=True)
+    (folder / "recipes" / "demo.toml").write_bytes((ROOT / "recipes" / "demo.toml").read_bytes())
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo"],
+        cwd=folder,
+        env=environment({"PYTHONPATH": str(ROOT)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(folder: Path) -> str:
+    process = start(folder)
+    out, err = process.communicate(timeout=1800)
+    assert process.returncode == 0, out + err
+    return out
+
+
+def results(folder: Path) -> dict[str, object]:
+    """What does not depend on when pages were visited and images asked for."""
+    made = folder / "out" / "demo"
+    counts = {
+        stage: json.loads((made / at / "_manifest.json").read_bytes())["counts"] for stage, at in FOLDERS.items()
+    }
+    return {**counts, "eval": json.loads((made / FOLDERS["eval"] / "results.json").read_bytes())}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo, run to its end in the time that a newcomer was promised."""
+    folder = tmp_path_factory.mktemp("demo")
+    started = time.monotonic()
+    said = run(folder)
+    assert "demo: all of it is true" in said
+    assert time.monotonic() - started < AT_MOST_SECONDS
+    return folder
+
+
+def test_again_there_is_nothing_to_do(done: Path) -> None:
+    started = time.monotonic()
+    said = run(done)
+    assert time.monotonic() - started < AGAIN_SECONDS
+    assert said.count("nothing to do") == len(FOLDERS) + 1  # the report
+    assert "demo: all of it is true" in said
+
+
+def test_interrupted_anywhere_it_ends_the_same(done: Path, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    for _ in range(INTERRUPTS):
+        process = start(tmp_path)
+        try:
+            process.communicate(timeout=rng.uniform(2, 40))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 130, err
+            assert "Traceback" not in err
+    run(tmp_path)
+    assert results(tmp_path) == results(done)
