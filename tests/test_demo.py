@@ -48,9 +48,7 @@ def run(folder: Path) -> str:
 def results(folder: Path) -> dict[str, object]:
     """What does not depend on when pages were visited and images asked for."""
     made = folder / "out" / "demo"
-    counts = {
-        stage: json.loads((made / at / "_manifest.json").read_bytes())["counts"] for stage, at in FOLDERS.items()
-    }
+    counts = {stage: json.loads((made / at / "_manifest.json").read_bytes())["counts"] for stage, at in FOLDERS.items()}
     return {**counts, "eval": json.loads((made / FOLDERS["eval"] / "results.json").read_bytes())}
 
 
