@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.small import Small
 
-DATA = Path(os.environ.get("OPENWIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("OPENWIT_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()
 
 
 @pytest.fixture(scope="session")
