@@ -70,6 +70,8 @@ def the_forbidden_was_never_asked_for(truth: Truth, log: Path) -> str:
     """By the server's own log, of all runs so far."""
     lines = [line.split("\t") for line in log.read_text(encoding="utf-8").splitlines()]
     asked = {f"http://{host}{path}" for _, host, _, path, *_ in lines}
+    unseen = sorted({page.url for page in truth.pages if page.expected == "crawled"} - asked)
+    _must(not unseen, f"{log} lacks {len(unseen)} visits, such as {unseen[:1]}: remove {log.parent} and run it again")
     wrong = sorted(asked & set(truth.never_asked))
     _must(not wrong, f"{len(wrong)} URLs were asked for that should not have been, such as {wrong[:1]}")
     robots = Counter(host for _, host, _, path, *_ in lines if path == "/robots.txt")
