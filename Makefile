@@ -49,7 +49,7 @@ test-slow: $(BIN)/.installed ## the slow tests: kills, memory, everything at its
 	$(BIN)/python -m pytest -m slow
 
 queries: ## build the list of queries from Wikipedia and WordNet
-crawl: ## web archives and URL tables → candidate image-text pairs
+crawl: ## sites, web archives and URL tables → candidate image-text pairs
 filter: ## drop texts that cannot be describing an image
 match: ## find queries in texts, balance them, plan the fetch
 fetch: ## get each image once, as a polite guest

@@ -19,7 +19,7 @@ Verb = tuple[str, tuple[str, ...], str]  # module, words before the user's own, 
 
 STAGES: dict[str, Verb] = {
     "queries": ("pipeline.queries", (), "build the list of queries from Wikipedia and WordNet"),
-    "crawl": ("pipeline.crawl", (), "web archives and URL tables → candidate image-text pairs"),
+    "crawl": ("pipeline.crawl", (), "sites, web archives and URL tables → candidate image-text pairs"),
     "filter": ("pipeline.filter", (), "drop texts that cannot be describing an image"),
     "match": ("pipeline.match", (), "find queries in texts, balance them, plan the fetch"),
     "fetch": ("pipeline.fetch", (), "get each image once, as a polite guest"),

@@ -16,7 +16,7 @@ from tests.conftest import DATA
 from tests.running import ROOT, settings
 from tests.small import contents
 
-ARCHIVES, ROUNDS, GOAL = 16, 3, 1.7
+ARCHIVES, ROUNDS, GOAL = 48, 3, 1.7
 
 
 def seconds(folder: Path, workers: int, round_: int) -> float:

@@ -17,12 +17,13 @@ import pyarrow.compute as pc
 
 from dedup.hashes import fingerprints
 from dedup.index import Index
-from dedup.pictures import decoded, members
+from dedup.pictures import decoded
 from dedup.tables import OVERLAP
-from shards.files import read_batches
+from shards.files import read_batches, tar_members
 from shards.tables import ID, declare
 
 PICTURES = 256  # decoded and looked up together
+MAX_BYTES = 64 << 20  # of one of them
 
 # What is read here of the table that fetch writes.
 OUTCOME = declare("outcome", 1, {"image_id": (ID, "of the image"), "image_url": (pa.string(), "as asked")})
@@ -44,7 +45,7 @@ def overlap(pictures: str, index: Index, distance: int, outcomes: Sequence[str])
     """
     rows: list[dict[str, Any]] = []
     asked = found = flat = 0
-    files = members(pictures)
+    files = tar_members(pictures, MAX_BYTES)
     while some := list(islice(files, PICTURES)):
         prints = fingerprints([decoded(io.BytesIO(body), f"{name} in {pictures}") for name, body in some])
         for (name, _), matches in zip(some, index.query_prints(prints, distance), strict=True):

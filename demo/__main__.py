@@ -7,17 +7,15 @@ Interrupted anywhere, it goes on where it was; run again, it finds that there is
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from demo import check
 from demo.hosts import ADDRESSES
-from demo.localweb import LocalWeb
-from demo.web import behaviours, draw
+from demo.localweb import LocalWeb, run_with
+from demo.misbehaviour import BEHAVIOURS
+from demo.web import draw
 from shards.errors import Failure, UsageError
 
 RECIPE, WEB, OUT = "recipes/demo.toml", Path("out/web"), Path("out/demo")
@@ -32,9 +30,10 @@ def main() -> int:
         OUT.mkdir(parents=True, exist_ok=True)
         log = OUT / "requests.tsv"  # of every run: what must not be asked for must never have been
         log.touch()
-        with LocalWeb(web.sites, behaviours(), log, ADDRESSES) as served:
+        with LocalWeb(web.sites, BEHAVIOURS, log, ADDRESSES) as served:
             for verb in ("all", "overlap"):
-                if status := _openwit(verb, served.connect_to):
+                words = [sys.executable, "-m", "openwit", verb, "--recipe", RECIPE]
+                if status := run_with(words, served.connect_to):
                     return status
         for said in check.check(OUT, web.truth, log):
             print(f"demo: ✓ {said}")
@@ -51,18 +50,6 @@ def main() -> int:
         f"  .venv/bin/openwit crawl --recipe recipes/mine.toml --set 'crawl.seeds=[\"https://your.site/\"]'"
     )
     return 0
-
-
-def _openwit(verb: str, connect_to: str) -> int:
-    """The exit status of a verb; Ctrl-C reaches it as well, and its answer counts."""
-    env = {**os.environ, "OPENWIT_CONNECT_TO": connect_to}
-    child = subprocess.Popen([sys.executable, "-m", "openwit", verb, "--recipe", RECIPE], env=env)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        status = child.wait()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":

@@ -30,12 +30,14 @@ class Made:
     out: Path
 
     def manifest(self, stage: str) -> Manifest:
+        """Of a stage that is done; Failure where it is not."""
         found = read_manifest(str(self.folder(stage)))
         if found is None:
             raise Failure(f"{self.folder(stage)} is not complete: run the demo again")
         return found
 
     def folder(self, stage: str) -> Path:
+        """Of a stage."""
         return self.out / f"{STAGES.index(stage)}_{stage}"
 
     def rows(self, stage: str, table: str, columns: list[str]) -> Iterator[dict[str, Any]]:
@@ -51,6 +53,7 @@ class Made:
 
     @cached_property
     def url_of(self) -> dict[bytes, str]:
+        """The URL of each image that was planned."""
         return {row["image_id"]: row["image_url"] for row in self.rows("fetch", "outcome", ["image_id", "image_url"])}
 
 

@@ -1,6 +1,6 @@
 """A real web on 127.0.0.1: hosts are folders, and some of them misbehave as asked.
 
-python -m demo.localweb ROOT [--log FILE] -- COMMAND ...
+    python -m demo.localweb ROOT [--log FILE] -- COMMAND ...
 
 serves each sub-folder of ROOT as the host of that name, runs COMMAND with OPENWIT_CONNECT_TO=*.test=127.0.0.1:PORT
 in its environment, and exits with its status. With --log, FILE gets a line for each request: seconds since 1970,
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import mimetypes
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -212,10 +211,19 @@ def main(arguments: Sequence[str]) -> int:
     if options.log:
         options.log.write_text("")
     with LocalWeb(options.root, log=options.log) as web:
-        child = subprocess.Popen(command, env={**os.environ, "OPENWIT_CONNECT_TO": web.connect_to})
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to the child, too: its answer counts
-        status = child.wait()
-    return status if status >= 0 else 128 - status
+        return run_with(command, web.connect_to)
+
+
+def run_with(command: Sequence[str], connect_to: str) -> int:
+    """The exit status of a command, 128 + the signal's number if one ended it.
+
+    The terminal sends Ctrl-C to both: the command's answer counts, and it is waited for.
+    """
+    with subprocess.Popen(command, env={**os.environ, "OPENWIT_CONNECT_TO": connect_to}) as child:
+        while True:
+            with suppress(KeyboardInterrupt):
+                status = child.wait()
+                return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def show(draft: Draft, url: str, text: str, rng: Random, reason: str = "") -> No
         draft.reasons[text] = reason
 
 
-def finish(plan: Plan) -> Truth:
+def finish(plan: Plan) -> None:
     """The truth about all drafts: pages, texts, and what becomes of each image."""
     truth = plan.truth
     marked: set[str] = set()
@@ -120,4 +120,3 @@ def finish(plan: Plan) -> Truth:
         truth.images.append(image._replace(expected=expected))
         if expected == NOT_PLANNED or url in marked or urlsplit(url).netloc in GUARDED:
             truth.never_asked.append(url)
-    return truth

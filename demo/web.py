@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo import encyclopedia, evaluation, misbehaviour, truth, vocabulary
-from demo.localweb import Behaviour
+from demo import encyclopedia, evaluation, truth, vocabulary
 from demo.plan import Size
 from demo.sites import plan_web
 from demo.truth import Truth
@@ -80,11 +79,6 @@ def draw(folder: Path, seed: int = 1, size: Size | None = None) -> Web:
             shutil.rmtree(folder)
         new.rename(folder)
     return Web(folder, truth.read(folder / "truth.json"))
-
-
-def behaviours() -> Mapping[str, Behaviour]:
-    """How LocalWeb has to serve it."""
-    return misbehaviour.BEHAVIOURS
 
 
 def _is_a_web(mark: Path) -> bool:

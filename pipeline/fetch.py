@@ -49,7 +49,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     connect_to: Annotated[str, ASIDE] = ""  # one's own test web: "*.test=127.0.0.1:8080"
     requests_per_second: Annotated[float, Positive, ASIDE] = 1.0  # to one registered domain
     domains_at_once: Annotated[int, Positive, ASIDE] = 64  # that one lane asks side by side, one request to each
-    deadline_hours: Annotated[float, Positive, ASIDE] = 24.0  # with the rate: how many images a domain can give
+    deadline_hours: Annotated[float, Positive, ASIDE] = 24.0  # with the rate: what a domain can give; visits end then
     # what one image may cost
     max_bytes: Annotated[int, Positive] = 20_000_000  # of a body
     timeout: Annotated[float, Positive] = 30.0  # seconds for all its requests

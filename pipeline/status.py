@@ -173,8 +173,9 @@ def _unfinished(recipe: Recipe, name: str, manifests: Manifests) -> State:
     if not receipts:
         checkpoints = [file for file in names_in(folder) if file.startswith("checkpoint-")]
         if checkpoints:
-            steps = recipe.tables.get(name, {}).get("steps", "?")
-            return State("in work", f"step {int(checkpoints[-1][11:19]):,} of {steps:,} is the last that is safe")
+            steps = recipe.tables.get(name, {}).get("steps")
+            of = f" of {steps:,}" if isinstance(steps, int) else ""
+            return State("in work", f"step {int(checkpoints[-1][11:19]):,}{of} is the last that is safe")
         return State("not begun")
     done = Counter(receipt.step for receipt, _ in receipts)
     expected = tasks(recipe, name, manifests)
@@ -194,7 +195,10 @@ def tasks(recipe: Recipe, name: str, manifests: Manifests) -> dict[str, int]:
         return {}
     module = importlib.import_module(f"pipeline.{name}")
     config = recipe.config(name, module.Config)
-    files = Counter(kind for kind, _ in raw_files(recipe, name, module, config) or [])
+    raw = raw_files(recipe, name, module, config)
+    if raw is None:
+        return {}
+    files = Counter(kind for kind, _ in raw)
     before = {stage: manifest for stage in module.READS if (manifest := manifests[stage])}
     if len(before) < len(module.READS):
         return {}
@@ -210,7 +214,7 @@ def tasks(recipe: Recipe, name: str, manifests: Manifests) -> dict[str, int]:
             dumps = {"words": files["wikipedia"], "vocabulary": 1, "pairs": files["wikipedia"]}
             return {**dumps, "views": files["pageviews"], "queries": 1}
         case "crawl":
-            sites = len({registered_domain(host_of(normalise(seed) or "")) for seed in config.seeds})
+            sites = len({registered_domain(host_of(url)) for seed in config.seeds if (url := normalise(seed))})
             return {**({"pages": sites} if sites else {}), "candidates": files.total() + sites}
         case "filter":
             return {"candidates": parts("crawl", "candidate")}

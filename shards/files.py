@@ -10,7 +10,9 @@ import hashlib
 import io
 import json
 import os
+import tarfile
 import uuid
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,6 +81,24 @@ def read_bytes(path: str) -> bytes:
     """The whole of a small file."""
     with open_input(path) as file:
         return file.read()
+
+
+def tar_members(path: str, max_bytes: int) -> Iterator[tuple[str, bytes]]:
+    """The files of a tar, compressed or not, in its order: name, bytes. Failure if it is damaged or one is larger."""
+    try:
+        with open_input(path) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+            for member in tar:
+                if not member.isfile():
+                    continue
+                if member.size > max_bytes:
+                    raise Failure(
+                        f"{member.name} in {path} has {member.size:,} bytes: take out files over {max_bytes:,}"
+                    )
+                body = tar.extractfile(member)
+                assert body is not None  # it is a file
+                yield member.name, body.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise Failure(f"{path} is damaged ({error}): restore it, or give another") from error
 
 
 def names_in(folder: str) -> list[str]:

@@ -14,7 +14,7 @@ from tests.running import ROOT, environment
 DIFFS = re.findall(r"^```diff\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(3), ids=["rule", "stage", "evaluation"])
+@pytest.mark.parametrize("number", range(len(DIFFS)), ids=["rule", "stage", "evaluation"])
 def test_an_addition(number: int, tmp_path: Path) -> None:
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in tracked.split("\0"):

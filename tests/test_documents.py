@@ -13,10 +13,11 @@ import openwit
 from tests.running import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SECURITY = (ROOT / "SECURITY.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 # Commands of others, on machines that a test does not have: pip, clusters, containers, Google.
-ELSEWHERE = {"pip", "uv", "docker", "tar", "cp", "spark-submit", "python3.11", "/opt/openwit/env/bin/pip", "git", "cd"}
+ELSEWHERE = {".", "pip", "uv", "tar", "cp", "spark-submit", "python3.11", "/opt/openwit/env/bin/pip"}
 
 
 def commands() -> list[str]:
@@ -51,7 +52,7 @@ def test_a_command_is_one(command: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_tree_is_the_disks() -> None:
-    """Every room and file of the README's tree is there, and every one that is there is in it."""
+    """All that the README's tree names is there, and every folder that is there is in it."""
     (tree,) = re.findall(r"^## What is where\n\n```\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     said = set(re.findall(r"^ {0,2}([\w./-]+)  ", tree, re.MULTILINE))
     assert [name for name in said if not ((ROOT / name).exists() or (ROOT / "pipeline" / name).exists())] == []
@@ -69,3 +70,8 @@ def test_links_lead_somewhere() -> None:
     for path in DOCUMENTS:
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert "://" in link or (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_guards_are_where_security_says() -> None:
+    named = set(re.findall(r"`((?:pipeline|shards|tests|docs)/[^`]*)`", SECURITY))
+    assert len(named) > 10 and [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -18,17 +18,26 @@ from typing import BinaryIO
 Headers = Iterable[tuple[str, str]]
 
 _IDS = uuid.UUID("6f70656e-7769-5477-8172-632d69647321")  # the name space of record ids
-_HOP_BY_HOP = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_UNDONE = frozenset({"gzip", "deflate", "br", "zstd"})  # codings that the client undoes; of others a reader is told
 
 
 def stored_headers(headers: Headers, length: int) -> list[tuple[str, str]]:
     """Response headers as they are true of a body whose codings are undone; the others are kept as X-Crawler-…."""
-    kept = [(f"X-Crawler-{name}" if name.lower() in _HOP_BY_HOP else name, value) for name, value in headers]
+    kept = [(f"X-Crawler-{name}" if _no_longer_true(name.lower(), value) else name, value) for name, value in headers]
     return [*kept, ("Content-Length", str(length))]
 
 
+def _no_longer_true(name: str, value: str) -> bool:
+    if name == "content-encoding":
+        return value.strip().lower() in _UNDONE
+    return name in ("content-length", "transfer-encoding")
+
+
 class WarcWriter:
-    """Writes an archive: first what is to be known of it (the fields of its warcinfo), then exchanges."""
+    """Writes an archive: first what is to be known of it (the fields of its warcinfo), then exchanges.
+
+    OSError where the file cannot be written.
+    """
 
     def __init__(self, file: BinaryIO, about: Mapping[str, str], date: datetime) -> None:
         self._file = file
@@ -37,7 +46,10 @@ class WarcWriter:
         self._info = {"WARC-Warcinfo-ID": id_}
 
     def exchange(self, url: str, date: datetime, asked: Headers, answered: Headers, body: bytes) -> None:
-        """A request for a normalised URL and its response of status 200; `answered` are its `stored_headers`."""
+        """A request for a normalised URL, begun at `date`, and its response of status 200.
+
+        `answered` are its `stored_headers`, `body` has its content and transfer codings undone.
+        """
         known = {**self._info, "WARC-Target-URI": url}
         path = "/" + url.split("/", 3)[3]
         block = b"GET %s HTTP/1.1\r\n%s\r\n" % (path.encode(), _lines(asked))

@@ -74,6 +74,7 @@ class Reply:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()  # of the last response, in its order
     attempts: int = 0  # requests, robots.txt not counted
+    asked_at: datetime | None = None  # when the last one began; None if there was none
 
     def header(self, name: str) -> str | None:
         """The value of the first header of that name, in upper or lower case; None if there is none."""
@@ -180,7 +181,9 @@ class Client:
             async with self._budget.turn(domain):
                 self._may_ask()
                 begun = time.monotonic()
-                reply = replace(await self._ask(target, limits, seconds, guest and marks, cut), attempts=hop)
+                at = datetime.now(UTC)
+                reply = await self._ask(target, limits, seconds, guest and marks, cut)
+                reply = replace(reply, attempts=hop, asked_at=at)
                 seconds -= time.monotonic() - begun
             if reply.http_status == 429 or (reply.http_status == 503 and reply.header("retry-after")):
                 self._budget.hold(domain, retry_after(reply.header("retry-after") or "", datetime.now(UTC)))

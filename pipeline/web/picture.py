@@ -16,13 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from dedup.pictures import FORMATS
 from pipeline.web.detail import of_error, one_line
 from pipeline.web.drawing import DrawingError, draw, is_drawing, size_of
 from shards.errors import UsageError
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "TIFF")
-"""What is opened: that which browsers show, and TIFF, which old pages link to. Each further parser is one more for
-strangers to attack (the one for PostScript starts a program), for next to no pictures."""
 
 RESIZE_MODES = ("no", "keep_ratio", "keep_ratio_largest", "center_crop", "border")
 ENCODE_FORMATS = ("jpg", "png", "webp")

@@ -29,7 +29,8 @@ MAX_LINKS = 2_000
 MAX_SITEMAPS = 32
 """Of a site that are read; with MAX_SITEMAP_URLS in each, more than any budget."""
 MAX_ORIGINS = 100
-"""Hosts of a site that are asked, each for its robots.txt first: some sites have one for every word."""
+"""Origins (scheme, host, port) of a site that are asked, each for its robots.txt first: some sites have a host for
+every word."""
 
 _REDIRECT = "too_many_redirects"  # the client follows none
 
@@ -68,7 +69,7 @@ class Visit:
         self._files = self._nofollow = self._sitemaps_not_read = 0
 
     async def run(self) -> None:
-        """Visit the site until nothing is left of it, or of the budget."""
+        """Visit the site until nothing is left of it, or of the budget. OSError where the archive cannot be written."""
         if self._manners.depth > 0:
             await self._read_sitemaps()
         while found := self._frontier.pop():
@@ -105,7 +106,7 @@ class Visit:
     async def _ask(self, found: Found) -> dict[str, Any]:
         """Ask for a URL and keep the page that it is; the row that says what became of it."""
         reply = await self._client.fetch_page(found.url, self._manners.max_page_bytes)
-        at = datetime.now(UTC) if reply.attempts else None
+        at = reply.asked_at
         self._asked += reply.attempts
         if reply.reason == _REDIRECT:
             return self._row(found, reply, at, *self._redirect(self._frontier, found, reply))
@@ -129,6 +130,8 @@ class Visit:
             return "url_invalid", one_line(f"to {location}")
         if registered_domain(host_of(target)) != self._domain:
             return "out_of_scope", one_line(f"to {target}")
+        if target == found.url:
+            return "too_many_redirects", "to itself"
         if found.hops >= self._manners.max_redirects:
             return "too_many_redirects", one_line(f"to {target}")
         frontier.add(target, found.depth, "redirect", found.url, found.hops + 1)
@@ -164,7 +167,10 @@ class Visit:
         for origin in sorted(self._origins):
             named = [normalise(url, f"{origin}/") for url in await self._client.sitemaps(f"{origin}/")]
             waiting.discover(filter(None, named), 0, "robots.txt", f"{origin}/robots.txt", MAX_SITEMAPS)
-        while (found := waiting.pop()) and time.monotonic() < self._ends_at:
+        while found := waiting.pop():
+            if time.monotonic() >= self._ends_at:
+                self._sitemaps_not_read += 1
+                continue
             reply = await self._client.fetch_page(found.url, MAX_SITEMAP_BYTES)
             if reply.reason == _REDIRECT and self._redirect(waiting, found, reply)[0] == "redirected":
                 continue

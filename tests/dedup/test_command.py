@@ -200,7 +200,7 @@ def test_nothing_overlaps(recipe: str, tmp_path: Path, capsys: pytest.CaptureFix
     [
         ("no pictures", 2, "gives no eval.pictures: say with --pictures which tar is asked about"),
         ("no tar", 1, "asked.tar is not there"),
-        ("cut", 1, "asked.tar is no whole tar"),
+        ("cut", 1, "asked.tar is damaged"),
         ("text", 1, "labels.tsv in"),
         ("no index", 2, "holds no manifest.json"),
     ],

@@ -19,7 +19,8 @@ from dedup.allpairs import edges
 from dedup.groups import groups
 from dedup.hashes import fingerprints
 from dedup.index import Index, build
-from dedup.pictures import as_stored, members
+from dedup.pictures import as_stored
+from shards.files import tar_members
 from tests.dedup.made import Column, scene, table
 
 # Edits that leave a photo what it is. Not among them: rotations and flips upside down, which no hash of this kind
@@ -201,5 +202,6 @@ def test_copies_of_real_photos_are_found_and_no_others(data: Path) -> None:
         assert all(i == j for i, j in pairs), kind
         least = 0.98 if "," in kind else 0.99  # two edits at once
         assert len(pairs) >= least * len(usable) > 140, (kind, len(pairs), len(usable))
-    shots = [as_stored(Image.open(io.BytesIO(body))) for _, body in members(str(data / "cls" / "clothing_72px.tar"))]
+    clothes = tar_members(str(data / "cls" / "clothing_72px.tar"), 1 << 20)
+    shots = [as_stored(Image.open(io.BytesIO(body))) for _, body in clothes]
     assert len(edges(as_column(shots, 1))) == 1  # of 7 million pairs; they are one photo

@@ -18,7 +18,7 @@ from dedup.hashes import FLAT, fingerprints
 from demo.copies import KINDS
 from demo.pictures import CLASSES, COLOURS, SHAPES, imagine, paint
 from demo.web import Web, draw
-from trainer.evals.zeroshot import members
+from shards.files import tar_members
 
 
 def test_a_picture_is_a_function_of_its_seed_and_name() -> None:
@@ -48,7 +48,7 @@ def near_duplicates(web: Web) -> tuple[dict[frozenset[str], bool], float]:
         if image.kind in ("picture", "copy", "leak")
     }
     leaks = {leak.name for leak in web.truth.leaks}
-    files |= {name: data for name, data in members(str(web.pictures)) if name not in leaks}
+    files |= {name: data for name, data in tar_members(str(web.pictures), 1 << 20) if name not in leaks}
     names = sorted(files)
     found: list[dict[str, NDArray[Any]]] = []
     for name in names:

@@ -13,12 +13,12 @@ from demo import misbehaviour
 from demo.captions import LANGUAGES
 from demo.hosts import HOSTS
 from demo.localweb import LocalWeb
-from demo.misbehaviour import ODD, SECONDS
+from demo.misbehaviour import BEHAVIOURS, ODD, SECONDS
 from demo.pictures import CLASSES
 from demo.plan import Plan, Size
 from demo.sites import plan_web
 from demo.truth import NOT_PLANNED, SLOWER_THAN, Text, Truth
-from demo.web import Web, behaviours
+from demo.web import Web
 from pipeline.records import FETCH_REASONS, fold
 from pipeline.text.charset import decode
 from pipeline.text.extract import candidates
@@ -146,7 +146,7 @@ async def get(urls: list[str], web: LocalWeb) -> dict[str, Reply]:
 def test_every_image_meets_the_fate_that_was_planned(drawn: Web) -> None:
     expected = {image.url: image.expected for image in drawn.truth.images if image.expected != NOT_PLANNED}
     unasked = {url for url in drawn.truth.never_asked if expected.get(url) == "opted_out"}  # by the marks of its page
-    with LocalWeb(drawn.sites, behaviours()) as web:
+    with LocalWeb(drawn.sites, BEHAVIOURS) as web:
         replies = asyncio.run(get(sorted(expected.keys() - unasked), web))
     got = {}
     for url, reply in replies.items():

@@ -18,9 +18,10 @@ from demo.web import Web, draw
 from pipeline.text.ngrams import best_bigrams, count_pairs, count_words
 from pipeline.text.wikipedia import articles, plain, views
 from shards.errors import UsageError
+from shards.files import tar_members
 from tests.demo.conftest import SMALL
 from tests.running import ROOT
-from trainer.evals.zeroshot import members, read_labels
+from trainer.evals.zeroshot import MAX_BYTES, read_labels
 from trainer.tokenizer import Tokenizer
 
 TINY = Size(english=2, foreign=1, copies=1, placeholders=2, evaluation=1, leaks=2)
@@ -82,7 +83,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_the_evaluation_set_is_balanced_and_held_out_but_for_the_leaks(drawn: Web) -> None:
     labels = read_labels(str(drawn.labels))
-    bodies = dict(members(str(drawn.pictures)))
+    bodies = dict(tar_members(str(drawn.pictures), MAX_BYTES))
     assert set(labels) == set(bodies)
     leaks = {leak.name: leak for leak in drawn.truth.leaks}
     assert len(leaks) == SMALL.leaks

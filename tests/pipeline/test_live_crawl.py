@@ -178,7 +178,7 @@ EXPECTED = {  # URL → depth, how it was found, what became of it
     "http://a.test/four": (4, "link", "too_deep"),
     "http://r.test/": (0, "seed", ""),
     "http://r.test/out": (1, "link", "out_of_scope"),
-    "http://r.test/loop": (1, "link", "redirected"),
+    "http://r.test/loop": (1, "link", "too_many_redirects"),
     "http://r.test/local": (1, "link", "out_of_scope"),
     "http://r.test/user": (1, "link", "url_invalid"),
     "http://r.test/1": (1, "link", "redirected"),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from shards.errors import Failure, UsageError
-from shards.files import read_table
+from shards.files import read_table, tar_members
 from shards.manifest import missing_part, read_manifest
 from shards.reader import Shards
 from shards.recipe import STAGES, Recipe
@@ -190,7 +190,7 @@ def test_damaged_pictures_are_named(
 def test_a_picture_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zeroshot, "MAX_BYTES", 100)
     tar = write_tar(tmp_path / "large.tar", [("small", bytes(100)), ("large", bytes(101))])
-    read = zeroshot.members(tar)
+    read = tar_members(tar, zeroshot.MAX_BYTES)
     assert next(read) == ("small", bytes(100))
     with pytest.raises(Failure, match=r"large in .* has 101 bytes"):
         next(read)
@@ -336,7 +336,7 @@ def test_clothes_are_told_apart(data: Path, tmp_path: Path) -> None:
     """Trained on photographs with captions, tested on others: above guessing by more than luck."""
     label_of = zeroshot.read_labels(str(data / f"{CLOTHES}.labels.tsv"))
     tar = str(data / f"{CLOTHES}.tar")
-    some = [(name, body) for name, body in zeroshot.members(tar) if name.startswith("train/")][::4]
+    some = [(name, body) for name, body in tar_members(tar, zeroshot.MAX_BYTES) if name.startswith("train/")][::4]
     samples = [(f"http://shop.test/{name}", body, [label_of[name]]) for name, body in some]
     folder = tmp_path / "out"
     make_pack(folder / f"{STAGES.index('pack')}_pack", samples)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +13,7 @@ import torch
 from torch import Tensor
 
 from shards.errors import Failure
-from shards.files import open_input, read_bytes
+from shards.files import read_bytes, tar_members
 from shards.tables import declare
 from trainer.data import in_order
 from trainer.evals.features import Encoder
@@ -60,7 +58,7 @@ def evaluate(encoder: Encoder, pictures: str, labels: str, templates: Sequence[s
 
     def labelled() -> Iterator[tuple[str, bytes]]:
         nonlocal unlabelled
-        for name, data in members(pictures):
+        for name, data in tar_members(pictures, MAX_BYTES):
             if name in label_of:
                 yield name, data
             else:
@@ -130,24 +128,6 @@ def read_labels(path: str) -> dict[str, str]:
     if not labels:
         raise Failure(f"{path} holds no labels: give a file of lines of a name, a tab and a label")
     return labels
-
-
-def members(path: str) -> Iterator[tuple[str, bytes]]:
-    """The files of a tar, compressed or not: name, bytes. Failure where it is damaged or a file is over MAX_BYTES."""
-    try:
-        with open_input(path) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                if member.size > MAX_BYTES:
-                    raise Failure(
-                        f"{member.name} in {path} has {member.size:,} bytes: no picture over {MAX_BYTES:,} is read"
-                    )
-                body = tar.extractfile(member)
-                assert body is not None  # it is a file
-                yield member.name, body.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise Failure(f"{path} is damaged ({error}): restore it") from error
 
 
 def _crop(name: str, data: bytes, path: str, size: int) -> tuple[str, npt.NDArray[np.uint8]]:

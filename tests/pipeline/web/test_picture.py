@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from dedup.pictures import FORMATS
 from pipeline.records import FETCH_REASONS
 from pipeline.web.detail import MAX_DETAIL_CHARS
 from pipeline.web.picture import (
-    FORMATS,
     MAX_PROFILE_BYTES,
     MAX_SIDE,
     Options,

@@ -1,0 +1,31 @@
+"""Pictures of strangers, opened to be asked about."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dedup.pictures import decoded
+from shards.errors import Failure
+from tests.dedup.made import scene
+
+
+def saved(kind: str, **options: Any) -> io.BytesIO:
+    to = io.BytesIO()
+    scene(1).save(to, kind, **options)
+    to.seek(0)
+    return to
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_exif_that_cannot_be_read_turns_nothing(kind: str) -> None:
+    broken = decoded(saved(kind, exif=b"Exif\0\0no TIFF at all"), "a picture")
+    assert np.array_equal(np.asarray(broken), np.asarray(decoded(saved(kind), "a picture")))
+
+
+def test_what_fetch_would_not_open_is_not_opened_here() -> None:
+    with pytest.raises(Failure, match=r"^scan\.ppm is no picture that can be decoded .*: give another$"):
+        decoded(saved("PPM"), "scan.ppm")

@@ -1,0 +1,60 @@
+"""What the README tells a user to do with pages of her own, done: its steps on its recipe, its commands in a shell."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.hosts import ADDRESSES
+from demo.localweb import LocalWeb
+from demo.misbehaviour import BEHAVIOURS
+from demo.web import Web
+from tests.running import ROOT, environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+README = (ROOT / "README.md").read_text()
+
+
+def recipe(seeds: list[str]) -> str:
+    """recipes/real.toml after steps 1 and 2; what is for a test web of one's own stays, since this is one."""
+    assert re.findall(r"Remove `connect_to` and\s+`requests_per_second`", README)
+    real = (ROOT / "recipes" / "real.toml").read_text()
+    mine, replaced = re.subn(r"^warc = .*$", f"seeds = {seeds}".replace("'", '"'), real, flags=re.MULTILINE)
+    mine, named = re.subn(r"^contact = .*$", 'contact = "me@example.org"', mine, flags=re.MULTILINE)
+    assert replaced == named == 1
+    return mine
+
+
+def test_three_steps(drawn: Web, data: Path, tmp_path: Path) -> None:
+    (section,) = re.findall(r"^## Your own data in three steps\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.toml").write_text(recipe(drawn.truth.seeds))
+    leak = drawn.truth.leaks[0].url
+    picture = drawn.sites / leak.removeprefix("http://")
+    around = {  # the second table of verbs: what each line of it prints
+        "status": ("--recipe recipes/mine.toml", "complete"),
+        "explain": (f"--recipe recipes/mine.toml {leak}", "crawl"),
+        "query": (f"--recipe recipes/mine.toml {picture}", leak),
+        "overlap": ("--recipe recipes/mine.toml", "evaluation pictures are in the dataset"),
+        "verify": ("out/mine/6_pack", "sample"),
+    }
+    assert all(f"| `{verb} " in README or f"| `{verb}` |" in README for verb in around)
+    with LocalWeb(drawn.sites, BEHAVIOURS, addresses=ADDRESSES) as web:
+        env = environment({"OPENWIT_CONNECT_TO": web.connect_to})
+
+        def said(script: str) -> str:
+            done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+            assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+            return done.stdout
+
+        assert "report: 9 of 9 stages" in said(block)
+        for verb, (words, expected) in around.items():
+            assert expected in said(f".venv/bin/openwit {verb} {words}"), verb
+    assert (tmp_path / "out" / "mine" / "report.html").stat().st_size > 10_000
