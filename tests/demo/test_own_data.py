@@ -41,7 +41,7 @@ def test_three_steps(drawn: Web, data: Path, tmp_path: Path) -> None:
     around = {  # the second table of verbs: what each line of it prints
         "status": ("--recipe recipes/mine.toml", "complete"),
         "explain": (f"--recipe recipes/mine.toml {leak}", "crawl"),
-        "query": (f"--recipe recipes/mine.toml {picture}", leak),
+        "query": (f"--recipe recipes/mine.toml {picture}", "0 of 64 and "),
         "overlap": ("--recipe recipes/mine.toml", "evaluation pictures are in the dataset"),
         "verify": ("out/mine/6_pack", "sample"),
     }
