@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import os
 import signal
-import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,11 @@ from demo.localweb import Behaviour, LocalWeb, Request
 from pipeline.attempt import Attempt, Task
 from pipeline.crawl import visit_lane
 from pipeline.records import CANDIDATE, FETCH_REASONS, MARK, PAGE, PAGE_REASONS
-from pipeline.text.warcwriter import WarcWriter
 from pipeline.web.client import user_agent
 from pipeline.web.visit import Manners
 from shards.errors import Failure
 from tests.pipeline.upstream import NO_VALUES, Project, Values
-from tests.pipeline.web.hosts import location
+from tests.pipeline.web.hosts import answering, location
 from tests.running import openwit, start, wait_until
 
 CONTACT = "https://example.org/robot"
@@ -530,29 +527,17 @@ def test_without_a_contact_nobody_is_asked(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_the_request_in_the_archive_is_what_went_out(tmp_path: Path) -> None:
-    heads = list[bytes]()
     body = b"<!doctype html><title>t</title>"
     page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
-    answers = (b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", page % (len(body), body))
-
-    def serve(server: socket.socket) -> None:
-        for answer in answers:
-            connection, _ = server.accept()
-            with connection:
-                heads.append(connection.recv(10_000))
-                connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,))
-        thread.start()
+    none = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    with answering(none, page % (len(body), body)) as (connect_to, heads):
         values: Mapping[str, object] = {
             "crawl.seeds": ["http://a.test:8080/x y?z=é"],
             "fetch.contact": CONTACT,
-            "fetch.connect_to": f"*.test=127.0.0.1:{server.getsockname()[1]}",
+            "fetch.connect_to": connect_to,
         }
         made = Project(tmp_path, values)
         made.run("crawl")
-        thread.join()
     (path,) = made.manifest("crawl").paths("warc")
     with Path(path).open("rb") as file:
         blocks = {record.rec_type: record.raw_stream.read() for record in ArchiveIterator(file, no_record_parse=True)}
@@ -564,27 +549,6 @@ def test_the_request_in_the_archive_is_what_went_out(tmp_path: Path) -> None:
     about = dict(line.split(": ", 1) for line in blocks["warcinfo"].decode().splitlines())
     assert about["operator"] == CONTACT and about["http-header-user-agent"] == user_agent(CONTACT)
     assert "RFC 9309" in about["robots"] and about["software"].startswith("OpenWIT/")
-
-
-def test_record_ids_are_a_function_of_what_the_records_hold() -> None:
-    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-    def written(date: datetime, body: bytes) -> bytes:
-        file = io.BytesIO()
-        WarcWriter(file, {"software": "test"}, noon).exchange("http://a.test/", date, [], [("X", "y\r\nz")], body)
-        return file.getvalue()
-
-    def ids(archive: bytes) -> list[str]:
-        records = list(ArchiveIterator(io.BytesIO(archive)))
-        return [record.rec_headers["WARC-Record-ID"] for record in records]
-
-    one = written(noon, b"body")
-    assert one == written(noon, b"body") and len(set(ids(one))) == 3
-    assert ids(one)[0] == ids(written(noon, b"other"))[0]
-    for other in (written(noon, b"other"), written(noon + timedelta(microseconds=1), b"body")):
-        assert ids(one)[2] != ids(other)[2]
-    (*_, response) = ArchiveIterator(io.BytesIO(one))
-    assert response.http_headers.headers == [("X", "y z")], "no header ends its line"
 
 
 def test_the_page_table_is_declared_for_what_it_holds(visited: Visited) -> None:

@@ -1,12 +1,35 @@
 """A web whose hosts misbehave, each in its way, and what a guest makes of each."""
 
 import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from demo.localweb import Behaviour
 from pipeline.web.client import Limits
 
 BODY = b"\xff\xd8\xff" + bytes(range(256)) * 16
 LIMITS = Limits(max_bytes=100_000)
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that gives these answers, a connection each, and ends: connect_to for it, the requests as they came."""
+    heads: list[bytes] = []
+
+    def serve() -> None:
+        for answer in answers:
+            connection, _ = server.accept()
+            with connection:
+                heads.append(connection.recv(10_000))
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"*.test=127.0.0.1:{server.getsockname()[1]}", heads
+        thread.join()
 
 
 def location(url: str, status: int = 302) -> Behaviour:

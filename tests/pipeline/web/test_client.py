@@ -21,7 +21,7 @@ from pipeline.web.client import Client, Limits, Reply, explain, user_agent
 from pipeline.web.detail import MAX_DETAIL_CHARS
 from pipeline.web.politeness import Budget
 from shards.errors import UsageError
-from tests.pipeline.web.hosts import BEHAVIOURS, BODY, EXPECTED, LIMITS, location
+from tests.pipeline.web.hosts import BEHAVIOURS, BODY, EXPECTED, LIMITS, answering, location
 
 CONTACT = "https://example.org/robot"
 NOBODY_LISTENS = "127.0.0.1:1"
@@ -104,25 +104,9 @@ def test_requests_are_honest_and_once_each(web: LocalWeb, replies: dict[str, Rep
 
 def test_a_request_as_it_goes_out() -> None:
     """The path as it was normalised; no compression asked for, no cookie given back, no word of where we come from."""
-    heads = list[bytes]()
-    answers = (
-        b"HTTP/1.1 302 Found\r\nLocation: /next\r\nSet-Cookie: a=b; Path=/\r\nConnection: close\r\n\r\n",
-        b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n",
-    )
-
-    def serve(server: socket.socket) -> None:
-        for answer in answers:
-            connection, _ = server.accept()
-            with connection:
-                heads.append(connection.recv(10_000))
-                connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,))
-        thread.start()
-        to = f"*.test=127.0.0.1:{server.getsockname()[1]}"
-        fetch(["http://a.test/%7e/a%2Fb|c/../d e.jpg?x=%41&y=é+1#z"], to, guest=False)
-        thread.join()
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /next\r\nSet-Cookie: a=b; Path=/\r\nConnection: close\r\n\r\n"
+    with answering(moved, b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n") as (connect_to, heads):
+        fetch(["http://a.test/%7e/a%2Fb|c/../d e.jpg?x=%41&y=é+1#z"], connect_to, guest=False)
     lines = [head.decode().rstrip().split("\r\n") for head in heads]
     assert lines[0][0] == "GET /%7e/d%20e.jpg?x=%41&y=%C3%A9+1 HTTP/1.1"
     assert lines[1][0] == "GET /next HTTP/1.1"
