@@ -76,11 +76,8 @@ def tell(recipe: Recipe) -> None:
     """Print what is left to do, and whether there is room for it."""
     lines = plan(recipe)
     rows = [(line.stage, line.what, line.hours, size(round(line.disk)) if line.disk else "", line.by) for line in lines]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     print(f"{shown(recipe.out)}, from {recipe.path}; times are estimates")
-    for stage, what, hours, disk, by in rows:
-        line = f"{stage:{widths[0]}}  {what:{widths[1]}}  {hours:{widths[2]}}  {disk:>{widths[3]}}  {by}"
-        print(command.printable(line.rstrip()))
+    command.print_columns(rows)
     known = sum(line.disk or 0 for line in lines)
     partly = any(line.disk is None for line in lines)
     print(f"disk: {'at least ' if partly else ''}{size(round(known))} to write{_room(recipe.out, known)}")

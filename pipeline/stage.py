@@ -49,7 +49,12 @@ class Source:
     @property
     def id(self) -> str:
         """Names the file by what it holds: the same on every machine, another when a byte changes."""
-        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', self.name)[:80]}-{self.digest[:12]}"
+        return f"{self.stem}-{self.digest[:12]}"
+
+    @property
+    def stem(self) -> str:
+        """What the id says of the file's name."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)[:80]
 
 
 class Stage(Generic[C]):

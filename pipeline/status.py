@@ -65,11 +65,8 @@ def tell(recipe: Recipe) -> None:
         (name, state.word, state.kept(UNITS.get(name, "")), size(state.bytes) if state.bytes else "", state.says)
         for name, state in states.items()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     print(f"{shown(recipe.out)}, from {recipe.path}")
-    for name, word, kept, used, says in rows:
-        line = f"{name:{widths[0]}}  {word:{widths[1]}}  {kept:{widths[2]}}  {used:>{widths[3]}}  {says}"
-        print(command.printable(line.rstrip()))
+    command.print_columns(rows)
 
 
 def look(recipe: Recipe) -> dict[str, State]:
@@ -105,7 +102,7 @@ def changes(recipe: Recipe, name: str, manifest: Manifest, manifests: Manifests)
         yield from _differences(_said_now(recipe, module, config), _said(facts))
         files, before = raw_files(recipe, name, module, config), {key for key in facts.get("inputs", {}) if ":" in key}
         if files is not None:
-            names = {f"{kind}:{Source(path, '').id[:-1]}" for kind, path in files}
+            names = {f"{kind}:{Source(path, '').stem}" for kind, path in files}
             known = {key.rpartition("-")[0] for key in before}
             yield from (f"{file} is new" for file in sorted(names - known))
             yield from (f"{file} is gone" for file in sorted(known - names))

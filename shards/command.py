@@ -41,6 +41,14 @@ def printable(line: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
+def print_columns(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """Print rows of five cells below one another, the fourth, a number, to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for first, second, third, number, last in rows:
+        line = f"{first:{widths[0]}}  {second:{widths[1]}}  {third:{widths[2]}}  {number:>{widths[3]}}  {last}"
+        print(printable(line.rstrip()))
+
+
 def leave(status: int) -> NoReturn:
     """End the process at once: threads of libraries (Arrow, gRPC) have been seen to abort it on the usual way out."""
     sys.stdout.flush()

@@ -90,7 +90,8 @@ class _Reader:
             self._text += text[: MAX_URL_CHARS + 1]
 
     def _end(self, _: str) -> None:
-        names = {"url": self.found.pages, "sitemap": self.found.sitemaps}.get("".join(self._path[-2:-1]))
+        parent = self._path[-2] if len(self._path) > 1 else ""
+        names = {"url": self.found.pages, "sitemap": self.found.sitemaps}.get(parent)
         if self._path.pop() == "loc" and names is not None:
             if len(names) == MAX_SITEMAP_URLS:
                 raise _Refused(f"more than {MAX_SITEMAP_URLS} URLs")

@@ -97,14 +97,13 @@ class Visit:
             return "page_budget"
         if time.monotonic() >= self._ends_at:
             return "deadline"
-        origin = origin_of(found.url)
-        if origin not in self._origins and len(self._origins) >= MAX_ORIGINS:
+        if origin_of(found.url) not in self._origins and len(self._origins) >= MAX_ORIGINS:
             return "too_many_hosts"
-        self._origins.add(origin)
         return ""
 
     async def _ask(self, found: Found) -> dict[str, Any]:
         """Ask for a URL and keep the page that it is; the row that says what became of it."""
+        self._origins.add(origin_of(found.url))
         reply = await self._client.fetch_page(found.url, self._manners.max_page_bytes)
         at = reply.asked_at
         self._asked += reply.attempts
