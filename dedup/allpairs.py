@@ -108,8 +108,8 @@ def links_in_band(
         for which, at in spans(count[a] * count[b]):
             left = start[a[which]] + at // count[b[which]]
             right = start[b[which]] + at % count[b[which]]
-            once = left < right  # always so where a < b; where a is b, in one of the two orders
-            i, j = order[left[once]], order[right[once]]
+            ordered = left < right  # always so where a < b; where a is b, in one of the two orders
+            i, j = order[left[ordered]], order[right[ordered]]
             apart = ~(seen.mirrored[i] & seen.mirrored[j]) & (whose[i] != whose[j]).any(axis=1)
             i, j = i[apart], j[apart]
             close = hamming256(seen.ph256[i], seen.ph256[j]) <= k256

@@ -34,31 +34,6 @@ class Web:
         """For LocalWeb: a folder a host."""
         return self.folder / "sites"
 
-    @property
-    def pictures(self) -> Path:
-        """For eval.pictures."""
-        return self.folder / "eval" / "pictures.tar"
-
-    @property
-    def labels(self) -> Path:
-        """For eval.labels."""
-        return self.folder / "eval" / "labels.tsv"
-
-    @property
-    def wikipedia(self) -> Path:
-        """For queries.wikipedia."""
-        return self.folder / "queries" / "wiki.xml.bz2"
-
-    @property
-    def pageviews(self) -> Path:
-        """For queries.pageviews."""
-        return self.folder / "queries" / "pageviews.gz"
-
-    @property
-    def vocabulary(self) -> Path:
-        """For train.merges."""
-        return self.folder / "vocabulary.gz"
-
 
 def draw(folder: Path, seed: int = 1, size: Size | None = None) -> Web:
     """The web in that folder, drawn if it is not there yet; half a web that was left behind is drawn again.

@@ -105,21 +105,21 @@ class Visit:
         """Ask for a URL and keep the page that it is; the row that says what became of it."""
         self._origins.add(origin_of(found.url))
         reply = await self._client.fetch_page(found.url, self._manners.max_page_bytes)
-        at = reply.asked_at
         self._asked += reply.attempts
         if reply.reason == _REDIRECT:
-            return self._row(found, reply, at, *self._redirect(self._frontier, found, reply))
-        if reply.reason or at is None:
-            return self._row(found, reply, at)
+            return self._row(found, reply, *self._redirect(self._frontier, found, reply))
+        if reply.reason or reply.asked_at is None:
+            return self._row(found, reply)
         headers = stored_headers(reply.headers, len(reply.body))
         page = warc.page(found.url, headers, reply.body, self._manners.max_page_bytes)
         if isinstance(page, warc.Problem):
-            return self._row(found, reply, at, page.reason, page.detail)
-        self._archive.exchange(found.url, at, _asked_with(found.url, self._manners.contact), headers, reply.body)
+            return self._row(found, reply, page.reason, page.detail)
+        asked = _asked_with(found.url, self._manners.contact)
+        self._archive.exchange(found.url, reply.asked_at, asked, headers, reply.body)
         there = links(page)
         self._nofollow += there.nofollow
         self._discover(there.urls, found.depth + 1, "link", found.url, MAX_LINKS)
-        return self._row(found, reply, at)
+        return self._row(found, reply)
 
     def _redirect(self, frontier: Frontier, found: Found, reply: Reply) -> tuple[str, str]:
         """(reason, detail) of a URL that leads to another, which goes to the frontier if it is of this site."""
@@ -143,9 +143,7 @@ class Visit:
         self._files += len(urls) - len(pages)
         self._frontier.discover(pages, depth, found_by, found_from, most)
 
-    def _row(
-        self, found: Found, reply: Reply, at: datetime | None = None, reason: str = "", detail: str = ""
-    ) -> dict[str, Any]:
+    def _row(self, found: Found, reply: Reply, reason: str = "", detail: str = "") -> dict[str, Any]:
         return {
             "page_url": found.url,
             "domain": self._domain,
@@ -155,7 +153,7 @@ class Visit:
             "reason": reason or reply.reason,
             "detail": detail or reply.detail or None,
             "http_status": reply.http_status,
-            "visited_at": at,
+            "visited_at": reply.asked_at,
         }
 
     # ── sitemaps ──

@@ -48,7 +48,9 @@ def near_duplicates(web: Web) -> tuple[dict[frozenset[str], bool], float]:
         if image.kind in ("picture", "copy", "leak")
     }
     leaks = {leak.name for leak in web.truth.leaks}
-    files |= {name: data for name, data in tar_members(str(web.pictures), 1 << 20) if name not in leaks}
+    files |= {
+        name: data for name, data in tar_members(str(web.folder / "eval/pictures.tar"), 1 << 20) if name not in leaks
+    }
     names = sorted(files)
     found: list[dict[str, NDArray[Any]]] = []
     for name in names:

@@ -82,8 +82,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_evaluation_set_is_balanced_and_held_out_but_for_the_leaks(drawn: Web) -> None:
-    labels = read_labels(str(drawn.labels))
-    bodies = dict(tar_members(str(drawn.pictures), MAX_BYTES))
+    labels = read_labels(str(drawn.folder / "eval/labels.tsv"))
+    bodies = dict(tar_members(str(drawn.folder / "eval/pictures.tar"), MAX_BYTES))
     assert set(labels) == set(bodies)
     leaks = {leak.name: leak for leak in drawn.truth.leaks}
     assert len(leaks) == SMALL.leaks
@@ -105,7 +105,7 @@ def test_the_demo_evaluates_with_twenty_pictures_a_class() -> None:
 
 
 def test_the_tokenizer_knows_the_words_of_the_classes(drawn: Web) -> None:
-    tokenizer = Tokenizer(str(drawn.vocabulary))
+    tokenizer = Tokenizer(str(drawn.folder / "vocabulary.gz"))
     words = sorted({word for thing in CLASSES for word in thing} | {"picture", "painting", "striped", "wooden"})
     ids = tokenizer.encode(words)
     assert (ids != 0).sum(dim=1).tolist() == [3] * len(words)  # the start, the word in one piece, the end
@@ -113,7 +113,7 @@ def test_the_tokenizer_knows_the_words_of_the_classes(drawn: Web) -> None:
 
 
 def test_the_encyclopedia_speaks_of_every_class(drawn: Web) -> None:
-    found = list(articles(str(drawn.wikipedia)))
+    found = list(articles(str(drawn.folder / "queries/wiki.xml.bz2")))
     assert {thing.name.capitalize() for thing in CLASSES} <= {article.title for article in found}
     texts = [plain(article.markup) for article in found]
     assert not any(mark in text for text in texts for mark in ("{{", "[[", "<ref", "Category", "'''"))
@@ -122,7 +122,7 @@ def test_the_encyclopedia_speaks_of_every_class(drawn: Web) -> None:
     assert {word for thing in CLASSES for word in thing} <= set(vocabulary)
     bigrams = best_bigrams(count_pairs(texts, vocabulary), words, vocabulary, 2_000, 5)
     assert {thing.name for thing in CLASSES} <= {bigram.text for bigram in bigrams}
-    read = views(str(drawn.pageviews))
+    read = views(str(drawn.folder / "queries/pageviews.gz"))
     assert min(read[thing.name.capitalize()] for thing in CLASSES) >= 70
 
 
