@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 WORK_TO_DO = 3  # exit status of a stage asked with --check
+INTERRUPTED = 130  # and of one ended by Ctrl-C, as a shell has it
 
 Verb = tuple[str, tuple[str, ...], str]  # module, words before the user's own, what it does
 
@@ -77,20 +78,26 @@ def _all(rest: list[str]) -> int:
         return status
     for verb in verbs:
         if status := _apart(verb, rest):
-            if verb != "report":
+            if verb != "report" and status != INTERRUPTED:
                 _apart("report", rest)  # it shows best what went wrong
             return status
     return 0
 
 
 def _apart(verb: str, rest: list[str]) -> int:
-    """A verb in a process of its own, which ends when this one is asked to; its exit status."""
+    """A verb in a process of its own, which ends when this one is asked to; its exit status, as a shell has it."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: see entry
     child = subprocess.Popen([sys.executable, "-m", "openwit", verb, *rest])
+    signal.pthread_sigmask(signal.SIG_SETMASK, held)
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    interrupted = False
     try:
-        return child.wait()
-    except KeyboardInterrupt:  # a terminal's Ctrl-C reached the child as well, and it has said so
-        return child.wait()
+        while True:
+            try:
+                status = child.wait()
+                return INTERRUPTED if interrupted else 128 - status if status < 0 else status
+            except KeyboardInterrupt:  # a terminal's Ctrl-C reached the child as well, and it has said so
+                interrupted = True  # whatever it ends with: it may just have been finishing
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -103,7 +110,13 @@ def _usage() -> str:
 
 def entry() -> NoReturn:
     """The installed command. It ends at once: threads of libraries have been seen to abort it on the usual way out."""
-    status = main()
+    try:
+        # Held back while Python starts, which would end with a trace of its own insides.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        status = main()
+    except KeyboardInterrupt:  # while the libraries of a verb were being loaded, or between two verbs
+        print("openwit: interrupted", file=sys.stderr)
+        status = INTERRUPTED
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -7,15 +7,11 @@ Interrupted anywhere, it goes on where it was; run again, it finds that there is
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
 
-from demo import check
-from demo.hosts import ADDRESSES
-from demo.localweb import LocalWeb, run_with
-from demo.misbehaviour import BEHAVIOURS
-from demo.web import draw
 from shards.errors import Failure, UsageError
 
 RECIPE, WEB, OUT = "recipes/demo.toml", Path("out/web"), Path("out/demo")
@@ -25,6 +21,13 @@ def main() -> int:
     """Exit status 0 if everything is true, 1 with one sentence if something is not."""
     started = time.monotonic()
     try:
+        # Loaded here, where Ctrl-C is answered: it takes two seconds.
+        from demo import check
+        from demo.hosts import ADDRESSES
+        from demo.localweb import LocalWeb, run_with
+        from demo.misbehaviour import BEHAVIOURS
+        from demo.web import draw
+
         web = draw(WEB)
         print(f"demo: {len(web.truth.pages)} pages with {len(web.truth.images):,} images in {WEB}", flush=True)
         OUT.mkdir(parents=True, exist_ok=True)
@@ -53,4 +56,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # on its usual way out Python would report an interrupt that was answered, too, as the end

@@ -215,15 +215,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_with(command: Sequence[str], connect_to: str) -> int:
-    """The exit status of a command, 128 + the signal's number if one ended it.
+    """The exit status of a command, 128 + the signal's number if one ended it, 130 after Ctrl-C.
 
-    The terminal sends Ctrl-C to both: the command's answer counts, and it is waited for.
+    The terminal sends that to both; the command is waited for.
     """
+    interrupted = False
     with subprocess.Popen(command, env={**os.environ, "OPENWIT_CONNECT_TO": connect_to}) as child:
         while True:
-            with suppress(KeyboardInterrupt):
+            try:
                 status = child.wait()
-                return status if status >= 0 else 128 - status
+                return 130 if interrupted else 128 - status if status < 0 else status
+            except KeyboardInterrupt:
+                interrupted = True
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def how_it_ran(started: float, packages: Iterable[str], **more: Any) -> bytes:
     """`_run.json`: what a person wants to know and no digest may hold. `started` is seconds since 1970."""
     return to_json(
         {
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": [Path(sys.argv[0]).stem, *sys.argv[1:]],
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": round(time.time() - started, 3),
             "host": platform.node(),

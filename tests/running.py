@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,7 +31,13 @@ def start(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=answer_interrupts,
     )
+
+
+def answer_interrupts() -> None:
+    """Ctrl-C, as programs of a terminal do: a shell's background, if the tests run there, has them ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def openwit(*words: str, env: Mapping[str, str] | None = None, status: int = 0) -> str:

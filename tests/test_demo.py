@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, environment
+from tests.running import ROOT, answer_interrupts, environment
 from tests.small import FOLDERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -39,6 +39,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=answer_interrupts,
     )
 
 

@@ -68,6 +68,7 @@ class _KeysAreDeterministic(beam.pipeline.PipelineVisitor):
 
 
 _OWN = re.compile(r"shards\.errors\.(Failure|UsageError): (.*?)(?: \[while running .*)?$", re.MULTILINE)
+_INTERRUPTED = "KeyboardInterrupt [while running "
 _WHERE = re.compile(r" \[while running .*", re.DOTALL)
 
 
@@ -80,6 +81,8 @@ def own_errors() -> Iterator[None]:
     except Failure as error:
         raise type(error)(_WHERE.sub("", str(error))) from error
     except Exception as error:
+        if str(error).startswith(_INTERRUPTED):  # Ctrl-C in the midst of a transform is no error of it
+            raise KeyboardInterrupt from error
         found = _OWN.findall(str(error))
         if not found:
             raise

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -38,13 +39,19 @@ class Local:
             _run(transform, lanes)
             return
         context = multiprocessing.get_context("spawn")
-        started = []
-        for share in (lanes[i::workers] for i in range(workers)):
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(sender, transform, share))
-            process.start()
-            sender.close()
-            started.append((process, receiver))
+        started: list[tuple[Any, Connection]] = []
+        # Ctrl-C reaches all of a terminal's processes and is the parent's to answer: for them it stays held back.
+        resource_tracker.ensure_running()  # started together with the first of them, it would let Ctrl-C through again
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for share in (lanes[i::workers] for i in range(workers)):
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_child, args=(sender, transform, share))
+                process.start()
+                sender.close()
+                started.append((process, receiver))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         _wait(started)
 
     def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], ends_in: Sequence[Task]) -> None:
@@ -82,7 +89,6 @@ def _wait(started: list[tuple[Any, Connection]]) -> None:
 
 
 def _child(sender: Any, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes: the parent answers it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _run(transform, lanes)

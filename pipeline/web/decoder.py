@@ -76,6 +76,7 @@ class Decoder:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # decoders print what they think of broken files
+            process_group=0,  # out of reach of Ctrl-C, which would make this picture's the decoder's fault
         )
 
     async def _end(self) -> None:

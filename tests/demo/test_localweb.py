@@ -12,6 +12,7 @@ import pytest
 
 from demo.localweb import Behaviour, LocalWeb
 from pipeline.web.addresses import parse_connect_to
+from tests.running import answer_interrupts
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,8 +160,7 @@ except KeyboardInterrupt:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # As a terminal starts it: who runs the tests in the background has the signal ignored, which is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=answer_interrupts,
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == "up\n"
         os.killpg(process.pid, signal.SIGINT)

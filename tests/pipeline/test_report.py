@@ -67,6 +67,9 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "wbr":
+            self.words.append("\u200b")
+            return
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
         self._inside.append(tag)
 
@@ -80,7 +83,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+        return " ".join(" ".join(self.words).replace(" \u200b ", "").split())
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]

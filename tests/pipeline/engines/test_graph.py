@@ -107,3 +107,13 @@ def test_our_error_loses_the_words_that_beam_puts_behind_it() -> None:
 def test_an_error_that_is_not_ours_stays_what_it_is() -> None:
     with pytest.raises(RuntimeError, match=r"^SparkException: Job aborted$"), graph.own_errors():
         raise RuntimeError("SparkException: Job aborted")
+
+
+def test_an_interrupt_in_a_transform_is_one() -> None:
+    """Beam makes a RuntimeError of it."""
+
+    def work(number: int) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        graph.run(FnApiRunner(), [], lambda pipeline: pipeline | beam.Create([1]) | beam.Map(work))
