@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from dedup.tables import CAPTION, GROUP
 from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, QUERY, image_id, is_hex_id
+from pipeline.report_words import count
 from shards import command
 from shards.errors import UsageError
 from shards.files import read_batches
@@ -135,7 +136,7 @@ def _image_story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:
         captions = _rows(finished, "dedup", CAPTION, "image_id", id_)
         if "pack" in finished and captions:
             shards = len(finished["pack"].of("shard"))
-            yield f"  pack     {shard_name(shard_of(id_, shards), shards)}.tar, with {len(captions)} captions"
+            yield f"  pack     {shard_name(shard_of(id_, shards), shards)}.tar, with {count(len(captions), 'caption')}"
 
 
 def _rows(
