@@ -154,16 +154,17 @@ async def _visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, sti
         limits, connect_to = Limits(total_seconds=manners.timeout), parse_connect_to(manners.connect_to)
         budget = Budget(manners.requests_per_second)
         async with at_once, Client(manners.contact, budget, limits, connect_to, still_ours) as client:
-            with tempfile.TemporaryFile() as archive:
-                visit = Visit(domain, seeds, manners, client, archive)
-                try:
+            try:
+                with tempfile.TemporaryFile() as archive:
+                    visit = Visit(domain, seeds, manners, client, archive)
                     await visit.run()
-                except OSError as error:  # the web's are reasons; what is left is the file's
-                    raise Failure(
-                        f"cannot write the pages of {domain} to {tempfile.gettempdir()} ({error}): free some disk, or "
-                        "set TMPDIR to a folder with more room"
-                    ) from error
-                await asyncio.to_thread(commit_visit, task, visit, archive, begin)  # the other sites go on meanwhile
+                    archive.flush()
+                    await asyncio.to_thread(commit_visit, task, visit, archive, begin)  # other sites go on meanwhile
+            except OSError as error:  # the web's are reasons; what is left is the file's
+                raise Failure(
+                    f"cannot write the pages of {domain} to {tempfile.gettempdir()} ({error}): free some disk, or "
+                    "set TMPDIR to a folder with more room"
+                ) from error
 
     try:
         async with asyncio.TaskGroup() as group:  # one that fails ends the others

@@ -143,7 +143,7 @@ PAGE = declare(
         "reason": (pa.string(), "empty for a page that was kept, else one of FETCH_REASONS or PAGE_REASONS"),
         "detail": (pa.string(), "what exactly was wrong, or where a redirect leads | null"),
         "http_status": (pa.int32(), "of the response | null"),
-        "visited_at": (pa.timestamp("ms", tz="UTC"), "when the response ended; null where none was asked for | null"),
+        "visited_at": (pa.timestamp("ms", tz="UTC"), "when it was asked for; null where it was not | null"),
     },
 )
 

@@ -61,6 +61,7 @@ class Limits:
     max_redirects: int = 5
     max_header_bytes: int = 16 * 2**10  # of one header
     max_headers: int = 128
+    max_head_bytes: int = 30 * 2**10  # of all of them: 32 KiB are what readers of archives take (FastWARC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +217,9 @@ class Client:
                 reply = replace(reply, http_status=response.status, headers=headers)
                 if reason := _reason_of_status(reply):
                     return replace(reply, reason=reason, detail=f"status {response.status}")
+                if sum(len(name) + len(value.encode()) + 4 for name, value in headers) > limits.max_head_bytes:
+                    detail = f"more than {limits.max_head_bytes:,} bytes of headers"
+                    return replace(reply, reason="http_error", detail=detail)
                 if response.status in _REDIRECTS:
                     return reply
                 if heed and (marks := header_marks(headers)):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
+import resource
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -22,7 +26,7 @@ from shards.errors import Failure
 from tests.pipeline.live import CONTACT, HTML, asked, html, image, pages, project, texts, to, txt
 from tests.pipeline.upstream import Project
 from tests.pipeline.web.hosts import answering
-from tests.running import openwit, start, wait_until
+from tests.running import ROOT, environment, openwit, start, wait_until
 
 # ── budgets, traps, patience ──
 
@@ -197,3 +201,30 @@ def test_the_request_in_the_archive_is_what_went_out(tmp_path: Path) -> None:
     about = dict(line.split(": ", 1) for line in blocks["warcinfo"].decode().splitlines())
     assert about["operator"] == CONTACT and about["http-header-user-agent"] == user_agent(CONTACT)
     assert "RFC 9309" in about["robots"] and about["software"].startswith("OpenWIT/")
+
+
+def test_a_head_that_readers_of_archives_refuse_is_no_page(tmp_path: Path) -> None:
+    """FastWARC gives up a whole archive at a head of more than 32 KiB."""
+    large = {f"X-{i}": "\xe9" * 500 for i in range(64)}
+    with LocalWeb({}, {"a.test/": html(to("/large") + image("a", "Small")), "a.test/large": html("", **large)}) as web:
+        made = project(tmp_path, web, ["http://a.test/"])
+        made.run("crawl")
+    assert {url: row["reason"] for url, row in pages(made).items()} == {
+        "http://a.test/": "",
+        "http://a.test/large": "http_error",
+    }
+    counts = made.manifest("crawl").facts["counts"]
+    assert counts["records"]["kept"] == counts["pages"]["kept"] == 1
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    """Of the folder for temporary files, to which an archive is written until its site has been visited."""
+    noise = random.Random(1).randbytes(20_000).hex()
+    with LocalWeb({}, {"a.test/": html(noise)}) as web:
+        made = project(tmp_path, web, ["http://a.test/"])
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))  # noqa: E731
+        words = [sys.executable, "-m", "openwit", "crawl", *made.words()]
+        done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1
+    *_, said = done.stderr.splitlines()
+    assert said.startswith("crawl: cannot write the pages of a.test to ") and "set TMPDIR" in said

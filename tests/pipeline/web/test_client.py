@@ -139,6 +139,11 @@ def test_a_contact_is_required(contact: str) -> None:
         (location("http://b.test/"), Limits(total_seconds=20, max_redirects=0), "too_many_redirects"),
         (Behaviour(body=BODY), Limits(max_bytes=len(BODY) - 1), "too_many_bytes"),
         (Behaviour(body=BODY, headers={f"X-{i}": "x" for i in range(20)}), Limits(max_headers=20), "http_error"),
+        (
+            Behaviour(body=BODY, headers={f"X-{i}": "x" * 1000 for i in range(20)}),
+            Limits(max_head_bytes=20_000),
+            "http_error",
+        ),
     ],
 )
 def test_limits(behaviour: Behaviour, limits: Limits, reason: str) -> None:
