@@ -79,7 +79,7 @@ def retry_after(value: str, now: datetime) -> float | None:
         return float(text[:10])
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: a year, a day or an hour of twenty digits
         return None
     if date.tzinfo is None:  # "-0000"
         date = date.replace(tzinfo=UTC)

@@ -161,6 +161,8 @@ def test_a_turn_ends_with_its_request_even_if_that_fails() -> None:
         ("", None),
         ("soon", None),
         ("٣", None),
+        ("Mon, 01 Jan 2024 00:00:00 +9999999999999999", None),
+        (f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT", None),
     ],
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
