@@ -21,7 +21,7 @@ from dedup.overlap import overlap
 from dedup.pictures import decoded
 from shards import command
 from shards.errors import UsageError
-from shards.files import join, publishing, shown
+from shards.files import digest_file, join, publishing, shown
 from shards.manifest import read_manifest
 from shards.recipe import Recipe, expand, read
 
@@ -70,11 +70,17 @@ def overlaps(options: argparse.Namespace) -> None:
     pictures = options.pictures or expand(str(recipe.tables.get("eval", {}).get("pictures", "")), recipe.path)
     if not pictures:
         raise UsageError(f"{recipe.path} gives no eval.pictures: say with --pictures which tar is asked about")
-    fetch = read_manifest(recipe.folder("fetch"))
+    fetch, dedup = (read_manifest(recipe.folder(stage)) for stage in ("fetch", "dedup"))
     said = overlap(pictures, Index.open(_index_of(recipe)), options.distance, fetch.paths("outcome") if fetch else [])
+    about = {  # what the report has to know of it
+        **said.table.schema.metadata,
+        "asked": str(said.asked),
+        "pictures": digest_file(pictures),
+        "dedup": dedup.digest if dedup else "",
+    }
     path = join(recipe.out, "overlap.parquet")
     with publishing(path) as file:
-        pq.write_table(said.table, file, compression="zstd", write_page_checksum=True)
+        pq.write_table(said.table.replace_schema_metadata(about), file, compression="zstd", write_page_checksum=True)
     flat = f", {said.flat} too flat to tell" if said.flat else ""
     print(f"overlap: {said.found} of {said.asked} evaluation pictures are in the dataset{flat} → {shown(path)}")
 

@@ -34,7 +34,7 @@ def main() -> int:
         log = OUT / "requests.tsv"  # of every run: what must not be asked for must never have been
         log.touch()
         with LocalWeb(web.sites, BEHAVIOURS, log, ADDRESSES) as served:
-            for verb in ("all", "overlap"):
+            for verb in ("all", "overlap", "report"):  # the report once more, with what overlap found
                 words = [sys.executable, "-m", "openwit", verb, "--recipe", RECIPE]
                 if status := run_with(words, served.connect_to):
                     return status

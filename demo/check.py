@@ -21,6 +21,7 @@ from shards.manifest import Manifest, read_manifest
 from shards.recipe import STAGES
 
 TIMES_CHANCE = 5  # what the lower end of an interval must reach
+REPORT_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def check(out: Path, truth: Truth, log: Path) -> Iterator[str]:
     yield the_funnel_adds_up(made)
     yield from it_has_learnt(made, truth)
     yield the_leak_is_seen(made, truth)
+    yield the_report_shows_it(made)
 
 
 def the_forbidden_was_never_asked_for(truth: Truth, log: Path) -> str:
@@ -178,6 +180,16 @@ def the_leak_is_seen(made: Made, truth: Truth) -> str:
         found == planted, f"overlap: {sorted(planted - found)} are missed and {sorted(found - planted)} are not there"
     )
     return f"{len(planted)} evaluation pictures had leaked onto the web, and are all found"
+
+
+def the_report_shows_it(made: Made) -> str:
+    """One file that can be sent to somebody, whose every number leads to what is behind it."""
+    page = (made.out / "report.html").read_text(encoding="utf-8")
+    _must(len(page) < REPORT_BYTES, f"the report has {len(page):,} characters: too many to be sent to somebody")
+    _must("No example is at hand" not in page, "a number of the report has no example behind it")
+    shown, pictures = page.count('<details class="reason'), page.count("<img ")
+    _must(bool(shown and pictures), "the report shows nothing")
+    return f"{shown} numbers of the report open to what is behind them, {pictures} pictures, {len(page) / 1e6:.1f} MB"
 
 
 def _must_agree(expected: dict[Any, str], found: dict[Any, str], what: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.records import DROP, reject_of
+from pipeline.records import DROP, REJECT, as_keys
 from shards import choice
 from shards.errors import Failure
 from shards.files import Hashed, Pending, digest, join, read_bytes, remove
@@ -79,7 +79,7 @@ class Attempt:
         self._files: list[Part] = []
         self._counts: Counts = {}
         self._notes: dict[str, int] = {}
-        self._rejects: dict[str, pa.Table] = {}
+        self._rejects: dict[tuple[str, str], pa.Table] = {}  # name of their table, reason
 
     # ── what a task writes ──
 
@@ -135,22 +135,25 @@ class Attempt:
         """A number worth keeping that is not part of the balance."""
         self._notes[name] = self._notes.get(name, 0) + n
 
-    def drop(self, unit: str, rows: pa.Table, reasons: pa.Array, schema: pa.Schema) -> None:
-        """Rows that go, with the reason of each: counted, listed by id, and some of each reason kept to look at."""
-        if not rows.num_rows:
-            return
-        for reason in pc.unique(reasons).to_pylist():
-            some = rows.filter(pc.equal(reasons, reason))
-            self.dropped(unit, reason, some.num_rows)
-            self._keep_rejects(reason, some, schema)
-        self.rows(rows.select(["image_id", "pair_id"]).append_column("reason", reasons), DROP)
+    def drop(self, unit: str, rows: pa.Table, reasons: pa.Array) -> None:
+        """Candidates that go, with the reason of each: counted, listed by id, some of each reason kept to look at."""
+        if rows.num_rows:
+            self.reject(unit, rows, reasons, REJECT, "pair_id")
+            self.rows(rows.select(["image_id", "pair_id"]).append_column("reason", reasons), DROP)
 
-    def _keep_rejects(self, reason: str, rows: pa.Table, schema: pa.Schema) -> None:
-        rows = rows.select(schema.names)
-        if reason in self._rejects:
-            rows = pa.concat_tables([self._rejects[reason], rows])
-        ranks = choice.rank(self._job.seed, "reject", reason, rows["pair_id"].to_pylist())
-        self._rejects[reason] = rows.take(pa.array(ranks.argsort(kind="stable")[:REJECTS]))
+    def reject(self, unit: str, rows: pa.Table, reasons: pa.Array, table: pa.Schema, key: str) -> None:
+        """Rows that go, with the reason of each: counted, and some of each reason kept to look at.
+
+        `table` is where they are kept, one of the tables of rejects; a hash of the column `key` decides which.
+        """
+        rows = rows.append_column("reason", reasons).select(table.names).cast(table)
+        for reason in pc.unique(reasons).to_pylist():
+            some = rows.filter(pc.equal(rows["reason"], reason))
+            self.dropped(unit, reason, some.num_rows)
+            if earlier := self._rejects.get((name_of(table), reason)):
+                some = pa.concat_tables([earlier, some])
+            ranks = choice.rank(self._job.seed, "reject", reason, as_keys(some[key]))
+            self._rejects[name_of(table), reason] = some.take(pa.array(ranks.argsort(kind="stable")[:REJECTS]))
 
     def _count(self, unit: str) -> dict[str, Any]:
         return self._counts.setdefault(unit, {"in": 0, "kept": 0, "dropped": {}})
@@ -174,9 +177,8 @@ class Attempt:
                 table.discard()
 
     def _commit(self) -> None:
-        for reason, rows in sorted(self._rejects.items()):
-            schema = reject_of(rows.schema)
-            self.rows(rows.add_column(0, "reason", pa.array([reason] * rows.num_rows)), schema)
+        for _, rows in sorted(self._rejects.items()):
+            self.rows(rows, rows.schema)
         parts = [table.place(self._task.id) for _, table in sorted(self._tables.items())]
         self._still_ours()
         write_receipt(

@@ -32,12 +32,13 @@ import pyarrow.compute as pc
 from pipeline import fetch
 from pipeline.attempt import Attempt, Job, StillOurs, Task
 from pipeline.commit import Begin, Commit, CommitLanes
-from pipeline.records import CANDIDATE, MARK, PAGE, fold, image_id, pair_id
+from pipeline.records import CANDIDATE, MARK, PAGE, REJECT_RECORD, fold, image_id, pair_id
 from pipeline.stage import Source, Stage, command
 from pipeline.text import urltable, warc
 from pipeline.text.extract import MAX_TEXT_CHARS, candidates
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, user_agent
+from pipeline.web.detail import one_line
 from pipeline.web.politeness import Budget
 from pipeline.web.urls import host_of, normalise, registered_domain
 from pipeline.web.visit import Manners, Visit
@@ -47,11 +48,11 @@ from shards.files import digest
 from shards.recipe import ASIDE, expand
 
 READS = ()
-RULES_VERSION = 1
+RULES_VERSION = 2
 LIBRARIES = ("ada-url", "fastwarc", "selectolax")
 
 VISITS_VERSION = 1  # raise it when sites have to be visited again
-ROWS = 4096  # in a table of candidates on its way
+ROWS = 4096  # in a table of candidates, or of an archive's records, on its way
 NAMED = ("no_text", "text_too_long", "repeated_on_page")  # drops whose image has a URL all the same
 
 
@@ -206,7 +207,7 @@ class Crawl(Commit):
 def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:
     """One file: all rows found, those with a reason dropped under it."""
     kind, path, name = task.args
-    found = rows_of_archive(path, config, attempt) if kind == "warc" else rows_of_table(path)
+    found = rows_of_archive(path, name, config, attempt) if kind == "warc" else rows_of_table(path)
     origin = {"crawl_id": config.crawl_id, "warc_file": name, "lang": None, "lang_score": None}
     while some := list(islice(found, ROWS)):
         rows = pa.Table.from_pylist([{**row, **origin} for row in some], schema=CANDIDATE)
@@ -219,11 +220,20 @@ def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:
         attempt.took("pairs", rows.num_rows)
         attempt.kept("pairs", pc.sum(kept).as_py())
         attempt.rows(rows.filter(kept), CANDIDATE)
-        attempt.drop("pairs", rows.filter(pc.invert(kept)), reasons.drop_null(), CANDIDATE)
+        attempt.drop("pairs", rows.filter(pc.invert(kept)), reasons.drop_null())
 
 
-def rows_of_archive(path: str, config: Config, attempt: Attempt) -> Iterator[dict[str, Any]]:
-    """Rows of candidates, with a reason or None, from every page of an archive; its records are counted too."""
+def rows_of_archive(path: str, name: str, config: Config, attempt: Attempt) -> Iterator[dict[str, Any]]:
+    """Rows of candidates, with a reason or None, from every page of an archive."""
+    for page_url, page in pages_of_archive(path, name, config, attempt):
+        for found in candidates(page):
+            ids = _ids(found.image_url, found.text)
+            yield {**found._asdict(), "page_url": page_url, "warc_offset": page.offset, **ids}
+
+
+def pages_of_archive(path: str, name: str, config: Config, attempt: Attempt) -> Iterator[tuple[str, warc.Page]]:
+    """The pages of an archive with their URLs; its other records are counted, and some kept to look at."""
+    others: list[warc.Problem] = []
     for page in warc.pages(path, config.max_page_bytes):
         attempt.took("records", 1)
         if isinstance(page, warc.Problem):
@@ -232,18 +242,26 @@ def rows_of_archive(path: str, config: Config, attempt: Attempt) -> Iterator[dic
                     f"{path}: {page.reason} at byte {page.offset} ({page.detail}): get the archive again, or set "
                     'crawl.truncated = "skip" to take what is whole'
                 )
-            attempt.dropped("records", page.reason, 1)
-            continue
-        page_url = normalise(page.url)
-        if page_url is None:
-            attempt.dropped("records", "url_invalid", 1)
-            continue
-        attempt.kept("records", 1)
-        if page.cut:
-            attempt.note("pages_that_the_crawler_cut")
-        for found in candidates(page):
-            row = found._asdict()
-            yield {**row, "page_url": page_url, "warc_offset": page.offset, **_ids(found.image_url, found.text)}
+            others.append(page)
+        elif (page_url := normalise(page.url)) is None:
+            others.append(warc.Problem("url_invalid", page.offset, page.url))
+        else:
+            attempt.kept("records", 1)
+            if page.cut:
+                attempt.note("pages_that_the_crawler_cut")
+            yield page_url, page
+        if len(others) == ROWS:
+            reject_records(others, name, attempt)
+            others.clear()
+    reject_records(others, name, attempt)
+
+
+def reject_records(records: Sequence[warc.Problem], name: str, attempt: Attempt) -> None:
+    """Records of an archive that are no pages."""
+    reasons = pa.array([record.reason for record in records], pa.string())
+    rows = [{"warc_file": name, "warc_offset": record.offset, "detail": one_line(record.detail)} for record in records]
+    kept = pa.Table.from_pylist(rows, schema=REJECT_RECORD.remove(0))
+    attempt.reject("records", kept, reasons, REJECT_RECORD, "warc_offset")
 
 
 def rows_of_table(path: str) -> Iterator[dict[str, Any]]:

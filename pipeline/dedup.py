@@ -46,7 +46,7 @@ from shards.recipe import Recipe
 from shards.tables import ID
 
 READS = ("match", "fetch")
-RULES_VERSION = 2
+RULES_VERSION = 3
 LIBRARIES = ("numpy", "pillow", "scipy")
 
 PICTURES = 256  # decoded and hashed together
@@ -332,10 +332,14 @@ def commit_captions(seed: int, task: Task, texts: pa.Table | None, config: Confi
             attempt.dropped("pairs", reason, 1)
         else:
             by_keeper.setdefault(row["keeper"], []).append(row)
+    gone: list[dict[str, Any]] = []
     for keeper, rows in sorted(by_keeper.items()):
-        kept = choose_captions(seed, keeper, rows, config.max_captions, attempt)
+        kept, others = choose_captions(seed, keeper, rows, config.max_captions)
         attempt.kept("pairs", len(kept))
         attempt.rows(pa.Table.from_pylist(kept, schema=CAPTION), CAPTION)
+        gone += others
+    dropped = pa.Table.from_pylist(gone, schema=CANDIDATE)
+    attempt.drop("pairs", dropped, pa.array([row["reason"] for row in gone], pa.string()))
 
 
 def drop_placeholders(texts: pa.Table, grouped: pa.Table, attempt: Attempt) -> pa.Table:
@@ -343,23 +347,29 @@ def drop_placeholders(texts: pa.Table, grouped: pa.Table, attempt: Attempt) -> p
     nothing = grouped.filter(pc.equal(grouped["reason"], "placeholder"))["image_id"].combine_chunks()
     of_nothing = pc.is_in(texts["keeper"], nothing)
     dropped = texts.filter(of_nothing).sort_by("pair_id")
-    attempt.drop("pairs", dropped, pa.array(["placeholder"] * len(dropped), pa.string()), CANDIDATE)
+    attempt.drop("pairs", dropped, pa.array(["placeholder"] * len(dropped), pa.string()))
     return texts.filter(pc.invert(of_nothing))
 
 
 def choose_captions(
-    seed: int, keeper: bytes, rows: list[dict[str, Any]], most: int, attempt: Attempt
-) -> list[dict[str, Any]]:
-    """One keeper's rows of CAPTION: a text once, own ones before those of duplicates, the smallest hashes of each."""
-    rows = [{**row, "own": row["image_id"] == keeper, "image_id": keeper} for row in rows]
-    rows.sort(key=lambda row: (not row["own"], row["pair_id"]))
-    distinct = list({row["text"]: row for row in reversed(rows)}.values())[::-1]
-    attempt.dropped("pairs", "same_text", len(rows) - len(distinct))
-    attempt.dropped("pairs", "caption_cap", max(0, len(distinct) - most))
+    seed: int, keeper: bytes, rows: list[dict[str, Any]], most: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """One keeper's rows of CAPTION, and the rows that are none of them, with a reason.
+
+    A text is kept once; own texts come before those of duplicates, and of both the cap takes the smallest hashes.
+    """
+    rows = sorted(rows, key=lambda row: (row["image_id"] != keeper, row["pair_id"]))
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        first.setdefault(row["text"], row)
+    gone = [{**row, "reason": "same_text"} for row in rows if first[row["text"]] is not row]
+    distinct = list(first.values())
     ranks = choice.rank(seed, "caption", keeper.hex(), (row["pair_id"] for row in distinct))
-    order = sorted(range(len(distinct)), key=lambda i: (not distinct[i]["own"], int(ranks[i])))
-    chosen = [{**distinct[i], "total": len(distinct)} for i in sorted(order[:most])]
-    return sorted(chosen, key=lambda row: (not row["own"], row["pair_id"]))
+    order = sorted(range(len(distinct)), key=lambda i: (distinct[i]["image_id"] != keeper, int(ranks[i])))
+    gone += [{**distinct[i], "reason": "caption_cap"} for i in sorted(order[most:])]
+    chosen = [distinct[i] for i in sorted(order[:most])]
+    about = {"image_id": keeper, "total": len(distinct)}
+    return [{**row, "own": row["image_id"] == keeper, **about} for row in chosen], gone
 
 
 # ── index ────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
     openwit explain URL --recipe recipes/real.toml
 
 URL is an image's (absolute) or a page's; an image_id or pair_id of 32 hex characters does as well. Nothing is computed
-again: crawl, filter and match left the ids of all rows they dropped, fetch an outcome for each image, dedup its groups.
+again: stages left the ids of all rows that they dropped, fetch an outcome for each image, dedup its groups.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def _text_stories(finished: dict[str, Manifest], id_: bytes, candidates: list[di
     """
     pairs = {_place(row): row for row in _rows(finished, "match", PAIR, "image_id", id_)}
     drops = [(stage, row) for stage in ("filter", "match") for row in _rows(finished, stage, DROP, "image_id", id_)]
+    pooled = {row["pair_id"]: row["reason"] for row in _rows(finished, "dedup", DROP, "image_id", id_)}
     fates: dict[bytes, list[str]] = {}
     for stage, row in sorted(drops, key=lambda drop: drop[1]["reason"] == "exact_duplicate"):
         fates.setdefault(row["pair_id"], []).append(f"{stage:8} dropped: {row['reason']}")
@@ -101,6 +102,8 @@ def _text_stories(finished: dict[str, Manifest], id_: bytes, candidates: list[di
                 or "no query asked for"
             )
             yield f"           match    kept, pair {row['pair_id'].hex()}, for {taken}"
+            if row["pair_id"] in pooled:
+                yield f"           dedup    dropped: {pooled[row['pair_id']]}"
         elif fates.get(row["pair_id"]):
             yield f"           {fates[row['pair_id']].pop(0)}"
     if len(candidates) > _MOST:

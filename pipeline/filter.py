@@ -51,7 +51,7 @@ def filter_part(task: Task, config: Config, attempt: Attempt) -> None:
         kept, dropped = pc.is_null(reasons), pc.is_valid(reasons)
         attempt.took("pairs", rows.num_rows)
         attempt.kept("pairs", pc.sum(kept).as_py() or 0)
-        attempt.drop("pairs", rows.filter(dropped), reasons.filter(dropped), CANDIDATE)
+        attempt.drop("pairs", rows.filter(dropped), reasons.filter(dropped))
         attempt.rows(rows.filter(kept), CANDIDATE)
 
 

@@ -127,7 +127,7 @@ def find_queries(task: Task, config: Config, attempt: Attempt) -> None:
             keep = pa.array(np.ones(rows.num_rows, bool))
         out = rows.filter(pc.invert(keep))
         attempt.took("pairs", rows.num_rows)
-        attempt.drop("pairs", out, pa.array(["no_query"] * out.num_rows, pa.string()), CANDIDATE)
+        attempt.drop("pairs", out, pa.array(["no_query"] * out.num_rows, pa.string()))
         numbers = pa.array(np.arange(first, first + rows.num_rows))
         columns = [numbers, rows["pair_id"], rows["image_id"], _domains(rows["image_url"]), queries]
         attempt.rows(pa.table(columns, schema=FOUND).filter(keep), FOUND)
@@ -246,7 +246,7 @@ def commit_pairs(task: Task, verdicts: pa.Table | None, config: Config, attempt:
     reasons = np.full(rows.num_rows, "query_quota", object)  # unless a verdict says so, every query it holds was full
     reasons[place[~takes]] = verdicts["reason"].to_numpy()[~takes]
     attempt.kept("pairs", int(kept.sum()))
-    attempt.drop("pairs", rows.filter(pa.array(~kept)), pa.array(reasons[~kept], pa.string()), CANDIDATE)
+    attempt.drop("pairs", rows.filter(pa.array(~kept)), pa.array(reasons[~kept], pa.string()))
     queries = verdicts["query"].to_numpy()
     by_query = takes & (queries != NO_QUERY)
     ends = np.cumsum(np.bincount(place[by_query], minlength=rows.num_rows)[kept])

@@ -93,6 +93,14 @@ class Chunks:
         return next(image for _, _, image in found)
 
 
+def find_image(image_id: bytes, chunks: Chunks, pack: Manifest | None) -> bytes | None:
+    """An image out of chunks, or else out of the shards."""
+    image = chunks.image(image_id)
+    if image is None and pack and (found := packed(pack, image_id)):
+        image = found[1]
+    return image
+
+
 def packed(pack: Manifest, image_id: bytes) -> tuple[Row, bytes] | None:
     """An image out of the shards with its row of SAMPLE; None where it is not in them. Its id says in which shard."""
     shards = len(pack.of("shard"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from pipeline.attempt import Attempt, Task
 from pipeline.commit import Commit
-from pipeline.records import QUERY, fold
+from pipeline.records import QUERY, REJECT_QUERY, fold
 from pipeline.stage import Stage, command
 from pipeline.text import ngrams, wikipedia, wordnet
 from pipeline.text.words import is_word, tokens
@@ -30,8 +31,10 @@ from shards.recipe import ASIDE
 from shards.tables import declare
 
 READS = ()
-RULES_VERSION = 1
+RULES_VERSION = 2
 LIBRARIES: tuple[str, ...] = ()
+
+ROWS = 4096  # candidates for the list that are judged together
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -143,20 +146,33 @@ def count_pairs(task: Task, config: Config, attempt: Attempt) -> None:
 def choose_queries(task: Task, config: Config, attempt: Attempt) -> None:
     """The list: each source in its order, no query twice, at most so many."""
     words, frequent, paired, viewed, wordnets, lists = task.args
+    offered = _candidates(words, frequent, paired, viewed, wordnets, lists, config)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
-    for source, text, count in _candidates(words, frequent, paired, viewed, wordnets, lists, config):
-        attempt.took("queries", 1)
+
+    def verdict(text: str) -> str | None:
         form = " ".join(tokens(text))  # what two texts share that find the same captions
         if not any(is_word(token) for token in form.split()):
-            attempt.dropped("queries", "not_a_word", 1)
-        elif form in seen:
-            attempt.dropped("queries", "already_in_list", 1)
-        elif len(rows) == config.max_queries:
-            attempt.dropped("queries", "list_is_full", 1)
-        else:
-            seen.add(form)
-            rows.append({"id": len(rows), "text": text, "source": source, "count": count})
+            return "not_a_word"
+        if form in seen:
+            return "already_in_list"
+        if len(rows) == config.max_queries:
+            return "list_is_full"
+        seen.add(form)
+        return None
+
+    while some := list(islice(offered, ROWS)):
+        attempt.took("queries", len(some))
+        gone, reasons = [], []
+        for source, text, count in some:
+            row = {"text": text, "source": source, "count": count}
+            if reason := verdict(text):
+                gone.append(row)
+                reasons.append(reason)
+            else:
+                rows.append({"id": len(rows), **row})
+        rejects = pa.Table.from_pylist(gone, schema=REJECT_QUERY.remove(0))
+        attempt.reject("queries", rejects, pa.array(reasons, pa.string()), REJECT_QUERY, "text")
     attempt.kept("queries", len(rows))
     attempt.rows(pa.Table.from_pylist(rows, schema=QUERY), QUERY)
 

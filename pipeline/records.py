@@ -9,16 +9,13 @@ import pyarrow as pa
 
 from shards.tables import ID, declare
 
-QUERY = declare(
-    "query",
-    1,
-    {
-        "id": (pa.int32(), "its row number; what a pair's list of queries holds"),
-        "text": (pa.string(), "the string that is searched for"),
-        "source": (pa.string(), "unigram | bigram | title | wordnet | list: where it was taken from first"),
-        "count": (pa.int64(), "how often that source has it: occurrences, views; 0 where it does not count"),
-    },
-)
+_OFFERED = {
+    "text": (pa.string(), "the string that is searched for"),
+    "source": (pa.string(), "unigram | bigram | title | wordnet | list: where it was taken from first"),
+    "count": (pa.int64(), "how often that source has it: occurrences, views; 0 where it does not count"),
+}
+
+QUERY = declare("query", 1, {"id": (pa.int32(), "its row number; what a pair's list of queries holds"), **_OFFERED})
 
 _PROVENANCE = {
     "crawl_id": (pa.string(), "the crawl as the recipe names it"),
@@ -158,10 +155,26 @@ DROP = declare(
 )
 
 
-def reject_of(schema: pa.Schema) -> pa.Schema:
-    """The table of sampled rejects of a stage: its rows with the reason before them."""
-    columns = {f.name: (f.type, f.metadata[b"meaning"].decode()) for f in schema}
-    return declare("reject", 1, {"reason": (pa.string(), "the rule that dropped the row"), **columns})
+_REASON = {"reason": (pa.string(), "the rule that dropped the row")}
+
+# Some rows of each reason for which a stage drops rows, kept to look at: of candidates, queries, an archive's records.
+REJECT = declare("reject", 1, {**_REASON, **{f.name: (f.type, f.metadata[b"meaning"].decode()) for f in CANDIDATE}})
+REJECT_QUERY = declare("reject_query", 1, {**_REASON, **_OFFERED})
+REJECT_RECORD = declare(
+    "reject_record",
+    1,
+    {
+        **_REASON,
+        "warc_file": (pa.string(), "name of the archive"),
+        "warc_offset": (pa.int64(), "bytes from its start to the record"),
+        "detail": (pa.string(), "what exactly was wrong, for a person to read"),
+    },
+)
+
+
+def as_keys(column: pa.ChunkedArray) -> list[bytes]:
+    """The values of a column of ids, texts or numbers as a choice by hash takes them."""
+    return [value if isinstance(value, bytes) else str(value).encode() for value in column.to_pylist()]
 
 
 def fold(text: str) -> str:

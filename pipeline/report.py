@@ -20,18 +20,19 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from pipeline import report_evals as evals
 from pipeline import report_examples as examples
+from pipeline import report_survey as surveys
 from pipeline import report_words as words
-from pipeline.records import CANDIDATE, OUTCOME, PAGE, reject_of
 from pipeline.report_funnel import LABELS, funnel
 from pipeline.report_plots import Numbers, by_rank, curve, histogram
 from shards import command, files
 from shards.errors import Failure, UsageError, WorkToDo
-from shards.files import digest, join, names_in, open_input, publish, read_bytes
+from shards.files import digest, digest_file, join, names_in, open_input, publish, read_bytes
 from shards.manifest import Manifest, read_manifest
 from shards.recipe import STAGES, Recipe
 
-REPORT_VERSION = 2  # raise it when the same stages would give another page
+REPORT_VERSION = 3  # raise it when the same stages would give another page
 
 INPUTS = 24  # files that a stage read whose digests are listed
 
@@ -45,6 +46,15 @@ ABOUT = {
     "pack": "What is left becomes WebDataset shards, in the order of a hash.",
     "train": "CLIP on the shards, with the contrastive loss.",
     "eval": "What the model can do that it was not trained on.",
+}
+LEADS = {  # (stage, unit, "kept" or a reason) → the id of a part of the page, what is to be seen there
+    ("match", "images", "kept"): ("stage-fetch", "what became of them"),
+    ("dedup", "images", "kept"): ("kept", "some of them"),
+    ("pack", "images", "kept"): ("kept", "some of them"),
+    ("train", "samples", "kept"): ("training", "what was learnt on them"),
+    ("train", "samples", "held_out"): ("evaluation", "retrieval among them"),
+    ("eval", "held_out_samples", "kept"): ("evaluation", "retrieval among them"),
+    ("eval", "pictures", "kept"): ("evaluation", "what they were taken for"),
 }
 METRICS = {"loss": "contrastive loss (nats)", "learning_rate": "learning rate", "scale": "logit scale (1/temperature)"}
 
@@ -62,13 +72,14 @@ def make(recipe: Recipe) -> None:
     path = join(recipe.out, "report.html")
     name = Path(recipe.path).stem
     facts = [(stage.manifest.digest if stage.manifest else None, json.dumps(stage.run)) for stage in stages]
-    made_from = digest(REPORT_VERSION, name, recipe.run.seed, facts)
+    overlap = digest_file(join(recipe.out, evals.OVERLAP_FILE)) if evals.OVERLAP_FILE in names_in(recipe.out) else ""
+    made_from = digest(REPORT_VERSION, name, recipe.run.seed, facts, overlap)
     if _made_from(recipe.out) == made_from:
         print(f"report: nothing to do, {files.shown(path)} is up to date")
         return
     if recipe.check:
         raise WorkToDo
-    page = render(name, recipe.run.seed, stages, made_from).encode()
+    page = render(recipe, stages, made_from).encode()
     publish(path, page)
     finished = sum(stage.manifest is not None for stage in stages)
     print(f"report: {finished} of {len(stages)} stages, {words.size(len(page))} → {files.shown(path)}")
@@ -114,15 +125,27 @@ def outdated(stages: Sequence[Stage]) -> dict[str, list[str]]:
     }
 
 
-def rejects(done: Mapping[str, Manifest], seed: int) -> dict[tuple[str, str], dict[str, examples.Rows]]:
-    """Examples of what was dropped, by stage and unit, and by reason."""
-    tables = [(stage, "pairs", reject_of(CANDIDATE), "pair_id") for stage in ("crawl", "filter", "match")]
-    tables += [("crawl", "pages", PAGE, "page_url"), ("fetch", "images", OUTCOME, "image_id")]
+def rows_behind(done: Mapping[str, Manifest], seed: int) -> dict[tuple[str, str], dict[str, examples.Rows]]:
+    """Rows behind the numbers of each stage's units: some that were kept, as "kept", and some of each reason."""
     return {
-        (stage, unit): examples.by_reason(done[stage], schema, column, seed)
-        for stage, unit, schema, column in tables
-        if stage in done
+        (stage, unit): examples.behind(done[stage], stage, unit, seed)
+        for stage, unit in examples.BEHIND
+        if stage in done and unit in done[stage].counts
     }
+
+
+def leads_to(done: Mapping[str, Manifest]) -> dict[tuple[str, str, str], tuple[str, str]]:
+    """Where that is to be seen which stands behind a number that has no rows of its own: id on the page, what it is."""
+    dropped = {(stage, unit): count["dropped"] for stage in done for unit, count in done[stage].counts.items()}
+    leads = dict(LEADS)
+    for stage in ("dedup", "pack"):
+        for reason in dropped.get((stage, "images"), ()):
+            leads[stage, "images", reason] = ("duplicates", "groups of them, side by side")
+    for reason in dropped.get(("fetch", "images"), ()):
+        leads["dedup", "pairs", reason] = (words.anchor("fetch", "images", reason), "the images themselves")
+    if "crawl" in done and done["crawl"].counts.get("pairs", {"kept": 0})["kept"]:
+        leads["crawl", "records", "kept"] = (words.anchor("crawl", "pairs", "kept"), "what was found on them")
+    return leads
 
 
 # ── plots and results ─────────────────────────────────────────────────────────────────────────────
@@ -190,20 +213,22 @@ def _json_lines(path: str) -> Iterator[Any]:
 # ── the page ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def render(name: str, seed: int, stages: Sequence[Stage], made_from: str) -> str:
+def render(recipe: Recipe, stages: Sequence[Stage], made_from: str) -> str:
     """The whole page. What is shown of the web is escaped by the template."""
-    done = {stage.name: stage.manifest for stage in stages if stage.manifest}
+    seed, done = recipe.run.seed, {stage.name: stage.manifest for stage in stages if stage.manifest}
     queries, match, fetch, dedup, pack = (done.get(stage) for stage in ("queries", "match", "fetch", "dedup", "pack"))
+    trained, results = done.get("train"), done.get("eval")
     kept = examples.kept_samples(match, pack, seed) if match and pack else []
-    survey = examples.survey(match, seed) if match else None
+    survey = surveys.survey(match, seed) if match else None
     asked = survey["queries"] if survey else {}
-    sides, formats = examples.image_sizes(fetch, seed) if fetch else (np.empty(0), {})
+    sides, formats = surveys.image_sizes(fetch, seed) if fetch else (np.empty(0), ({}, {}))
+    chunks = examples.some_chunks(fetch, seed) if fetch else None
     known = {id_ for pair in kept for id_ in pair["kept_for"]} | set(asked)
     return (
         _environment()
         .get_template("report.html")
         .render(
-            name=name,
+            name=Path(recipe.path).stem,
             made_from=made_from,
             last_run=max(stage.run.get("started", "") for stage in stages),
             stages=stages,
@@ -213,18 +238,22 @@ def render(name: str, seed: int, stages: Sequence[Stage], made_from: str) -> str
             funnel=funnel(done),
             labels_at=LABELS,
             kept=kept,
-            query_texts=examples.query_texts(queries, known),
-            query_sources=examples.query_sources(queries) if queries else {},
+            query_texts=surveys.query_texts(queries, known),
+            query_sources=surveys.query_sources(queries, seed) if queries else ({}, {}),
             asked=asked,
             of_queries=examples.of_queries(match, pack, list(asked), seed) if match and pack else {},
-            rejects=rejects(done, seed),
-            duplicates=examples.duplicates(dedup, fetch, pack, seed) if dedup and fetch else [],
+            behind=rows_behind(done, seed),
+            leads=leads_to(done),
+            duplicates=examples.duplicates(dedup, chunks, pack, seed) if dedup and chunks else [],
             survey=survey,
             formats=formats,
             plots=plots(survey, sides, done),
-            curves=training(done["train"]) if "train" in done else [],
-            results=evaluation(done["eval"]) if "eval" in done else {},
-            classes=examples.by_class(done["eval"]) if "eval" in done else [],
+            curves=training(trained) if trained else [],
+            results=evaluation(results) if results else {},
+            classes=evals.by_class(results) if results else [],
+            named=evals.named(recipe, results, seed) if results else [],
+            retrieved=evals.retrieved(results, pack, seed) if results and pack else [],
+            leaks=evals.leaks(recipe, dedup, chunks, pack, seed) if dedup and chunks else {},
             inputs_listed=INPUTS,
         )
     )
@@ -238,7 +267,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("anchor", "count", "meaning", "plain", "share", "shown", "size", "span")
+    names = ("anchor", "count", "meaning", "place", "plain", "share", "shown", "size", "span")
     environment.filters |= {name: getattr(words, name) for name in names}
     return environment
 

@@ -49,18 +49,24 @@ def by_rank(name: str, counts: Numbers, thing: str, label: str, limit: float | N
 
 
 def histogram(name: str, values: Numbers, label: str, thing: str) -> str:
-    """How many of the values are how large, in bins that grow by the same factor: float64 [n], all at least 1."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    """How many of the values are how large: float64 [n], all at least 1.
 
-    whole = max(values.max(), values.min() + 1)
-    edges = np.unique(np.round(np.geomspace(values.min(), whole + 1, BINS + 1)))
+    Where they differ by a factor of ten or more, bins grow by the same factor, on a logarithmic axis.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    least, most = values.min(), max(values.max(), values.min() + 1)
+    logarithmic = most >= 10 * least
+    edges = np.unique(np.round((np.geomspace if logarithmic else np.linspace)(least, most + 1, BINS + 1)))
 
     def draw(axes: Any) -> None:
         axes.hist(values, bins=edges - 0.5, color=_LINE, linewidth=0)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if whole < 1000 * values.min() else (1,)))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if most < 1000 * least else (1,)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
 
     return _plot(name, f"{thing} by {label}", label, thing, draw)
 

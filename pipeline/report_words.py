@@ -11,6 +11,7 @@ from pipeline.text.rules import RULES
 TEXT = 300  # characters shown of a text or URL
 
 _LOST_EARLY = """
+    kept: What goes on, some of it.
     no_text: The image comes without an alt, a title or a caption.
     no_url: There is no address: an image without a source, or a record without one.
     data_uri: The image stands in the page itself (data:), not at an address.
@@ -125,6 +126,12 @@ def span(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def place(rank: int) -> str:
+    """A rank as a person says it: 1st, 2nd, 23rd."""
+    suffix = "th" if rank % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
+    return f"{rank:,}{suffix}"
 
 
 def size(n: int) -> str:

@@ -15,7 +15,17 @@ from PIL import Image
 
 from dedup.tables import GROUP
 from pipeline.attempt import Attempt, Job, Task
-from pipeline.records import CANDIDATE, OUTCOME, PAGE, PAIR, QUERY, image_id, pair_id
+from pipeline.records import (
+    CANDIDATE,
+    OUTCOME,
+    PAGE,
+    PAIR,
+    QUERY,
+    REJECT_QUERY,
+    REJECT_RECORD,
+    image_id,
+    pair_id,
+)
 from shards.files import publish, to_json
 from shards.format import CHUNK, TarWriter, write_rows
 from shards.manifest import Manifest, read_manifest, write_manifest
@@ -106,16 +116,27 @@ def finish_pairs(recipe: Recipe, samples: Sequence[Sample], rejects: Mapping[str
     def queries(attempt: Attempt) -> None:
         rows = [{"id": i, "text": text, "source": "list", "count": 0} for i, text in enumerate(QUERIES)]
         attempt.rows(pa.Table.from_pylist(rows, schema=QUERY), QUERY)
+        again = pa.Table.from_pylist([{"text": f"Dog {SCRIPT}", "source": "title", "count": 4000}])
+        attempt.took("queries", len(rows) + 1)
+        attempt.kept("queries", len(rows))
+        attempt.reject("queries", again, pa.array(["already_in_list"]), REJECT_QUERY, "text")
 
     def crawl(attempt: Attempt) -> None:
         attempt.took("pages", 5)
         attempt.kept("pages", 4)
         attempt.dropped("pages", "too_large", 1)
-        huge = dict.fromkeys(PAGE.names, "") | {"depth": 2, "http_status": 200, "visited_at": None}
-        huge |= {"page_url": "http://site.test/huge", "reason": "too_large", "detail": f"{SCRIPT} bytes"}
-        attempt.rows(pa.Table.from_pylist([huge], schema=PAGE), PAGE)
+        page = dict.fromkeys(PAGE.names, "") | {"depth": 2, "http_status": 200, "visited_at": None}
+        pages = [{**page, "page_url": f"http://site.test/{i}"} for i in range(4)]
+        pages.append({**page, "page_url": "http://site.test/huge", "reason": "too_large", "detail": f"{SCRIPT} bytes"})
+        attempt.rows(pa.Table.from_pylist(pages, schema=PAGE), PAGE)
+        record = {"warc_file": f"{SCRIPT}.warc.gz", "warc_offset": 4711, "detail": f"request {SCRIPT}"}
+        attempt.took("records", 5)
+        attempt.kept("records", 4)
+        records = pa.Table.from_pylist([record])
+        attempt.reject("records", records, pa.array(["not_a_response"]), REJECT_RECORD, "warc_offset")
         attempt.took("pairs", len(kept + dropped))
         attempt.kept("pairs", len(kept + dropped))
+        attempt.rows(pa.Table.from_pylist(kept + dropped, schema=CANDIDATE), CANDIDATE)
         attempt.note("links_not_http", 2)
 
     def filter_(attempt: Attempt) -> None:
@@ -123,7 +144,8 @@ def finish_pairs(recipe: Recipe, samples: Sequence[Sample], rejects: Mapping[str
         attempt.kept("pairs", len(kept))
         for reason, rows in rejects.items():
             table = pa.Table.from_pylist(rows, schema=CANDIDATE)
-            attempt.drop("pairs", table, pa.array([reason] * len(rows), pa.string()), CANDIDATE)
+            attempt.drop("pairs", table, pa.array([reason] * len(rows), pa.string()))
+        attempt.rows(pa.Table.from_pylist(kept, schema=CANDIDATE), CANDIDATE)
 
     def match(attempt: Attempt) -> None:
         attempt.took("pairs", len(kept))
@@ -184,7 +206,21 @@ def finish_images(
     make_pack(recipe.folder("pack"), [(url, image, [text]) for url, image, text in samples if url not in replaced])
 
 
-def finish_training(recipe: Recipe, losses: Sequence[float], results: Sequence[dict[str, Any]]) -> None:
+NAMED = [
+    {"key": f"{i}.png", "label": label, "predicted": predicted, "rank": 1 + (label != predicted), "score": 0.5}
+    for i, (label, predicted) in enumerate([("dog", "dog"), ("cat", "dog"), ("cat", "cat"), ("cat", "dog")])
+]
+FOUND = {"direction": "image-to-text", "key": "00" * 16, "rank": 1, "candidates": 9}
+
+
+def finish_training(
+    recipe: Recipe,
+    losses: Sequence[float],
+    results: Sequence[dict[str, Any]],
+    found: Sequence[dict[str, Any]] = (FOUND,),
+) -> None:
+    """train and eval; `found` are the rows of retrieval's table."""
+
     def train(attempt: Attempt) -> None:
         with attempt.file("metrics", "metrics.jsonl") as part:
             for step, loss in enumerate(losses):
@@ -195,9 +231,9 @@ def finish_training(recipe: Recipe, losses: Sequence[float], results: Sequence[d
         with attempt.file("results", "results.json") as part:
             part.file.write(to_json(list(results)))
         with attempt.file("zeroshot_example", "zeroshot_example.parquet") as part:
-            pq.write_table(
-                pa.table({"label": ["dog", *["cat"] * 3], "predicted": ["dog", "dog", "cat", "dog"]}), part.file
-            )
+            pq.write_table(pa.Table.from_pylist(NAMED), part.file)
+        with attempt.file("retrieval_example", "retrieval_example.parquet") as part:
+            pq.write_table(pa.Table.from_pylist(list(found)), part.file)
 
     finish(recipe, "train", train)
     finish(recipe, "eval", evaluate)
@@ -230,4 +266,5 @@ def finish_all(recipe: Recipe) -> None:
     finish_pairs(recipe, samples, rejects)
     replaced = {samples[1][0]: (samples[0][0], 3, 14, False), samples[5][0]: (samples[4][0], 0, 0, True)}
     finish_images(recipe, samples, {"http://gone.test/1.jpg": "http_404", "http://gone.test/2.jpg": "dns"}, replaced)
-    finish_training(recipe, [4.0 / (step + 1) for step in range(30)], RESULTS)
+    found = [{**FOUND, "key": image_id(samples[i][0]).hex(), "rank": rank} for i, rank in ((0, 1), (3, 22))]
+    finish_training(recipe, [4.0 / (step + 1) for step in range(30)], RESULTS, found)

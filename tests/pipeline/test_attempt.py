@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.attempt import REJECTS, ROW_GROUP, Attempt, Job, Task
-from pipeline.records import CANDIDATE, DROP, image_id, pair_id, reject_of
+from pipeline.records import CANDIDATE, DROP, REJECT, image_id, pair_id
 from shards.errors import Failure
 from shards.files import read_table
 from shards.manifest import balance, read_receipt, write_manifest
@@ -90,14 +90,14 @@ def test_drops_are_counted_listed_and_sampled(tmp_path: Path) -> None:
     with Attempt(job(tmp_path), TASK) as attempt:
         attempt.took("pairs", 100)
         for part in (slice(0, 30), slice(30, 100)):
-            attempt.drop("pairs", rows[part], reasons[part.start : part.stop], CANDIDATE)
+            attempt.drop("pairs", rows[part], reasons[part.start : part.stop])
     receipt = job(tmp_path).done(TASK)
     assert receipt is not None
     balance(receipt.counts)
     assert receipt.counts["pairs"]["dropped"] == {"too_short": 60, "is_a_url": 40}
     drop, reject = receipt.parts
     assert read_table(str(tmp_path / drop.name), DROP)["reason"].to_pylist() == reasons.to_pylist()
-    kept = read_table(str(tmp_path / reject.name), reject_of(CANDIDATE))
+    kept = read_table(str(tmp_path / reject.name), REJECT)
     assert kept["reason"].value_counts().to_pylist() == [
         {"values": "is_a_url", "counts": REJECTS},
         {"values": "too_short", "counts": REJECTS},
@@ -107,10 +107,10 @@ def test_drops_are_counted_listed_and_sampled(tmp_path: Path) -> None:
 def test_rejects_are_chosen_by_hash_not_by_arrival(tmp_path: Path) -> None:
     def chosen(folder: Path, rows: pa.Table) -> set[str]:
         with Attempt(job(folder), TASK) as attempt:
-            attempt.drop("pairs", rows, pa.array(["x"] * rows.num_rows), CANDIDATE)
+            attempt.drop("pairs", rows, pa.array(["x"] * rows.num_rows))
         receipt = job(folder).done(TASK)
         assert receipt is not None
-        return set(read_table(str(folder / receipt.parts[1].name), reject_of(CANDIDATE))["text"].to_pylist())
+        return set(read_table(str(folder / receipt.parts[1].name), REJECT)["text"].to_pylist())
 
     rows = candidates(200)
     forwards = chosen(tmp_path / "a", rows)

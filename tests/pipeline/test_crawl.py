@@ -14,7 +14,7 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from pipeline.records import CANDIDATE, DROP, MARK, image_id, reject_of
+from pipeline.records import CANDIDATE, DROP, MARK, REJECT, image_id
 from tests.pipeline.upstream import Project
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -110,7 +110,7 @@ def test_images_with_their_texts(tmp_path: Path) -> None:
     counts = project.manifest("crawl").counts
     assert counts["pairs"] == {"in": 8, "kept": 5, "dropped": {"no_text": 1, "repeated_on_page": 1, "data_uri": 1}}
     assert counts["records"] == {"in": 3, "kept": 1, "dropped": {"not_a_response": 2}}
-    rejects = project.rows("crawl", reject_of(CANDIDATE))
+    rejects = project.rows("crawl", REJECT)
     assert {row["reason"]: row["image_url"] for row in rejects} == {
         "no_text": "http://a.test/pics/none.jpg",
         "repeated_on_page": "http://a.test/pics/a.jpg",
@@ -225,9 +225,7 @@ def test_url_tables(tmp_path: Path, form: str, names: tuple[str, str]) -> None:
     assert all(row.items() >= same.items() for row in rows)
     reasons = {"no_url": 1, "url_invalid": 1, "no_text": 1, "text_too_long": 1}
     assert project.manifest("crawl").counts["pairs"] == {"in": 6, "kept": 2, "dropped": reasons}
-    rejects = {
-        row["reason"]: (row["image_url"], len(row["text"])) for row in project.rows("crawl", reject_of(CANDIDATE))
-    }
+    rejects = {row["reason"]: (row["image_url"], len(row["text"])) for row in project.rows("crawl", REJECT)}
     assert rejects["url_invalid"] == ("ftp://a.test/a", 10) and rejects["text_too_long"] == ("http://a.test/e", 100)
 
 

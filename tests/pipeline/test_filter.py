@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import attempt
-from pipeline.records import CANDIDATE, DROP, reject_of
+from pipeline.records import CANDIDATE, DROP, REJECT
 from tests.pipeline.upstream import Project, pair, table_of
 
-REJECT = reject_of(CANDIDATE)
 GERMAN = "Ein brauner Hund läuft über die große Wiese hinter dem Haus"
 ENGLISH = "A brown dog runs over the large meadow behind the house"
 

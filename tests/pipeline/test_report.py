@@ -8,16 +8,20 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from dedup.tables import OVERLAP
 from pipeline import report
 from pipeline import report_examples as examples
 from pipeline.pictures import SIDE
-from pipeline.report_words import share
+from pipeline.records import image_id
 from shards.manifest import read_manifest
-from shards.recipe import Recipe
+from shards.recipe import STAGES, Recipe
 from tests.pipeline.finished import (
+    RESULTS,
     SCRIPT,
     finish,
     finish_all,
@@ -107,10 +111,14 @@ def page_of(recipe: Recipe) -> Page:
         "filter 21 pairs 12 kept · 57.1 % 8 too_few_words",
         "fetch 14 images 12 kept · 85.7 %",
         "dedup 12 images 10 kept · 83.3 %",
-        "pairs 12 of 21 kept · 57.1 % ",
+        "pairs 21 came in kept 12 57.1 % ",
+        "queries 4 came in kept 3 75.0 %",
+        'Dog <script>alert("x")</script> title, 4,000×',
+        'request <script>alert("x")</script> <script>alert("x")</script>.warc.gz , byte 4,711',
         "too_few_words 8 38.1 % Fewer words than min_words",
         "is_a_script 1 4.8 %",
-        "pages 4 of 5 kept · 80.0 % too_large 1 20.0 % The page has more bytes than the recipe takes. http://site.test/huge",
+        "pages 5 came in kept 4 80.0 % What goes on, some of it. http://site.test/",
+        "too_large 1 20.0 % The page has more bytes than the recipe takes. http://site.test/huge",
         "Noted: links not http 2",
         "http_404 1 7.1 % Not found (404).",
         "3 of 64 bits, 14 of 256",
@@ -123,6 +131,9 @@ def page_of(recipe: Recipe) -> Page:
         "clothing top-1 0.421 0.388 to 0.457 · chance 0.100 · 1,234 examples",
         "retrieval R@1 0.250 no interval · no chance level · 20 examples",
         "cat else dog 2× 1 of 3",
+        "✗ dog 50.0 % sure; it is cat , which comes 2nd",
+        "1st a dog, number 0",
+        '22nd a dog <script>alert("x")</script> & abc',
         "filter 2026-01-02 03:04 4.5 s",
         "9 of 9 stages finished",
         "last stage run 2026-01-02 03:04 UTC",
@@ -134,7 +145,7 @@ def test_what_happened_is_said(page: Page, said: str) -> None:
 
 def test_pictures_are_there_small_and_described(page: Page) -> None:
     images = page.all("img")
-    assert len(images) == 10 + 2 + 2 + 4 + 1  # of the shards, of two groups of two, of two queries
+    assert len(images) == 10 + 2 + 2 + 4 + 1 + 2  # of the shards, of two groups of two, of two queries, retrieved
     for attributes in images:
         assert attributes["alt"]
         data = base64.b64decode(attributes["src"].removeprefix("data:image/jpeg;base64,"), validate=True)
@@ -175,7 +186,7 @@ def test_a_keeper_in_a_chunk_that_is_not_looked_into_is_found_in_the_shards(
     monkeypatch.setattr(examples, "CHUNKS_READ", 1)  # what was replaced is in the second, its keepers in the first
     dedup, fetch, pack = (read_manifest(whole.folder(stage)) for stage in ("dedup", "fetch", "pack"))
     assert dedup and fetch and pack
-    found = [examples.duplicates(dedup, fetch, pack, seed) for seed in range(8)]
+    found = [examples.duplicates(dedup, examples.some_chunks(fetch, seed), pack, seed) for seed in range(8)]
     assert {len(groups) for groups in found} == {0, 2}
     assert all(group["picture"] and group["replaced"][0]["picture"] for groups in found for group in groups)
 
@@ -186,7 +197,7 @@ def test_nothing_failed_and_nothing_is_a_duplicate(recipe: Recipe, n: int) -> No
     finish_images(recipe, made_samples(n), {}, {})
     page = page_of(recipe)
     assert len(page.all("img")) == (3 + 3 + 2 if n else 0)  # kept, and of two queries
-    assert f"images {n} of {n} kept · {share(n, n)} {'Nothing was dropped' if n else 'Nothing came in'}." in page.text
+    assert f"images {n} came in {'kept 3 100.0 % What goes on' if n else 'dedup'}" in page.text
     assert "No duplicate was found" in page.text
 
 
@@ -251,7 +262,39 @@ def test_the_page_is_well_formed(page: Page) -> None:
     assert len(page.all("h1")) == 1
     assert all("aria-label" in svg for svg in page.all("svg") if svg.get("role"))
     reasons = [link["href"] for link in page.all("a") if link["href"].startswith("#filter-pairs-")]
-    assert reasons == ["#filter-pairs-too_few_words", "#filter-pairs-is_a_script"]
+    assert [name.removeprefix("#filter-pairs-") for name in reasons] == ["kept", "too_few_words", "is_a_script"]
+
+
+def test_every_number_leads_to_what_is_behind_it(whole: Recipe) -> None:
+    """Whatever was kept or dropped opens to rows, or to where on the page they are; so does each entry of a list."""
+    html = made(whole)
+    manifests = [read_manifest(whole.folder(stage)) for stage in STAGES]
+    counts = [count for manifest in manifests if manifest for count in manifest.counts.values()]
+    opened = re.findall(r'<details class="reason.*?</details>', html, re.DOTALL)
+    assert len(opened) == sum(bool(count["kept"]) + len(count["dropped"]) for count in counts) > 15
+    assert all(re.search(r"<li>|<a href=\"#", inside) for inside in opened)
+    for listed in re.findall(r'<ol class="bars">.*?</ol>', html, re.DOTALL):
+        assert listed.count("<li><details>") == listed.count("<ul>\n<li>") > 0
+    results = re.findall(r'<span class="value">(.*?)</span>', html)
+    assert len(results) == len(RESULTS)
+
+
+def test_leaks_are_shown_beside_what_they_are_like(whole: Recipe) -> None:
+    """Once `openwit overlap` has said which they are, and as long as that is true."""
+    assert "Not known: openwit overlap" in page_of(whole).text
+    dedup = read_manifest(whole.folder("dedup"))
+    assert dedup is not None
+    url = made_samples(1)[0][0]
+    row = {"key": "7.png", "image_id": image_id(url), "d64": 1, "d256": 12, "mirrored": False, "image_url": url}
+    table = pa.Table.from_pylist([row, {**row, "d64": 4}], schema=OVERLAP)
+    about = {**OVERLAP.metadata, "asked": "40", "pictures": "of another tar", "dedup": dedup.digest}
+    pq.write_table(table.replace_schema_metadata(about), f"{whole.out}/overlap.parquet")
+    shown = page_of(whole)
+    assert "1 of 40 evaluation pictures are in the dataset" in shown.text
+    assert f"1 of 64 bits, 12 of 256 {url}" in shown.text
+    assert len(shown.all("img")) == len(page_of(whole).all("img"))
+    finish(whole, "dedup", lambda attempt: attempt.note("again"))
+    assert "Not known: openwit overlap" in page_of(whole).text
 
 
 # ── again ─────────────────────────────────────────────────────────────────────────────────────────

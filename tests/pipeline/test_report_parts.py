@@ -20,7 +20,7 @@ from PIL import Image
 from pipeline import report_examples as examples
 from pipeline.attempt import Attempt
 from pipeline.pictures import packed, thumbnail
-from pipeline.records import CANDIDATE, FETCH_REASONS, image_id, reject_of
+from pipeline.records import CANDIDATE, FETCH_REASONS, image_id
 from pipeline.report_funnel import SHOWN, TRUNK, funnel
 from pipeline.report_plots import by_rank, curve, histogram
 from pipeline.report_words import TEXT, anchor, count, meaning, share, shown, size, span
@@ -44,8 +44,9 @@ def test_examples_do_not_depend_on_the_order_of_rows(recipe: Recipe) -> None:
     shown_texts = []
     for order in (rows, rows[::-1]):
         manifest = finish(recipe, "filter", functools.partial(drop, order))
-        found = examples.by_reason(manifest, reject_of(CANDIDATE), "pair_id", seed=1)
+        found = examples.behind(manifest, "filter", "pairs", seed=1)
         shown_texts.append([row["text"] for row in found["few"]])
+        assert found["kept"] == []
     assert shown_texts[0] == shown_texts[1]
     assert len(shown_texts[0]) == examples.PER_REASON
     assert shown_texts[0] != [f"word{i}" for i in range(examples.PER_REASON)]
@@ -53,7 +54,7 @@ def test_examples_do_not_depend_on_the_order_of_rows(recipe: Recipe) -> None:
 
 def drop(rows: Sequence[dict[str, Any]], attempt: Attempt) -> None:
     attempt.took("pairs", len(rows))
-    attempt.drop("pairs", pa.Table.from_pylist(rows, schema=CANDIDATE), pa.array(["few"] * len(rows)), CANDIDATE)
+    attempt.drop("pairs", pa.Table.from_pylist(rows, schema=CANDIDATE), pa.array(["few"] * len(rows)))
 
 
 # ── its parts ─────────────────────────────────────────────────────────────────────────────────────
