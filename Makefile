@@ -38,7 +38,7 @@ test-dataflow: .venv-gcp/.installed ## the pipelines of every stage through Data
 	.venv-gcp/bin/python -m pytest tests/pipeline -m dataflow
 
 .venv-gcp/.installed: $(BIN)/.installed  # of its own: with the extra every start of Beam takes half as long again
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-gcp
+	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python .venv-gcp
 	$(BIN)/uv pip install --quiet --python .venv-gcp/bin/python -c constraints.txt -e '.[gcp,dev]'
 	touch $@
 

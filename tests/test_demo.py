@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,25 +17,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, answer_interrupts, environment
+from tests.documents import block, clone_in
+from tests.running import answer_interrupts, environment
 from tests.small import FOLDERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
+MAKE_DEMO = shlex.split(block("README.md", 0).splitlines()[0], comments=True)
 AT_MOST_SECONDS = 8 * 60
 AGAIN_SECONDS = 30
 AT_MOST_BYTES = 4 << 30
 INTERRUPTS = 12
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """`python -m demo` in a folder of its own, in a process group as a terminal's."""
-    (folder / "recipes").mkdir(exist_ok=True)
-    (folder / "recipes" / "demo.toml").write_bytes((ROOT / "recipes" / "demo.toml").read_bytes())
+def start(clone: Path, *words: str) -> subprocess.Popen[str]:
+    """A command in a clone, in a process group as a terminal's."""
     return subprocess.Popen(
-        [sys.executable, "-m", "demo"],
-        cwd=folder,
-        env=environment({"PYTHONPATH": str(ROOT)}),
+        words,
+        cwd=clone,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -64,26 +65,27 @@ def watched(process: subprocess.Popen[str]) -> int:
     return most
 
 
-def run(folder: Path) -> str:
-    process = start(folder)
+def run(clone: Path) -> str:
+    """What `make demo` says, by the README."""
+    process = start(clone, *MAKE_DEMO)
     out, err = process.communicate(timeout=1800)
     assert process.returncode == 0, out + err
     return out
 
 
-def results(folder: Path) -> dict[str, object]:
+def results(clone: Path) -> dict[str, object]:
     """What does not depend on when pages were visited and images asked for."""
-    made = folder / "out" / "demo"
+    made = clone / "out" / "demo"
     counts = {stage: json.loads((made / at / "_manifest.json").read_bytes())["counts"] for stage, at in FOLDERS.items()}
     return {**counts, "eval": json.loads((made / FOLDERS["eval"] / "results.json").read_bytes())}
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo, run to its end in the time that a newcomer was promised."""
-    folder = tmp_path_factory.mktemp("demo")
+    """A clone in which the demo was run to its end, in the time that a newcomer is promised."""
+    clone = clone_in(tmp_path_factory.mktemp("demo") / "clone")
     started = time.monotonic()
-    process = start(folder)
+    process = start(clone, *MAKE_DEMO)
     with ThreadPoolExecutor(1) as beside:
         most = beside.submit(watched, process)
         out, err = process.communicate(timeout=1800)
@@ -93,7 +95,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     print(f"the demo took {took:.0f} s and held {most.result() / 2**30:.2f} GiB at most")
     assert took < AT_MOST_SECONDS
     assert 2**28 < most.result() < AT_MOST_BYTES
-    return folder
+    return clone
 
 
 def test_again_there_is_nothing_to_do(done: Path) -> None:
@@ -105,9 +107,9 @@ def test_again_there_is_nothing_to_do(done: Path) -> None:
 
 
 def test_interrupted_anywhere_it_ends_the_same(done: Path, tmp_path: Path) -> None:
-    rng = random.Random(1)
+    rng, clone = random.Random(1), clone_in(tmp_path / "clone")
     for _ in range(INTERRUPTS):
-        process = start(tmp_path)
+        process = start(clone, sys.executable, "-m", "demo")  # make would hide the status
         try:
             process.communicate(timeout=rng.uniform(2, 40))
         except subprocess.TimeoutExpired:
@@ -115,5 +117,5 @@ def test_interrupted_anywhere_it_ends_the_same(done: Path, tmp_path: Path) -> No
             _, err = process.communicate(timeout=60)
             assert process.returncode == 130, err
             assert "Traceback" not in err
-    run(tmp_path)
-    assert results(tmp_path) == results(done)
+    run(clone)
+    assert results(clone) == results(done)

@@ -1,4 +1,4 @@
-"""README and docs say what is so: the file tree is the disk's, and every command in them is one that runs."""
+"""README and docs say what is so: the file tree is the disk's, and every command in them is run by a test."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ from pathlib import Path
 import pytest
 
 import openwit
+from tests.documents import DOCUMENTS, block, blocks
 from tests.running import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN_BY = {  # which test runs a block of shell, line by line as it stands
+    ("README.md", 0): "tests/test_demo.py",  # and its last line is this run
+    ("README.md", 1): "tests/demo/test_own_data.py",
+    ("README.md", 2): "tests/test_engines.py",
+    ("CONTRIBUTING.md", 0): ".ci/run",
+    ("docs/dataflow.md", 0): "tests/pipeline/engines/test_dataflow.py",
+    ("docs/flink.md", 0): "tests/test_engines.py",
+    ("docs/spark.md", 0): "tests/test_engines.py",
+    ("docs/spark.md", 1): "tests/test_spark_pages.py",
+    ("docs/spark.md", 2): "tests/test_spark_pages.py",
+    ("docs/spark.md", 3): "tests/test_spark_pages.py",
+}
 SECURITY = (ROOT / "SECURITY.md").read_text()
 README = (ROOT / "README.md").read_text()
 
@@ -22,14 +34,26 @@ ELSEWHERE = {".", "pip", "uv", "tar", "cp", "spark-submit", "python3.11", "/opt/
 
 def commands() -> list[str]:
     """Every line of every block of shell, comments off, continued lines joined."""
-    found = []
-    for path in DOCUMENTS:
-        for block in re.findall(r"^```sh\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(re.sub(r"^\w+=(\$\(.*\)|\S*)", "", line), comments=True)  # ENGINE=spark make …
-                if words:
-                    found.append(shlex.join(words))
-    return sorted(set(found))
+    found = set()
+    for script in (script for document in DOCUMENTS for script in blocks(document)):
+        for line in script.replace("\\\n", " ").splitlines():
+            words = shlex.split(re.sub(r"^\w+=(\$\(.*\)|\S*)", "", line), comments=True)  # ENGINE=spark make …
+            if words:
+                found.add(shlex.join(words))
+    return sorted(found)
+
+
+def test_every_block_is_run_by_a_test() -> None:
+    assert {(document, n) for document in DOCUMENTS for n in range(len(blocks(document)))} == set(RUN_BY)
+    for (document, number), runner in RUN_BY.items():
+        text = (ROOT / runner).read_text()
+        if runner == ".ci/run":
+            assert {line.partition("#")[0].strip() for line in block(document, number).splitlines()} <= {
+                *text.splitlines()
+            }
+        else:
+            assert f'block("{document}", {number})' in text, f"{runner} does not run block {number} of {document}"
+    assert "make test" in (ROOT / ".ci/run").read_text().splitlines()
 
 
 @pytest.mark.parametrize("command", commands())
@@ -67,9 +91,10 @@ def test_every_stage_is_in_the_table() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for path in DOCUMENTS:
+    for document in DOCUMENTS:
+        path = ROOT / document
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
-            assert "://" in link or (path.parent / link).exists(), f"{path.name}: {link}"
+            assert "://" in link or (path.parent / link).exists(), f"{document}: {link}"
 
 
 def test_the_guards_are_where_security_says() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import block, clone_in, run_block
 from tests.small import FOLDERS, PIPELINE, Small, contents
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(900)]
@@ -33,3 +34,19 @@ def test_every_stage_embedded(small: Small, engines: None, runner: str, tmp_path
         if stage == "fetch":  # its own outcomes hold other times: those of the first go on, so that all can be compared
             shutil.rmtree(folder)
             shutil.copytree(small.out / FOLDERS[stage], folder)
+
+
+def test_the_commands_of_the_documents(engines: None, data: Path, tmp_path: Path) -> None:
+    """On real pages, as README and the engines' pages say: the same bytes from each."""
+    scripts = {"local": "make crawl\n", "spark": block("README.md", 2), "flink": block("docs/flink.md", 0)}
+    assert commands(scripts["spark"]) == commands(block("docs/spark.md", 0))
+    made = {}
+    for engine, script in scripts.items():
+        clone = clone_in(tmp_path / engine)
+        assert "crawl: kept " in run_block(script, clone)
+        made[engine] = contents(clone / "out" / "real" / FOLDERS["crawl"])
+    assert made["local"] == made["spark"] == made["flink"]
+
+
+def commands(script: str) -> list[str]:
+    return [line.partition("#")[0].strip() for line in script.splitlines()]

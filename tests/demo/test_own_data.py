@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from demo.hosts import ADDRESSES
 from demo.localweb import LocalWeb
 from demo.misbehaviour import BEHAVIOURS
 from demo.web import Web
-from tests.running import ROOT, environment
+from shards.recipe import STAGES
+from tests.documents import block, run_block
+from tests.running import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -31,8 +32,6 @@ def recipe(seeds: list[str]) -> str:
 
 
 def test_three_steps(drawn: Web, data: Path, tmp_path: Path) -> None:
-    (section,) = re.findall(r"^## Your own data in three steps\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
-    (block,) = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "mine.toml").write_text(recipe(drawn.truth.seeds))
@@ -47,14 +46,8 @@ def test_three_steps(drawn: Web, data: Path, tmp_path: Path) -> None:
     }
     assert all(f"| `{verb} " in README or f"| `{verb}` |" in README for verb in around)
     with LocalWeb(drawn.sites, BEHAVIOURS, addresses=ADDRESSES) as web:
-        env = environment({"OPENWIT_CONNECT_TO": web.connect_to})
-
-        def said(script: str) -> str:
-            done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, env=env, capture_output=True, text=True)
-            assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-            return done.stdout
-
-        assert "report: 9 of 9 stages" in said(block)
+        env = {"OPENWIT_CONNECT_TO": web.connect_to}
+        assert f"report: {len(STAGES)} of {len(STAGES)} stages" in run_block(block("README.md", 1), tmp_path, env)
         for verb, (words, expected) in around.items():
-            assert expected in said(f".venv/bin/openwit {verb} {words}"), verb
+            assert expected in run_block(f".venv/bin/openwit {verb} {words}", tmp_path, env), verb
     assert (tmp_path / "out" / "mine" / "report.html").stat().st_size > 10_000

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.coders.coders import deserialize_coder
+from msgspec import structs
 
 import openwit as command
 from pipeline import engines
@@ -22,7 +25,8 @@ from pipeline.engines.dataflow import NEEDED, Dataflow
 from pipeline.engines.local import Local
 from pipeline.packed import ArrowCoder
 from shards.errors import UsageError
-from tests.running import environment
+from tests.documents import block, copy_to, run_block
+from tests.running import ROOT, environment
 from tests.small import PIPELINE, Small
 
 IMAGE = "europe-docker.pkg.dev/a-project/images/openwit:1"
@@ -103,6 +107,32 @@ def test_the_pipelines_of_every_stage(
             assert wrong(pipeline.components) == [], stage
 
 
+@pytest.mark.dataflow
+@pytest.mark.timeout(600)
+def test_the_commands_of_its_page(
+    dataflow: Dataflow, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/dataflow.md has them, but that pip only looks, and that nothing is sent to anybody."""
+    install, crawl = block("docs/dataflow.md", 0).splitlines()
+    assert "openwit" in run_block(f"{sys.executable} -m {install}", copy_to(tmp_path), {"PIP_DRY_RUN": "1"})
+    (table,) = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs" / "dataflow.md").read_text(), re.MULTILINE | re.DOTALL)
+    table = table.replace('"gs://bucket/wit"', f'"{tmp_path}/out"')
+    sources = f"[crawl]\nwarc = {[str(path) for path in small.archives]}\n".replace("'", '"')
+    (tmp_path / "recipes" / "mine.toml").write_text(table + sources)
+    monkeypatch.chdir(tmp_path)
+
+    @contextmanager
+    def opened(config: engines.Config) -> Iterator[DryRun]:
+        assert config.options["temp_location"] == "gs://bucket/tmp"
+        yield DryRun(Dataflow(structs.replace(config, options={**config.options, "dry_run": True})))
+
+    monkeypatch.setattr(engines, "opened", opened)
+    submitted = kept(monkeypatch)
+    program, *words = shlex.split(crawl)
+    assert program == "openwit" and command.main(words) == 0
+    assert submitted
+
+
 def wrong(parts: Any) -> list[str]:
     """What is encoded otherwise than it should be: keys in more than one way, anything but tasks by pickle."""
     steps = [step for step in parts.transforms.values() if step.spec.urn == GROUP_BY_KEY]
@@ -146,7 +176,7 @@ def said(folder: Path, options: dict[str, str], capsys: pytest.CaptureFixture[st
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "apitools", None)  # as if it were not installed
     assert said(tmp_path, OPTIONS, capsys) == (
-        "crawl: engine.runner = dataflow needs what is not installed: pip install 'openwit[gcp]', then run again\n"
+        "crawl: engine.runner = dataflow needs what is not installed: pip install '.[gcp]', then run again\n"
     )
 
 
