@@ -64,7 +64,7 @@ def _run(verb: str, rest: list[str]) -> int:
         package = (error.name or "").split(".")[0]
         if package in {"", "pipeline", "trainer", "dedup", "shards"}:
             raise
-        print(f"{verb}: {package} is not installed: pip install 'openwit[train]', then run again", file=sys.stderr)
+        print(f"{verb}: {package} is not installed: pip install '.[train]', then run again", file=sys.stderr)
         return 1
     return int(found.main([*words, *rest]))
 
@@ -90,16 +90,21 @@ def _apart(verb: str, rest: list[str]) -> int:
     child = subprocess.Popen([sys.executable, "-m", "openwit", verb, *rest])
     signal.pthread_sigmask(signal.SIG_SETMASK, held)
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    interrupted = False
     try:
-        while True:
-            try:
-                status = child.wait()
-                return INTERRUPTED if interrupted else 128 - status if status < 0 else status
-            except KeyboardInterrupt:  # a terminal's Ctrl-C reached the child as well, and it has said so
-                interrupted = True  # whatever it ends with: it may just have been finishing
+        return wait_for(child)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def wait_for(child: subprocess.Popen[bytes]) -> int:
+    """The exit status of a process, as a shell has it: 128 + the signal's number if one ended it, 130 after Ctrl-C."""
+    interrupted = False
+    while True:
+        try:
+            status = child.wait()
+            return INTERRUPTED if interrupted else 128 - status if status < 0 else status
+        except KeyboardInterrupt:  # a terminal's Ctrl-C reached the child as well, and it has said so
+            interrupted = True  # whatever it ends with: it may just have been finishing
 
 
 def _usage() -> str:

@@ -8,11 +8,16 @@ Interrupted anywhere, it goes on where it was; run again, it finds that there is
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shards.errors import Failure, UsageError
+
+if TYPE_CHECKING:
+    from demo.web import Web
 
 RECIPE, WEB, OUT = "recipes/demo.toml", Path("out/web"), Path("out/demo")
 
@@ -30,9 +35,7 @@ def main() -> int:
 
         web = draw(WEB)
         print(f"demo: {len(web.truth.pages)} pages with {len(web.truth.images):,} images in {WEB}", flush=True)
-        OUT.mkdir(parents=True, exist_ok=True)
-        log = OUT / "requests.tsv"  # of every run: what must not be asked for must never have been
-        log.touch()
+        log = made_of(web)
         with LocalWeb(web.sites, BEHAVIOURS, log, ADDRESSES) as served:
             for verb in ("all", "overlap", "report"):  # the report once more, with what overlap found
                 words = [sys.executable, "-m", "openwit", verb, "--recipe", RECIPE]
@@ -50,9 +53,22 @@ def main() -> int:
         f"demo: all of it is true, after {time.monotonic() - started:.0f} s. Open {OUT}/report.html, and try\n"
         f"  .venv/bin/openwit explain --recipe {RECIPE} {web.truth.leaks[0].url}\n"
         f"  .venv/bin/openwit status --recipe {RECIPE}\n"
-        f"  .venv/bin/openwit crawl --recipe recipes/mine.toml --set 'crawl.seeds=[\"https://your.site/\"]'"
+        "and for pages of your own the three steps in README.md."
     )
     return 0
+
+
+def made_of(web: Web) -> Path:
+    """The folder of what is made, empty if another web was drawn since; the log in it, of the requests of every run."""
+    of, drawn = OUT / "drawn.json", (web.folder / "drawn.json").read_bytes()
+    if OUT.exists() and not (of.is_file() and of.read_bytes() == drawn):
+        print(f"demo: {OUT} was made of another web: it is made anew")
+        shutil.rmtree(OUT)
+    OUT.mkdir(parents=True, exist_ok=True)
+    of.write_bytes(drawn)
+    log = OUT / "requests.tsv"  # of every run: what must not be asked for must never have been
+    log.touch()
+    return log
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from threading import Event, Lock, Thread
 from typing import NamedTuple, Self
 from urllib.parse import unquote
 
+from openwit import wait_for
+
 LOOPBACK = "127.0.0.1"
 CHUNK = 64 * 1024
 NEW_TYPES = {".webp": "image/webp", ".avif": "image/avif"}  # which mimetypes learnt in Python 3.13
@@ -129,7 +131,6 @@ class LocalWeb:
 
 
 class _Server(ThreadingHTTPServer):
-    block_on_close = False  # a kept connection would hold up the end
     request_queue_size = 128
 
     def __init__(self, web: LocalWeb, address: str) -> None:
@@ -215,18 +216,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_with(command: Sequence[str], connect_to: str) -> int:
-    """The exit status of a command, 128 + the signal's number if one ended it, 130 after Ctrl-C.
-
-    The terminal sends that to both; the command is waited for.
-    """
-    interrupted = False
+    """The exit status of a command, as `openwit.wait_for` has it."""
     with subprocess.Popen(command, env={**os.environ, "OPENWIT_CONNECT_TO": connect_to}) as child:
-        while True:
-            try:
-                status = child.wait()
-                return 130 if interrupted else 128 - status if status < 0 else status
-            except KeyboardInterrupt:
-                interrupted = True
+        return wait_for(child)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ again: stages left the ids of all rows that they dropped, fetch an outcome for e
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.tables import CAPTION, GROUP
-from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, QUERY, image_id, is_hex_id
+from pipeline.records import CANDIDATE, DROP, OUTCOME, PAGE, PAIR, QUERY, image_id, is_hex_id
 from pipeline.report_words import count
+from pipeline.web.urls import normalise
 from shards import command
 from shards.errors import UsageError
 from shards.files import read_batches
@@ -43,11 +43,12 @@ def tell(recipe: Recipe, url: str) -> None:
         for name in ("queries", "crawl", "filter", "match", "fetch", "dedup", "pack")
         if (manifest := read_manifest(recipe.folder(name)))
     }
+    url = url if is_hex_id(url) else normalise(url) or url
     ids = _ids_of(finished, url)
-    lines = [line for id_ in ids[:_MOST] for line in _story(finished, id_)]
+    lines = [*_page_story(finished, url), *(line for id_ in ids[:_MOST] for line in _story(finished, id_))]
     if not lines:
         raise UsageError(
-            f"no stage of {recipe.out} has seen {url}: give an image's or a page's URL as the crawl wrote it"
+            f"no stage of {recipe.out} has seen {url}: give the URL of an image or a page that the crawl met"
         )
     print("\n".join(map(command.printable, lines)))
     if len(ids) > _MOST:
@@ -65,6 +66,19 @@ def _ids_of(finished: dict[str, Manifest], url: str) -> list[bytes]:
     if any(_rows(finished, "crawl", schema, "image_id", own) for schema in (CANDIDATE, DROP)):
         images.add(own)
     return sorted(images)
+
+
+def _page_story(finished: dict[str, Manifest], url: str) -> Iterator[str]:
+    """What a live crawl says of a page; archives and tables of others do not say how a page was met."""
+    for row in _rows(finished, "crawl", PAGE, "page_url", url):
+        fate = (
+            f"{row['reason']} ({row['detail'] or row['http_status'] or 'no more is known'})"
+            if row["reason"]
+            else "kept"
+        )
+        where = f" of {row['found_from']}" if row["found_from"] else ""
+        yield url
+        yield f"  crawl    page {fate}; met by {row['found_by']}{where}, at depth {row['depth']}"
 
 
 def _story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:
@@ -167,4 +181,4 @@ def _query_names(finished: dict[str, Manifest], ids: set[int]) -> dict[int, str]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.leave(main())

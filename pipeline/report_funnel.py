@@ -66,7 +66,9 @@ class Funnel:
 
 def funnel(done: Mapping[str, Manifest]) -> Funnel:
     """The funnel of the stages that are finished; the others are levels without rows."""
-    other = sorted(unit for unit in (done["crawl"].counts if "crawl" in done else {}) if unit != "pairs")
+    units = set(done["crawl"].counts if "crawl" in done else ()) - {"pairs"}
+    # Of pages that were visited an archive holds the requests as well: records that nobody lost.
+    other = sorted(units - {"records"} if "pages" in units else units)
     rows = [(stage, unit, _counts(done, stage, unit)) for stage, unit in _levels(other)]
     most: dict[str, int] = {}
     for _, unit, (into, _, _) in rows:

@@ -134,4 +134,4 @@ def test_a_damaged_part_is_named(small: Small, tmp_path: Path) -> None:
 def test_a_missing_extra_names_the_install_line(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text('raise ModuleNotFoundError("No module named \'torch\'", name="torch")\n')
     said = complaint("train", *recipe(tmp_path), status=1, env={"PYTHONPATH": str(tmp_path)})
-    assert "torch is not installed" in said and "pip install 'openwit[train]'" in said
+    assert "torch is not installed" in said and "pip install '.[train]'" in said

@@ -13,7 +13,7 @@ ROOMS = {  # room → the rooms it may import
     "dedup": {"dedup", "shards"},
     "shards": {"shards"},
     "trainer": {"trainer", "shards"},
-    "demo": {"demo", "shards"},
+    "demo": {"demo", "shards", "openwit"},
     "openwit": set[str](),
 }
 HEAVY = {"apache_beam": {"pipeline"}, "torch": {"trainer", "dedup/detector"}}

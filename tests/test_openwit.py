@@ -59,7 +59,7 @@ def test_a_library_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setitem(openwit.VERBS, "train", ("no_such_library.train", (), ""))
     assert openwit.main(["train"]) == 1
-    assert "no_such_library is not installed: pip install 'openwit[train]'" in capsys.readouterr().err
+    assert "no_such_library is not installed: pip install '.[train]'" in capsys.readouterr().err
     monkeypatch.setitem(openwit.VERBS, "train", ("trainer.no_such_module", (), ""))
     with pytest.raises(ModuleNotFoundError):  # our own mistake, not the user's
         openwit.main(["train"])

@@ -25,7 +25,7 @@ try:
 except ModuleNotFoundError:
     if __name__ != "__main__":
         raise
-    sys.exit("train: torch is not installed: pip install 'openwit[train]', then run again")
+    sys.exit("train: torch is not installed: pip install '.[train]', then run again")
 
 from msgspec import Meta, Struct
 

@@ -27,7 +27,7 @@ class Dataflow:
     def __init__(self, config: Config) -> None:
         if not find_spec("apitools"):  # what Beam speaks to the service with
             raise UsageError(
-                "engine.runner = dataflow needs what is not installed: pip install 'openwit[gcp]', then run again"
+                "engine.runner = dataflow needs what is not installed: pip install '.[gcp]', then run again"
             )
         missing = [f"engine.options.{key}" for key in NEEDED if not config.options.get(key)]
         if missing:

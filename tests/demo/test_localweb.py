@@ -12,7 +12,7 @@ import pytest
 
 from demo.localweb import Behaviour, LocalWeb
 from pipeline.web.addresses import parse_connect_to
-from tests.running import answer_interrupts
+from tests.running import answer_interrupts, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +106,10 @@ def test_it_stops_though_a_client_is_being_kept_waiting(sites: Path) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
         connection.request("GET", "/", headers={"Host": "a.test"})
         time.sleep(0.1)
+        assert web.requests == []  # it has its answer yet to come
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 10
+    wait_until(lambda: [request.host for request in web.requests] == ["a.test"])
     connection.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 import openwit
 from dedup.tables import CAPTION, GROUP
 from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, QUERY, image_id, pair_id
+from pipeline.records import PAGE as VISITED
 from shards.format import shard_of
 from tests.pipeline.upstream import Project, pair, table_of
 from tests.shards.helpers import outcome
@@ -40,6 +41,16 @@ CRAWLED = [
 PAIRS = [{**CRAWLED[i], "queries": [1], "kept_for": [1]} for i in (0, 3, 4)]
 
 
+SEED = "http://b.test/"
+VISITS = [
+    {"page_url": SEED, "found_by": "seed", "depth": 0, "reason": "", "http_status": 200},
+    {"page_url": "http://b.test/secret", "found_by": "link", "depth": 1, "reason": "robots_disallowed"},
+    {"page_url": "http://b.test/gone", "found_by": "sitemap", "depth": 1, "reason": "http_404", "http_status": 404},
+    {"page_url": "http://b.test/away", "found_by": "link", "depth": 1, "reason": "redirected", "detail": "to x"},
+]
+VISITS = [{"found_from": None if row["depth"] == 0 else SEED, "domain": "b.test", **row} for row in VISITS]
+
+
 def dropped(rows: Sequence[dict[str, Any]], reason: str) -> list[dict[str, Any]]:
     return [{**row, "reason": reason} for row in rows]
 
@@ -52,7 +63,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Project:
     logos = dropped([CRAWLED[2], CRAWLED[7]], "is_a_filename")
     unasked = [*dropped([CRAWLED[1], CRAWLED[6]], "exact_duplicate"), *dropped([CRAWLED[5]], "query_quota")]
     made.write("queries", {"q": [table_of(QUERY, [{"id": 0, "text": "cat"}, {"id": 1, "text": "dog"}])]})
-    made.write("crawl", {"w": [table_of(CANDIDATE, CRAWLED), table_of(DROP, never)]})
+    made.write("crawl", {"w": [table_of(CANDIDATE, CRAWLED), table_of(DROP, never), table_of(VISITED, VISITS)]})
     made.write("filter", {"w": [table_of(DROP, logos)]})
     made.write("match", {"w": [table_of(PAIR, PAIRS), table_of(DROP, unasked)]})
     made.write_fetch({"c": {DOG: BODY, COPY: BODY, GONE: "http_404"}})
@@ -60,7 +71,8 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Project:
     about = {"kept_by": image_id(DOG), "group_id": ids[0], "same_bytes": True}
     groups = [{**about, "image_id": id_, "keep": id_ == image_id(DOG)} for id_ in ids]
     captions = [{**row, "own": i == 0, "image_id": image_id(DOG), "total": 2} for i, row in enumerate(PAIRS[:2])]
-    made.write("dedup", {"d": [table_of(GROUP, groups), table_of(CAPTION, captions)]}, images=1)
+    same = dropped([CRAWLED[3]], "same_text")
+    made.write("dedup", {"d": [table_of(GROUP, groups), table_of(CAPTION, captions), table_of(DROP, same)]}, images=1)
     made.run("pack")
     return made
 
@@ -89,6 +101,24 @@ def test_the_whole_story_of_an_image(walked: Project, capsys: pytest.CaptureFixt
         f"  dedup    kept for the group {group}",
         f"  pack     {shard_of(image_id(DOG), 7):05d}.tar, with 2 captions",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (SEED, "page kept; met by seed, at depth 0"),
+        ("http://B.test", "page kept; met by seed, at depth 0"),
+        ("http://b.test/secret", f"page robots_disallowed (no more is known); met by link of {SEED}, at depth 1"),
+        ("http://b.test/gone", f"page http_404 (404); met by sitemap of {SEED}, at depth 1"),
+        ("http://b.test/away", f"page redirected (to x); met by link of {SEED}, at depth 1"),
+    ],
+)
+def test_a_page_that_was_visited(url: str, said: str, walked: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(walked, url, capsys)[1:] == [f"  crawl    {said}"]
+
+
+def test_a_caption_that_was_dropped(walked: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "           dedup    dropped: same_text" in told(walked, COPY, capsys)
 
 
 @pytest.mark.parametrize(

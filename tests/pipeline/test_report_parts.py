@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import inspect
 import io
 import re
 import xml.etree.ElementTree as ET
@@ -20,11 +21,11 @@ from PIL import Image
 from pipeline import report_examples as examples
 from pipeline.attempt import Attempt
 from pipeline.pictures import packed, thumbnail
-from pipeline.records import CANDIDATE, FETCH_REASONS, image_id
+from pipeline.records import CANDIDATE, FETCH_REASONS, PAGE_REASONS, image_id
 from pipeline.report_funnel import SHOWN, TRUNK, funnel
 from pipeline.report_plots import by_rank, curve, histogram
 from pipeline.report_words import TEXT, anchor, count, meaning, share, shown, size, span
-from pipeline.text import extract
+from pipeline.text import extract, warc
 from pipeline.text.rules import RULES
 from shards.errors import Failure
 from shards.manifest import Manifest, read_manifest
@@ -170,9 +171,12 @@ def test_the_funnel_is_as_wide_as_the_rows_are_many(recipe: Recipe) -> None:
 
 def test_every_reason_is_explained() -> None:
     others = (
-        "near_duplicate same_bytes same_text caption_cap no_query exact_duplicate domain_budget query_quota held_out"
+        "near_duplicate same_bytes mirrored placeholder same_text caption_cap no_query exact_duplicate domain_budget"
+        " query_quota not_a_word already_in_list list_is_full held_out unlabelled over_the_pool kept"
     )
-    for reason in (*FETCH_REASONS, *RULES, *extract.REASONS, *others.split()):
+    of_archives = set(re.findall(r'Problem\("(\w+)"', inspect.getsource(warc)))
+    assert len(of_archives) > 5
+    for reason in (*FETCH_REASONS, *PAGE_REASONS, *RULES, *extract.REASONS, *of_archives, *others.split()):
         assert meaning(reason).endswith((".", '."', ")", ".)")), reason
         assert "\n" not in meaning(reason)
     assert meaning("of_next_year") == ""

@@ -232,4 +232,4 @@ def test_without_torch_one_sentence_says_what_to_install(module: str, verb: str)
     code = f"import runpy, sys; sys.modules['torch'] = None; runpy.run_module('{module}', run_name='__main__')"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert ended.stderr == f"{verb}: torch is not installed: pip install 'openwit[train]', then run again\n"
+    assert ended.stderr == f"{verb}: torch is not installed: pip install '.[train]', then run again\n"

@@ -18,7 +18,7 @@ try:
 except ModuleNotFoundError:
     if __name__ != "__main__":
         raise
-    sys.exit("eval: torch is not installed: pip install 'openwit[train]', then run again")
+    sys.exit("eval: torch is not installed: pip install '.[train]', then run again")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
