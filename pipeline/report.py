@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,4 +272,4 @@ def _environment() -> jinja2.Environment:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.leave(main())

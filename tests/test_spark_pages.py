@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engines import jars
-from pipeline.engines.jobserver import OPENS
 from tests.clusters import QUICK, Spark
 from tests.documents import block, copy_to, run_block
 from tests.running import environment, wait_until
@@ -69,9 +67,18 @@ def test_with_a_job_server_of_ones_own(clone: Path, small: Small, tmp_path: Path
     assert contents(tmp_path / "out" / FOLDERS["crawl"]) == contents(small.out / FOLDERS["crawl"])
 
 
+SUBMIT = r"""#!/usr/bin/env bash
+command=()
+while IFS= read -r -d '' word; do command+=("$word"); done < <(
+  java -cp "$SPARK_HOME/jars/*" org.apache.spark.launcher.Main org.apache.spark.deploy.SparkSubmit "$@" | tail -c +3
+)
+exec "${command[@]}"
+"""
+
+
 @contextmanager
 def job_server(clone: Path, tmp_path: Path, port: int) -> Iterator[None]:
-    """What the page starts by Spark's own script, which is made here of the jars of Spark."""
+    """What the page starts, by a `spark-submit` that does as Spark's own script: its launcher says what to run."""
     script = block("docs/spark.md", 3)
     for theirs, ours in (
         ("--master yarn", "--master local[2]"),
@@ -81,20 +88,21 @@ def job_server(clone: Path, tmp_path: Path, port: int) -> Iterator[None]:
         assert script.count(theirs) == 1
         script = script.replace(theirs, ours)
     (found,) = (tmp_path / "opt" / "engines").glob("spark-*")
-    bin_ = tmp_path / "bin"
-    bin_.mkdir()
-    submit = bin_ / "spark-submit"
-    own = ":".join(str(jar) for jar in found.glob("*.jar") if not jar.name.startswith("beam-"))
-    java = f"{jars.java()} {' '.join(OPENS)} -cp {own} org.apache.spark.deploy.SparkSubmit"
-    submit.write_text(f'#!/bin/sh\nexec {java} "$@"\n')
+    home = tmp_path / "spark"
+    (home / "jars").mkdir(parents=True)
+    for jar in found.glob("*.jar"):
+        if not jar.name.startswith("beam-"):
+            (home / "jars" / jar.name).symlink_to(jar)
+    submit = home / "spark-submit"
+    submit.write_text(SUBMIT)
     submit.chmod(0o755)
-    path = f"{bin_}:{environment()['PATH']}"
+    own = {"PATH": f"{home}:{environment()['PATH']}", "SPARK_HOME": str(home), "SPARK_SCALA_VERSION": "2.12"}
     log = tmp_path / "job_server.txt"
     with log.open("wb") as said:
         process = subprocess.Popen(
             ["bash", "-ec", f"JARS={found}\nexec {script}"],
             cwd=clone,
-            env=environment({"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"}),
+            env=environment({**own, "SPARK_LOCAL_IP": "127.0.0.1"}),
             stdout=said,
             stderr=said,
         )
