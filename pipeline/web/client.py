@@ -7,8 +7,11 @@ turn. A hop is one request, and nothing is retried.
 from __future__ import annotations
 
 import asyncio
+import gzip
+import io
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +26,7 @@ from pipeline.web.detail import of_error, one_line
 from pipeline.web.optout import header_marks
 from pipeline.web.politeness import Budget, retry_after
 from pipeline.web.robots import MAX_ROBOTS_BYTES, MAX_ROBOTS_REDIRECTS, PRODUCT_TOKEN, Robots, RobotsReply
-from pipeline.web.urls import MAX_URL_CHARS, host_of, normalise, registered_domain
+from pipeline.web.urls import MAX_URL_CHARS, host_of, normalise, origin_of, registered_domain
 from shards.errors import UsageError
 
 DNS_CACHE_SECONDS = 300
@@ -49,6 +52,7 @@ and a few above (https://fetch.spec.whatwg.org/#port-blocking; 6379 is Redis).""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NAMED_STATUSES = frozenset({403, 404, 410, 429})
+_NO_CODINGS = frozenset({"", "identity", "chunked"})  # or one that the parser has undone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,17 +160,17 @@ class Client:
 
     async def _robots_txt(self, url: str) -> RobotsReply:
         limits = replace(self._limits, max_redirects=MAX_ROBOTS_REDIRECTS, max_bytes=MAX_ROBOTS_BYTES + 1)
-        reply = await self._follow(url, limits, cut=True)
-        complete = reply.reason in ("", "empty_body") or reply.reason.startswith("http_")
+        reply = await self._follow(url, limits, robots=True)
         return RobotsReply(
-            http_status=reply.http_status if complete else None,
-            body=reply.body,
+            http_status=reply.http_status,
+            body=reply.body if reply.reason in ("", "empty_body") else None,
             reason=reply.reason,
             detail=reply.detail,
+            elsewhere=reply.final_url is not None and origin_of(reply.final_url) != origin_of(url),
         )
 
     async def _follow(
-        self, url: str, limits: Limits, *, guest: bool = False, marks: bool = True, cut: bool = False
+        self, url: str, limits: Limits, *, guest: bool = False, marks: bool = True, robots: bool = False
     ) -> Reply:
         reply = Reply()
         seconds = limits.total_seconds
@@ -183,7 +187,7 @@ class Client:
                 self._may_ask()
                 begun = time.monotonic()
                 at = datetime.now(UTC)
-                reply = await self._ask(target, limits, seconds, guest and marks, cut)
+                reply = await self._ask(target, limits, seconds, guest and marks, robots)
                 reply = replace(reply, attempts=hop, asked_at=at)
                 seconds -= time.monotonic() - begun
             if reply.http_status == 429 or (reply.http_status == 503 and reply.header("retry-after")):
@@ -207,15 +211,16 @@ class Client:
         self._budget.slow_down(registered_domain(host), rules.crawl_delay)
         return rules.refusal(url)
 
-    async def _ask(self, url: str, limits: Limits, seconds: float, heed: bool, cut: bool) -> Reply:
-        """One request. A redirect comes back as it is, its body unread."""
+    async def _ask(self, url: str, limits: Limits, seconds: float, heed: bool, robots: bool) -> Reply:
+        """One request. A redirect comes back as it is, its body unread; of a robots.txt the beginning is enough."""
         reply = Reply(final_url=url)
         target = URL(url, encoded=True)  # as normalised: yarl's own quoting would ask for another URL
         try:
-            async with asyncio.timeout(seconds), self._session.get(target, allow_redirects=False) as response:
+            request = self._session.get(target, allow_redirects=False, auto_decompress=not robots)
+            async with asyncio.timeout(seconds), request as response:
                 headers = tuple((name, _decoded(value)) for name, value in response.headers.items())
                 reply = replace(reply, http_status=response.status, headers=headers)
-                if reason := _reason_of_status(reply):
+                if reason := _reason_of_status(reply, robots):
                     return replace(reply, reason=reason, detail=f"status {response.status}")
                 if sum(len(name) + len(value.encode()) + 4 for name, value in headers) > limits.max_head_bytes:
                     detail = f"more than {limits.max_head_bytes:,} bytes of headers"
@@ -224,7 +229,9 @@ class Client:
                     return reply
                 if heed and (marks := header_marks(headers)):
                     return replace(reply, reason="opted_out", detail=f"headers: {', '.join(marks)}")
-                reason, body = await _read(response, limits.max_bytes, cut)
+                reason, body = await _read(response, limits.max_bytes, cut=robots)
+                if robots and not reason:
+                    reason, body = _undone(body, headers, limits.max_bytes)
                 return replace(reply, reason=reason, body=body)
         except Exception as error:  # noqa: BLE001 (whatever a server brings aiohttp to raise, it costs its own URL)
             reason, detail = explain(error, answered=reply.http_status is not None)
@@ -290,14 +297,37 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, cut: bool) -> 
     return ("", bytes(body)) if body else ("empty_body", b"")
 
 
-def _reason_of_status(reply: Reply) -> str:
+def _undone(body: bytes, headers: Sequence[tuple[str, str]], max_bytes: int) -> tuple[str, bytes]:
+    """(reason, body): the first `max_bytes` of a body, its coding undone. We ask for none, but some servers have one.
+
+    Not by aiohttp, which takes a gzip stream that ends too early, or a coding that it does not know, for whole.
+    """
+    values = ",".join(value for name, value in headers if name.lower() in ("content-encoding", "transfer-encoding"))
+    codings = [coding for coding in values.lower().replace(" ", "").split(",") if coding not in _NO_CODINGS]
+    if not codings:
+        return "", body
+    if codings not in (["gzip"], ["x-gzip"]):
+        return "bad_encoding", b""
+    try:
+        with gzip.open(io.BytesIO(body)) as file:
+            body = file.read(max_bytes)
+    except EOFError:
+        return "truncated_body", b""
+    except (OSError, zlib.error):
+        return "bad_encoding", b""
+    return ("", body) if body else ("empty_body", b"")
+
+
+def _reason_of_status(reply: Reply, robots: bool) -> str:
+    """Why a status alone ends it. A robots.txt may have any of 2xx, but for 206: that is a part, and we ask for all."""
     status = reply.http_status or 0
     if status in _NAMED_STATUSES:
         return f"http_{status}"
     if 400 <= status < 600:
         return f"http_{status // 100}xx"
     is_redirect = status in _REDIRECTS and reply.header("location") is not None
-    return "" if status == 200 or is_redirect else "http_error"
+    is_whole = status == 200 or (robots and 200 <= status < 300 and status != 206)
+    return "" if is_whole or is_redirect else "http_error"
 
 
 def _decoded(value: str) -> str:

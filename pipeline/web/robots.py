@@ -30,15 +30,13 @@ _NOBODY = "nobody"
 
 @dataclass(frozen=True, kw_only=True)
 class RobotsReply:
-    """What came back for a robots.txt, redirects followed.
+    """What came back for a robots.txt, redirects followed."""
 
-    `http_status` is None and `reason` one of FETCH_REASONS where there is no complete answer to go by.
-    """
-
-    http_status: int | None
-    body: bytes = b""
-    reason: str = ""
+    http_status: int | None  # of the last response
+    body: bytes | None = None  # whole, or all that is read of it; None where it could not be read, or was not
+    reason: str = ""  # one of FETCH_REASONS, where there is none
     detail: str = ""
+    elsewhere: bool = False  # a redirect led to another origin, whose failures say nothing of this one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +86,17 @@ class Robots:
 def judge(reply: RobotsReply) -> Rules:
     """The rules that follow from a reply (RFC 9309 section 2.3.1).
 
-    2xx: what it says. 4xx: all is allowed, but for 429, which says that we are too many already. Anything else,
-    5xx and no answer at all: nothing is allowed, reason robots_unreachable, or the reason why the host itself is
-    out of reach (dns, connect, tls, address_forbidden).
+    2xx: what it says, if all of it could be read. 4xx: all is allowed, but for 429, which says that we are too many
+    already. Anything else, 5xx and no answer at all: nothing is allowed, reason robots_unreachable, or the reason why
+    the host itself is out of reach (dns, connect, tls, address_forbidden).
     """
     status = reply.http_status or 0
-    if 200 <= status < 300:
+    if 200 <= status < 300 and reply.body is not None:
         return Rules(parsed=parse(reply.body))
     if 400 <= status < 500 and status != 429:
         return Rules(parsed=parse(b""))
-    reason = reply.reason if reply.reason in _HOST_OUT_OF_REACH else "robots_unreachable"
+    out_of_reach = reply.reason in _HOST_OUT_OF_REACH and not reply.elsewhere
+    reason = reply.reason if out_of_reach else "robots_unreachable"
     return Rules(parsed=parse(b""), reason=reason, detail=f"robots.txt: {reply.detail or reply.reason}")
 
 

@@ -162,12 +162,6 @@ def test_the_deadline_is_that_of_all_hops_together() -> None:
     assert reply.attempts in (2, 3)
 
 
-def test_a_robots_txt_that_does_not_come_in_time_means_no() -> None:
-    with LocalWeb({}, {"a.test/robots.txt": Behaviour(delay=30)}) as web:
-        (reply,) = fetch(["http://a.test/a.jpg"], web.connect_to, Limits(total_seconds=0.3))
-        assert (reply.reason, reply.attempts) == ("robots_unreachable", 0)
-
-
 @pytest.mark.parametrize("host", LOCALHOST.split())
 def test_no_spelling_of_an_address_reaches_us(host: str, web: LocalWeb) -> None:
     """aiohttp asks no resolver about these."""

@@ -1,4 +1,7 @@
-"""robots.txt: RFC 9309's rules and examples, real files, hostile files, and one request an origin."""
+"""robots.txt: RFC 9309's rules and examples, real files, hostile files, and one request an origin.
+
+How an answer can end without one is in test_robots_replies.py.
+"""
 
 import asyncio
 import time
@@ -8,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.records import FETCH_REASONS
 from pipeline.web.robots import MAX_ROBOTS_BYTES, Robots, RobotsReply, Rules, judge, parse
 
 HOST = "https://example.com"
@@ -82,39 +84,6 @@ def test_rules(text: str, path: str, allowed: bool) -> None:
 )
 def test_crawl_delay(text: str, delay: float) -> None:
     assert Rules(parsed=parse(text.encode())).crawl_delay == delay
-
-
-@pytest.mark.parametrize(
-    ("status", "fetch_reason", "reason"),
-    [
-        (200, "", "robots_disallowed"),
-        (204, "http_error", ""),
-        (401, "http_4xx", ""),
-        (403, "http_403", ""),
-        (404, "http_404", ""),
-        (410, "http_410", ""),
-        (429, "http_429", "robots_unreachable"),
-        (500, "http_5xx", "robots_unreachable"),
-        (503, "http_5xx", "robots_unreachable"),
-        (304, "http_error", "robots_unreachable"),
-        (None, "http_error", "robots_unreachable"),
-        (None, "timeout_total", "robots_unreachable"),
-        (None, "truncated_body", "robots_unreachable"),
-        (None, "bad_encoding", "robots_unreachable"),
-        (None, "too_many_redirects", "robots_unreachable"),
-        (None, "url_invalid", "robots_unreachable"),
-        (None, "dns", "dns"),
-        (None, "connect", "connect"),
-        (None, "tls", "tls"),
-        (None, "address_forbidden", "address_forbidden"),
-    ],
-)
-def test_what_follows_from_a_reply(status: int | None, fetch_reason: str, reason: str) -> None:
-    body = DISALLOW_ALL if status == 200 else b""
-    found, detail = judge(RobotsReply(http_status=status, body=body, reason=fetch_reason)).refusal(f"{HOST}/a.jpg")
-    assert found == reason
-    assert not found or found in FETCH_REASONS
-    assert detail == ("" if found in ("", "robots_disallowed") else f"robots.txt: {fetch_reason}")
 
 
 def test_only_the_beginning_is_read_and_no_half_line_of_it() -> None:
