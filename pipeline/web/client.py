@@ -93,6 +93,7 @@ class Client:
         reply = await client.fetch_image("https://example.com/a.jpg")
 
     `may_ask` is called before each request, and what it raises is raised: how a worker learns that it must ask no more.
+    `clock` (seconds, monotonic) tells the age of what a robots.txt said; an argument for the tests' sake.
     """
 
     def __init__(
@@ -102,13 +103,14 @@ class Client:
         limits: Limits | None = None,
         connect_to: ConnectTo | None = None,
         may_ask: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._user_agent = user_agent(contact)
         self._budget = budget
         self._limits = limits or Limits()
         self._connect_to = connect_to or {}
         self._may_ask = may_ask
-        self._robots = Robots(self._robots_txt)
+        self._robots = Robots(self._robots_txt, clock)
 
     async def __aenter__(self) -> Self:
         self._resolver = GuardedResolver(self._connect_to)

@@ -1,9 +1,10 @@
-"""robots.txt: asked for once an origin and obeyed as RFC 9309 has it; parsed by protego."""
+"""robots.txt: asked for once an origin and day, and obeyed as RFC 9309 has it; parsed by protego."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ MAX_ROBOTS_BYTES = 500 * 1024
 
 MAX_ROBOTS_REDIRECTS = 5
 """RFC 9309 section 2.3.1.2."""
+
+MAX_AGE_SECONDS = 24 * 3600.0
+"""How long what a robots.txt said, or that it said nothing, is relied upon (RFC 9309 section 2.4)."""
 
 _HOST_OUT_OF_REACH = frozenset({"address_forbidden", "dns", "connect", "tls"})
 _USER_AGENT_LINE = re.compile(r"\s*user(?:-|\s+)?agent\s*[:\s]\s*([^#]*)", re.IGNORECASE)
@@ -67,20 +71,29 @@ class Rules:
 
 
 class Robots:
-    """The rules of every origin met so far. `fetch` asks for one robots.txt, redirects followed, and never raises."""
+    """The rules of every origin met so far. `fetch` asks for one robots.txt, redirects followed.
 
-    def __init__(self, fetch: Callable[[str], Awaitable[RobotsReply]]) -> None:
+    `clock` (seconds, monotonic) is an argument for the tests' sake.
+    """
+
+    def __init__(
+        self, fetch: Callable[[str], Awaitable[RobotsReply]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._fetch = fetch
-        self._rules: dict[str, Rules] = {}
+        self._clock = clock
+        self._known: dict[str, tuple[float, Rules]] = {}  # since when, on the clock, before the request: no older
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def rules(self, url: str) -> Rules:
-        """The rules for a normalised URL: fetched once for its origin, whoever asks first; the others wait."""
+        """The rules for a normalised URL: fetched for its origin once in 24 hours, by who asks first; others wait."""
         origin = origin_of(url)
         async with self._locks[origin]:
-            if origin not in self._rules:
-                self._rules[origin] = judge(await self._fetch(f"{origin}/robots.txt"))
-            return self._rules[origin]
+            now = self._clock()
+            since, rules = self._known.get(origin, (now, None))
+            if rules is None or now - since >= MAX_AGE_SECONDS:
+                rules = judge(await self._fetch(f"{origin}/robots.txt"))
+                self._known[origin] = now, rules
+            return rules
 
 
 def judge(reply: RobotsReply) -> Rules:

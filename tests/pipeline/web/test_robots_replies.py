@@ -2,9 +2,10 @@
 
 import asyncio
 import gzip
+import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
@@ -13,7 +14,7 @@ from pipeline.records import FETCH_REASONS
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply
 from pipeline.web.politeness import Budget
-from pipeline.web.robots import MAX_ROBOTS_BYTES
+from pipeline.web.robots import MAX_AGE_SECONDS, MAX_ROBOTS_BYTES
 from tests.pipeline.web.hosts import BODY, location
 
 CONTACT = "https://example.org/robot"
@@ -134,8 +135,8 @@ MORE = {
 }
 
 
-def guest(connect_to: str, limits: Limits) -> Client:
-    return Client(CONTACT, Budget(rate=1e9, concurrency=100), limits, parse_connect_to(connect_to))
+def guest(connect_to: str, limits: Limits, clock: Callable[[], float] = time.monotonic) -> Client:
+    return Client(CONTACT, Budget(rate=1e9, concurrency=100), limits, parse_connect_to(connect_to), clock=clock)
 
 
 async def secrets(client: Client, hosts: Iterable[str]) -> list[Reply]:
@@ -202,3 +203,26 @@ def test_what_follows_from_a_status() -> None:
         else:
             expected = "robots_disallowed" if status[0] == "2" and status != "204" else ""
         assert reply.reason == expected, status
+
+
+def test_it_is_asked_for_again_after_a_day() -> None:
+    """Once a host, however many pictures, and not a second earlier."""
+    yes, no, fails = says(YES), says(), Behaviour(status=503)
+    hosts = {"opens": (no, yes), "closes": (yes, no), "goes": (yes, fails), "comes": (fails, yes)}  # on the two days
+    allowed = [["robots_disallowed", "", "", "robots_unreachable"], ["", "robots_disallowed", "robots_unreachable", ""]]
+    behaviours = {f"{host}.test": Behaviour(body=BODY) for host in hosts}
+    found, robots, now = [], [], 0.0
+
+    async def ask(web: LocalWeb) -> None:
+        nonlocal now
+        async with guest(web.connect_to, PATIENT, lambda: now) as client:
+            for time_, served in ((0.0, 0), (MAX_AGE_SECONDS - 1, 1), (MAX_AGE_SECONDS, 1)):
+                now = time_
+                behaviours.update({f"{host}.test/robots.txt": answers[served] for host, answers in hosts.items()})
+                found.append([reply.reason for reply in await secrets(client, [*hosts, *hosts, *hosts])])
+                robots.append(sum(request.path == "/robots.txt" for request in web.requests))
+
+    with LocalWeb({}, behaviours) as web:
+        asyncio.run(ask(web))
+    assert found == [allowed[0] * 3, allowed[0] * 3, allowed[1] * 3]
+    assert robots == [4, 4, 8]
