@@ -88,7 +88,7 @@ FETCH_REASONS: dict[str, str] = {
         "failed_to_download": (
             "url_invalid address_forbidden dns connect tls timeout_total too_many_redirects http_error"
             " http_404 http_403 http_410 http_429 http_4xx http_5xx robots_disallowed robots_unreachable opted_out"
-            " too_many_bytes empty_body truncated_body bad_encoding not_attempted"
+            " too_many_bytes empty_body truncated_body bad_encoding"
         ),
         "failed_to_resize": (
             "not_an_image too_many_pixels too_small truncated_image decoder_failed decoder_crashed decoder_timeout"

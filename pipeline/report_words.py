@@ -63,7 +63,6 @@ _LOST_IN_FETCH = """
     empty_body: There was nothing in the answer.
     truncated_body: The answer ended before its announced length.
     bad_encoding: The body's compression is broken, or unpacks to too much.
-    not_attempted: It was not asked for.
     not_an_image: What came is no picture in a format that is read: often a page that says it is missing.
     too_many_pixels: The picture has more pixels than the recipe decodes.
     too_small: The picture has fewer pixels than the recipe takes.

@@ -165,7 +165,7 @@ def test_no_url_is_lost_and_all_are_counted_by_reason(visit: Visit) -> None:
     reasons = Counter(reason for reason, _ in URLS.values())
     kept = reasons.pop("")
     assert visit.made.manifest("fetch").counts["images"] == {"in": len(URLS), "kept": kept, "dropped": dict(reasons)}
-    assert reasons.keys() == FETCH_REASONS.keys() - {"not_attempted", "decoder_crashed", "decoder_timeout"}
+    assert reasons.keys() == FETCH_REASONS.keys() - {"decoder_crashed", "decoder_timeout"}
 
 
 def test_robots_txt_is_asked_for_once_a_host_over_all_chunks(visit: Visit) -> None:
