@@ -22,8 +22,9 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal, Self, cast
 
 import msgspec
 import pyarrow as pa
@@ -155,17 +156,10 @@ async def _visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, sti
         limits, connect_to = Limits(total_seconds=manners.timeout), parse_connect_to(manners.connect_to)
         budget = Budget(manners.requests_per_second)
         async with at_once, Client(manners.contact, budget, limits, connect_to, still_ours) as client:
-            try:
-                with tempfile.TemporaryFile() as archive:
-                    visit = Visit(domain, seeds, manners, client, archive)
-                    await visit.run()
-                    archive.flush()
-                    await asyncio.to_thread(commit_visit, task, visit, archive, begin)  # other sites go on meanwhile
-            except OSError as error:  # the web's are reasons; what is left is the file's
-                raise Failure(
-                    f"cannot write the pages of {domain} to {tempfile.gettempdir()} ({error}): free some disk, or "
-                    "set TMPDIR to a folder with more room"
-                ) from error
+            with Aside(domain) as archive:
+                visit = Visit(domain, seeds, manners, client, cast(BinaryIO, archive))
+                await visit.run()
+                await asyncio.to_thread(commit_visit, task, visit, archive, begin)  # other sites go on meanwhile
 
     try:
         async with asyncio.TaskGroup() as group:  # one that fails ends the others
@@ -175,7 +169,49 @@ async def _visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, sti
         raise errors.exceptions[0] from None
 
 
-def commit_visit(task: Task, visit: Visit, archive: BinaryIO, begin: Begin) -> None:
+class Aside:
+    """The archive of a site while it is visited: a temporary file. Failure where the disk does not take it.
+
+    That is said here, and not around the visit, which writes elsewhere too: its lease and its parts, to the output.
+    """
+
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+        with self._said():
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
+
+    def write(self, data: bytes) -> int:
+        with self._said():
+            return self._file.write(data)
+
+    def seek(self, offset: int) -> int:
+        with self._said():
+            return self._file.seek(offset)  # what was not written yet is, first
+
+    def read(self, size: int = -1, /) -> bytes:
+        with self._said():
+            return self._file.read(size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # of what is thrown away
+            self._file.close()
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            folder = tempfile.tempdir or "a temporary file"  # None where every folder refused
+            raise Failure(
+                f"cannot write the pages of {self._domain} to {folder} ({error}): free some disk, or set TMPDIR to a "
+                "folder with more room"
+            ) from error
+
+
+def commit_visit(task: Task, visit: Visit, archive: Aside, begin: Begin) -> None:
     """Write a site's archive, and what became of each of its URLs."""
     reasons = Counter(row["reason"] for row in visit.rows)
     kept = reasons.pop("", 0)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from warcio.archiveiterator import ArchiveIterator
@@ -217,14 +218,59 @@ def test_a_head_that_readers_of_archives_refuse_is_no_page(tmp_path: Path) -> No
     assert counts["records"]["kept"] == counts["pages"]["kept"] == 1
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
-    """Of the folder for temporary files, to which an archive is written until its site has been visited."""
-    noise = random.Random(1).randbytes(20_000).hex()
-    with LocalWeb({}, {"a.test/": html(noise)}) as web:
-        made = project(tmp_path, web, ["http://a.test/"])
+NOISE = [random.Random(i).randbytes(40).hex() for i in range(500)]
+SITEMAP = "".join(f"<url><loc>http://a.test/{name}</loc></url>" for name in NOISE)
+
+
+@pytest.mark.parametrize(
+    ("web", "place", "remedy"),
+    [
+        # an archive is written to a temporary file until its site has been visited …
+        ({"a.test/": html("".join(NOISE))}, f"cannot write the pages of a.test to {gettempdir()} (", "set TMPDIR"),
+        # … and what became of each URL, here more than the archive holds, to the output
+        (
+            {"a.test/robots.txt": txt("Sitemap: /s.xml"), "a.test/s.xml": txt(f"<urlset>{SITEMAP}</urlset>")},
+            "no room to write {out}/page/",
+            "move the recipe's run.out",
+        ),
+    ],
+)
+def test_a_full_disk_is_said(web: Mapping[str, Behaviour], place: str, remedy: str, tmp_path: Path) -> None:
+    with LocalWeb({}, web) as served:
+        made = project(tmp_path, served, ["http://a.test/"], {"crawl.pages_per_domain": 1})
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))  # noqa: E731
         words = [sys.executable, "-m", "openwit", "crawl", *made.words()]
         done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode == 1
     *_, said = done.stderr.splitlines()
-    assert said.startswith("crawl: cannot write the pages of a.test to ") and "set TMPDIR" in said
+    assert said.startswith(f"crawl: {place.format(out=made.of('crawl'))}") and remedy in said
+    assert ("TMPDIR" in said) != ("run.out" in said)
+
+
+def test_no_folder_takes_a_temporary_file() -> None:
+    """Not the system's, nor the one we are in: Python tries to write to each."""
+    script = """
+import resource, tempfile
+from pipeline.crawl import Aside
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+tempfile.tempdir = None
+Aside("a.test")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    said = "cannot write the pages of a.test to a temporary file ([Errno 2] No usable temporary directory found in "
+    assert done.returncode == 1 and said in done.stderr and "set TMPDIR" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder in which no file can be made")
+def test_an_output_that_refuses_is_not_taken_for_the_temporary_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With an error that shards/files.py has no sentence for."""
+    with LocalWeb({}, {"a.test/": html("")}) as web:
+        made = project(tmp_path, web, ["http://a.test/"])
+        made.of("crawl").mkdir()
+        (made.of("crawl") / "warc").symlink_to("/proc/self")
+        made.run("crawl", status=1)
+    said = capsys.readouterr().err
+    assert f"'{made.of('crawl')}/warc/.tmp-" in said and "No such file" in said
+    assert "TMPDIR" not in said
