@@ -38,7 +38,7 @@ from pipeline.stage import Source, Stage, command
 from pipeline.text import urltable, warc
 from pipeline.text.extract import MAX_TEXT_CHARS, candidates
 from pipeline.web.addresses import parse_connect_to
-from pipeline.web.client import Client, Limits, user_agent
+from pipeline.web.client import Client, Limits
 from pipeline.web.detail import one_line
 from pipeline.web.politeness import Budget
 from pipeline.web.urls import host_of, normalise, registered_domain
@@ -46,7 +46,7 @@ from pipeline.web.visit import Manners, Visit
 from shards.command import leave
 from shards.errors import Failure, UsageError
 from shards.files import digest
-from shards.recipe import ASIDE, expand
+from shards.recipe import ASIDE
 
 READS = ()
 RULES_VERSION = 2
@@ -118,12 +118,7 @@ def sites(stage: Stage[Config], at_once: int) -> list[Task]:
 def visits_of(stage: Stage[Config]) -> Job[Any]:
     """What all visits share; UsageError where the recipe does not say who visits."""
     config, manners = stage.config, stage.recipe.config("fetch", fetch.Config)
-    try:
-        user_agent(manners.contact)
-    except UsageError as error:
-        raise UsageError(f"{stage.recipe.path}: fetch.{error}") from None
-    connect_to = expand(manners.connect_to, stage.recipe.path)
-    parse_connect_to(connect_to)
+    connect_to = fetch.connections(manners, stage.recipe.path)
     what = {key: getattr(config, key) for key in ("crawl_id", "depth", "pages_per_domain", "max_page_bytes")}
     how = ("contact", "requests_per_second", "domains_at_once", "deadline_hours", "timeout", "max_redirects")
     return Job(

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -70,14 +71,28 @@ def images_per_domain(config: Config) -> int:
     return max(1, int(config.requests_per_second * config.deadline_hours * 3600))
 
 
-def run(stage: Stage[Config]) -> None:
-    user_agent(stage.config.contact)  # an unusable contact is said before anything is asked
-    connect_to = expand(stage.config.connect_to, stage.recipe.path)
-    parse_connect_to(connect_to)
+def connections(config: Config, recipe: str) -> str:
+    """`connect_to`, filled in. UsageError, before anybody is asked, where it is none or `contact` reaches nobody."""
+    connect_to = expand(config.connect_to, recipe)
+    with said_of(recipe):
+        user_agent(config.contact)
+        parse_connect_to(connect_to)
+    return connect_to
+
+
+@contextmanager
+def said_of(recipe: str) -> Iterator[None]:
+    """A UsageError that begins with a key of [fetch] says whose key that is, and where to correct it."""
     try:
-        options(stage.config)
+        yield
     except UsageError as error:
-        raise UsageError(f"{stage.recipe.path}: fetch.{error}; correct it in the recipe or with --set") from None
+        raise UsageError(f"{recipe}: fetch.{error}; correct it in the recipe or with --set") from None
+
+
+def run(stage: Stage[Config]) -> None:
+    connect_to = connections(stage.config, stage.recipe.path)
+    with said_of(stage.recipe.path):
+        options(stage.config)
 
     # plan → chunk, outcome                                                        a task a chunk, in lanes
     job = stage.job("chunks")

@@ -25,6 +25,9 @@ def recipe(tmp_path: Path, **values: object) -> list[str]:
     return ["--recipe", REAL, *settings(**{"run.out": str(tmp_path / "out"), "crawl.warc": [], **values})]
 
 
+SITES = {"crawl.seeds": ["http://a.test/"], "fetch.connect_to": ""}
+
+
 @pytest.mark.parametrize(
     ("verb", "wrong", "says"),
     [
@@ -36,6 +39,8 @@ def recipe(tmp_path: Path, **values: object) -> list[str]:
         ("filter", {"filter.rules": ["is_ugly"]}, "there is no rule 'is_ugly'"),
         ("crawl", {"crawl.warc": ["nowhere.warc.gz"]}, "crawl.warc names nowhere.warc.gz, which is not there"),
         ("crawl", {"crawl.warc": ["${NOT_SET}/a.warc.gz"]}, "needs the environment variable NOT_SET"),
+        ("crawl", {**SITES, "fetch.contact": "nobody"}, "real.toml: fetch.contact = 'nobody': sites that we ask must"),
+        ("crawl", {**SITES, "fetch.connect_to": "a.test=x"}, "real.toml: fetch.connect_to: 'a.test=x' is not HOST-"),
     ],
 )
 def test_a_wrong_recipe_is_wrong_use(tmp_path: Path, verb: str, wrong: dict[str, object], says: str) -> None:
@@ -113,11 +118,22 @@ def test_two_at_once(small: Small, tmp_path: Path) -> None:
         assert "crawl is already running" in complaint("crawl", *small.words(tmp_path), status=1)
 
 
-def test_no_contact_no_fetch(small: Small, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"fetch.contact": ""}, "real.toml: fetch.contact = '': sites that we ask must be able to reach you; give a"),
+        ({"fetch.connect_to": "*.test"}, "real.toml: fetch.connect_to: '*.test' is not HOST-PATTERN=ADDRESS:PORT"),
+        ({"fetch.encode_format": "png"}, "real.toml: fetch.encode_quality = 95: must be 0 to 9 for png"),
+    ],
+)
+def test_a_fetch_whose_manners_are_wrong_asks_nobody(
+    wrong: dict[str, object], says: str, small: Small, tmp_path: Path
+) -> None:
     for stage in ("queries", "crawl", "filter", "match"):
         shutil.copytree(small.out / FOLDERS[stage], tmp_path / FOLDERS[stage])
     before = len(small.web.requests)
-    assert "contact" in complaint("fetch", *small.words(tmp_path, **{"fetch.contact": ""}), status=2, env=small.env)
+    said = complaint("fetch", *small.words(tmp_path, **wrong), status=2, env=small.env)
+    assert says in said and said.endswith("; correct it in the recipe or with --set")
     assert len(small.web.requests) == before
 
 

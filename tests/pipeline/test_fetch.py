@@ -337,11 +337,11 @@ def test_an_empty_lane_and_an_empty_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"fetch.contact": ""}, "give a URL or an e-mail address"),
-        ({"fetch.contact": "nobody"}, "give a URL or an e-mail address"),
-        ({"fetch.connect_to": "*.test"}, "is not HOST-PATTERN=ADDRESS:PORT"),
+        ({"fetch.contact": ""}, "contact = '': sites that we ask must be able to reach you"),
+        ({"fetch.contact": "nobody"}, "contact = 'nobody': sites that we ask must be able to reach you"),
+        ({"fetch.connect_to": "*.test"}, "connect_to: '*.test' is not HOST-PATTERN=ADDRESS:PORT"),
         ({"fetch.encode_format": "png"}, "encode_quality = 95: must be 0 to 9 for png"),
-        ({"fetch.requests_per_second": 0.0}, "fetch.requests_per_second"),
+        ({"fetch.requests_per_second": 0.0}, "requests_per_second: Expected `float` > 0.0"),
     ],
 )
 def test_wrong_use_is_said_before_anybody_is_asked(
@@ -350,7 +350,7 @@ def test_wrong_use_is_said_before_anybody_is_asked(
     with LocalWeb({}, pictures(["a.test"], 1)) as web:
         made = project(tmp_path, {"lane00000": plan(["http://a.test/0.jpg"])}, web)
         made.run("fetch", wrong, status=2)
-        assert says in capsys.readouterr().err and web.requests == []
+        assert f"/recipe.toml: fetch.{says}" in capsys.readouterr().err and web.requests == []
 
 
 def test_what_a_domain_can_give_is_its_rate_times_the_deadline() -> None:
