@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipeline.attempt import Job, Task
-from shards.files import is_local, join, names_in
+from shards.files import entries_in, is_local, join, names_in
 from shards.manifest import Receipt, add_up
 
 _MINUTE = 60.0  # seconds between lines at the least, unless the count doubled
@@ -26,7 +26,10 @@ class Watch:
 
     def __init__(self, stage: str, job: Job[Any], tasks: list[Task], done: list[Receipt]) -> None:
         self._stage, self._job = stage, job
+        self._folder = join(job.folder, "_receipts")
         self._waiting = {f"{job.step}.{task.id}.json": task for task in tasks}
+        # Receipts that no longer hold stay until their task begins; they are not read again before they are others.
+        self._stale = {name: entry for name, entry in entries_in(self._folder).items() if name in self._waiting}
         self._total = len(tasks) + len(done)
         self._receipts = list(done)
         self._before = len(done)
@@ -53,11 +56,13 @@ class Watch:
 
     def _look(self) -> bool:
         """Read the receipts that came since; whether all are there."""
-        for name in names_in(join(self._job.folder, "_receipts")):
+        entries = entries_in(self._folder) if self._stale else {}  # on a local disk dearer than the names alone
+        for name in entries or names_in(self._folder):
             task = self._waiting.get(name)
-            receipt = task and self._job.done(task)
-            if receipt:
+            is_stale = name in self._stale and entries.get(name) == self._stale[name]
+            if task and not is_stale and (receipt := self._job.done(task)):
                 del self._waiting[name]
+                self._stale.pop(name, None)
                 self._receipts.append(receipt)
         return not self._waiting
 

@@ -111,6 +111,16 @@ def names_in(folder: str) -> list[str]:
     return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
 
 
+def entries_in(folder: str) -> dict[str, dict[str, Any]]:
+    """The same names, each with all that the file system lists of it: its time, among others, under its own word."""
+    fs, inner = filesystem(folder)
+    try:
+        entries = fs.ls(inner, detail=True)
+    except FileNotFoundError:
+        return {}
+    return {entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry for entry in entries}
+
+
 def remove(path: str) -> None:
     """Remove a file or a folder with all it holds; nothing happens where there is none."""
     fs, inner = filesystem(path)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -117,6 +118,30 @@ def test_receipts_of_other_rules_do_not_count(tmp_path: Path, said: Said) -> Non
         for task in TASKS[:2]:
             commit(job(tmp_path), task)
         assert said(1)[0].startswith("filter: 2/8 squares, 2,000 pairs")
+
+
+class Asked(Job[None]):
+    """A job that knows whose receipts were read."""
+
+    asked: ClassVar[list[str]] = []
+
+    def done(self, task: Task) -> Receipt | None:
+        self.asked.append(task.id)
+        return super().done(task)
+
+
+def test_a_receipt_that_no_longer_holds_is_not_read_again_and_again(tmp_path: Path, said: Said) -> None:
+    for task in TASKS:
+        commit(job(tmp_path, "old rules"), task)
+    counting = Asked(str(tmp_path), "squares", "basis", 1, None)
+    counting.asked.clear()
+    with watching(counting, TASKS, []):
+        assert said(0) == []
+        assert counting.asked == []
+        for task in TASKS[:2]:
+            commit(job(tmp_path), task)
+        assert said(1)[0].startswith("filter: 2/8 squares, 2,000 pairs")
+    assert sorted(counting.asked) == ["t0", "t1"]
 
 
 def test_it_stops_with_its_block(tmp_path: Path) -> None:
