@@ -3,7 +3,7 @@
     openwit plan --recipe recipes/mine.toml
 
 Amounts are counted, never guessed: sizes of raw files, rows of finished stages. How long they take is estimated from
-the stage's own last run where there was one, else from RATES. What is not known before a stage is done is said so.
+the stage's own last run where that tells, else from RATES. What is not known before a stage is done is said so.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline import engines, fetch
-from pipeline.report_words import count, size, span
+from pipeline.report_words import count, last_part, size, span
 from pipeline.status import TRAINERS, State, look, raw_files
 from shards import command, runs
-from shards.files import filesystem, is_local, join, names_in, open_input, read_bytes, shown
+from shards.files import file_size, filesystem, is_local, join, names_in, open_input, read_bytes, shown
 from shards.manifest import Manifest, read_manifest
 from shards.recipe import STAGES, Recipe, read
 
@@ -53,6 +53,7 @@ RATES = {
 
 
 START = 2.0  # seconds until a stage's first task
+TELLING = 60.0  # seconds that a stage must have run to tell how long more takes: a shorter run was mostly its start
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,40 @@ def _line(recipe: Recipe, name: str, state: State, last: Manifest | None, ready:
         polite = 3600 * max(map(_slowest_domain, ready["match"].paths("plan")), default=0.0)
         what += ", as many requests and robots.txt"
         return Line(name, what, f"at least {span(polite)}", disk, "the largest domain, at the rate that it is asked")
-    if last and ran:
-        again = n / (last.counts.get(rate.unit, {}).get("in") or n)
-        used = sum(part.bytes for part in last.parts)
-        return Line(name, what, f"about {span(ran['seconds'] * again)}", used * again, "its own last run")
-    engine = recipe.config("engine", engines.Config)
-    cores = 1 if rate.alone else engine.workers or runs.cores()
+    workers = recipe.config("engine", engines.Config).workers or runs.cores()
+    if last and (before := _as_before(last, ran, rate.unit, n, workers)):
+        return Line(name, what, f"about {span(before[0])}", before[1], _last_run(ran))
+    cores = 1 if rate.alone else workers
     pace = f"{rate.a_second / 1e6:g} MB/s" if rate.unit == "bytes" else f"{rate.a_second:,} {rate.unit}/s"
     by = f"{pace} a core as measured (pipeline/plan.py), {count(cores, 'core')}"
     return Line(name, what, f"about {span(START + left / rate.a_second / cores)}", disk, by)
+
+
+def _as_before(last: Manifest, ran: Mapping[str, Any], unit: str, n: float, workers: int) -> tuple[float, float] | None:
+    """Seconds and bytes that n units take at the pace of the stage's own last run; None where that tells nothing."""
+    had = ran.get("raw_bytes") if unit == "bytes" else last.counts.get(unit, {}).get("in")
+    whole = _whole(ran, workers)
+    if not had or whole is None:
+        return None
+    seconds = whole * n / had
+    if seconds > ran["seconds"] and ran["seconds"] < TELLING:
+        return None
+    return seconds, sum(part.bytes for part in last.parts) * n / had
+
+
+def _whole(ran: Mapping[str, Any], workers: int = 1) -> float | None:
+    """Seconds that the last process would have taken for all of its stage, by what it did of each step.
+
+    None where that is not known, or of some step too little to tell: fewer tasks than there are workers.
+    """
+    steps = [step for step in ran.get("work", {}).values() if step["of"]]
+    if "work" not in ran or any(step["here"] < min(step["of"], workers) for step in steps):
+        return None
+    return float(ran["seconds"] + sum(step["seconds"] * (step["of"] / step["here"] - 1) for step in steps))
+
+
+def _last_run(ran: Mapping[str, Any]) -> str:
+    return ", ".join(filter(None, ("its own last run", last_part(ran))))
 
 
 def _amount(recipe: Recipe, name: str, ready: Mapping[str, Manifest]) -> tuple[float | None, str]:
@@ -157,7 +183,7 @@ def _raw(recipe: Recipe, name: str) -> tuple[float | None, str]:
     files = raw_files(recipe, name, _module(name), config)
     if files is None:
         return None, "unknown: raw files that the recipe names are not there"
-    total = sum(int(fs.size(inner)) for fs, inner in (filesystem(path) for _, path in files))
+    total = sum(file_size(path) for _, path in files)
     what = f"{count(len(files), 'file')}, {size(total)}"
     if seeds := getattr(config, "seeds", []):
         seconds = config.pages_per_domain / recipe.config("fetch", fetch.Config).requests_per_second
@@ -182,12 +208,11 @@ def _training(recipe: Recipe, name: str, last: Manifest | None, ran: Mapping[str
     if last is None or last.facts["config"].get("model") != given.get("model", last.facts["config"].get("model")):
         return Line(name, what, by=unknown)
     used = sum(part.bytes for part in last.parts)
-    if what and ran.get("samples_per_second"):
-        seconds = given["steps"] * given["batch_size"] / ran["samples_per_second"]
-        return Line(name, what, f"about {span(seconds)}", used, "its own last run")
-    return Line(
-        name, what, f"about {span(ran['seconds'])}" if ran else "", used, "its own last run" if ran else unknown
-    )
+    speed = ran.get("samples_per_second")
+    seconds = given["steps"] * given["batch_size"] / speed if what and speed else _whole(ran)
+    if seconds is None:
+        return Line(name, what, disk=used, by=unknown)
+    return Line(name, what, f"about {span(seconds)}", used, _last_run(ran))
 
 
 def _module(name: str) -> Any:

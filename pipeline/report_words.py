@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.text.rules import RULES
@@ -125,6 +126,20 @@ def span(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def took(run: Mapping[str, Any]) -> str:
+    """How long a stage took by its `_run.json`; where earlier processes did some of it, that of the last alone."""
+    part = last_part(run)
+    return f"last {span(run['seconds'])} ({part})" if part else span(run["seconds"])
+
+
+def last_part(run: Mapping[str, Any]) -> str:
+    """How much of a stage its last process did, as "1.0 % of it"; nothing where that is all."""
+    if "work" not in run:
+        return "an unknown part of it"  # an older openwit did not say
+    here, of = (sum(step[key] for step in run["work"].values()) for key in ("here", "of"))
+    return f"{share(here, of)} of it" if here < of else ""
 
 
 def place(rank: int) -> str:

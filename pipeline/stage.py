@@ -26,7 +26,7 @@ from shards import recipe as recipes
 from shards import runs
 from shards.command import run_recipe
 from shards.errors import Failure
-from shards.files import digest, digest_file, join, remove, shown
+from shards.files import digest, digest_file, file_size, join, remove, shown
 from shards.manifest import Manifest, Part, Receipt
 
 C = TypeVar("C")
@@ -68,6 +68,7 @@ class Stage(Generic[C]):
         self.seed = recipe.run.seed
         self.folder = recipe.folder(name)
         self.reads = {stage: runs.finished(recipe, stage, name) for stage in module.READS}
+        self.raw_bytes = 0  # of all raw files together
         self.sources = self._sources(module)
         inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
         inputs |= {f"{kind}:{source.id}": source.digest for kind, some in self.sources.items() for source in some}
@@ -84,6 +85,7 @@ class Stage(Generic[C]):
         }
         self.engine = recipe.config("engine", engines.Config)
         self._receipts: list[Receipt] = []
+        self._work: dict[str, dict[str, float]] = {}  # what this process did of each step, see runs.how_it_ran
 
     def _sources(self, module: Any) -> dict[str, list[Source]]:
         if not hasattr(module, "sources"):
@@ -91,6 +93,7 @@ class Stage(Generic[C]):
         found = {}
         for kind, patterns in module.sources(self.config).items():
             paths = recipes.files(patterns, self.recipe.path, f"{self.name}.{kind}")
+            self.raw_bytes += sum(map(file_size, paths))
             by_id = {source.id: source for source in (Source(path, digest_file(path)) for path in paths)}
             found[kind] = [by_id[id_] for id_ in sorted(by_id)]
         return found
@@ -121,9 +124,12 @@ class Stage(Generic[C]):
     def _run(self, work: Callable[[Sequence[Task]], None], job: Job[C], tasks: Sequence[Task]) -> list[Receipt]:
         done = {task.id: receipt for task in tasks if (receipt := job.done(task))}
         missing = [task for task in tasks if task.id not in done]
+        started = time.monotonic()
         if missing:
             with Watch(self.name, job, missing, list(done.values())):
                 work(missing)
+        seconds = round(time.monotonic() - started, 3)
+        self._work[job.step] = {"here": len(missing), "of": len(tasks), "seconds": seconds}
         receipts = []
         for task in tasks:
             receipt = done.get(task.id) or job.done(task)
@@ -143,7 +149,8 @@ class Stage(Generic[C]):
 
     def finish(self, started: float) -> Manifest:
         """Declare the stage complete, and say how it ran."""
-        run = runs.how_it_ran(started, PACKAGES, engine=self.carrier.name)
+        more = {"engine": self.carrier.name, "raw_bytes": self.raw_bytes}
+        run = runs.how_it_ran(started, PACKAGES, self._work, **more)
         return runs.complete(self.folder, self.facts, self._receipts, run)
 
 

@@ -121,6 +121,12 @@ def entries_in(folder: str) -> dict[str, dict[str, Any]]:
     return {entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry for entry in entries}
 
 
+def file_size(path: str) -> int:
+    """Bytes of a file."""
+    fs, inner = filesystem(path)
+    return int(fs.size(inner))
+
+
 def remove(path: str) -> None:
     """Remove a file or a folder with all it holds; nothing happens where there is none."""
     fs, inner = filesystem(path)
@@ -269,9 +275,8 @@ def digest_file(path: str) -> str:
     Above 64 MiB, of its size and of 64 blocks of 1 MiB spread evenly over it, the first and the last among them: an
     archive of a gigabyte is known by reading a sixteenth of it.
     """
-    fs, inner = filesystem(path)
     with open_input(path) as file:
-        size = int(fs.size(inner))
+        size = file_size(path)
         hashed = hashlib.sha256(f"{size}\n".encode())
         if size <= _WHOLE:
             starts: Iterable[int] = range(0, size, _BLOCK)

@@ -95,13 +95,18 @@ def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt],
     return manifest
 
 
-def how_it_ran(started: float, packages: Iterable[str], **more: Any) -> bytes:
-    """`_run.json`: what a person wants to know and no digest may hold. `started` is seconds since 1970."""
+def how_it_ran(started: float, packages: Iterable[str], work: Mapping[str, Mapping[str, float]], **more: Any) -> bytes:
+    """`_run.json`: what a person wants to know and no digest may hold. `started` is seconds since 1970.
+
+    All is said of this process alone, which may have been the last of several: `work` has how much of each step it did
+    (`here`), of how much (`of`), and the seconds that this took it.
+    """
     return to_json(
         {
             "command": [Path(sys.argv[0]).stem, *sys.argv[1:]],
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": round(time.time() - started, 3),
+            "work": work,
             "host": platform.node(),
             "python": platform.python_version(),
             "versions": {package: version(package) for package in ("openwit", *packages)},

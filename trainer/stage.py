@@ -39,10 +39,16 @@ def counted(kept: int, **dropped: int) -> dict[str, Any]:
 
 
 def finish(
-    folder: str, facts: Mapping[str, Any], parts: Sequence[Part], counts: Counts, started: float, **more: Any
+    folder: str,
+    facts: Mapping[str, Any],
+    parts: Sequence[Part],
+    counts: Counts,
+    started: float,
+    work: Mapping[str, Mapping[str, float]],
+    **more: Any,
 ) -> None:
     """Declare the folder complete, and only then remove what is no part of it: a training's checkpoints."""
-    run = runs.how_it_ran(started, _PACKAGES, machine=machine(), **more)
+    run = runs.how_it_ran(started, _PACKAGES, work, machine=machine(), **more)
     runs.complete(folder, facts, [Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)], run)
 
 

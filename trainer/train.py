@@ -118,8 +118,10 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
             metrics = _write_metrics(folder, state)  # of a training that stopped, too: they say why
         parts = [*checkpoint.write_model(folder, state.model, _to_load(facts)), metrics]
         counts = {"samples": stage.counted(trained, held_out=held_out)}
-        speed = (state.step - before) * config.batch_size / (time.time() - started)
-        stage.finish(folder, facts, parts, counts, started, samples_per_second=round(speed, 1))
+        seconds, here = time.time() - started, state.step - before
+        work = {"steps": {"here": here, "of": state.step, "seconds": round(seconds, 3)}}
+        speed = round(here * config.batch_size / seconds, 1)
+        stage.finish(folder, facts, parts, counts, started, work, samples_per_second=speed)
     loss = state.metrics[-1][0]
     print(
         f"train: {state.step:,} steps of {config.batch_size:,} on {trained:,} samples ({held_out:,} held out), "

@@ -94,6 +94,7 @@ def finish(recipe: Recipe, stage: str, *fills: Callable[[Attempt], None], inputs
                 "command": ["openwit", stage],
                 "started": "2026-01-02T03:04:05Z",
                 "seconds": 4.5,
+                "work": {"step": {"here": len(fills), "of": len(fills), "seconds": 4.0}},
                 "python": "3.11.7",
                 "versions": {"pyarrow": "25"},
             }

@@ -24,7 +24,7 @@ from pipeline.pictures import packed, thumbnail
 from pipeline.records import CANDIDATE, FETCH_REASONS, PAGE_REASONS, image_id
 from pipeline.report_funnel import SHOWN, TRUNK, funnel
 from pipeline.report_plots import by_rank, curve, histogram
-from pipeline.report_words import TEXT, anchor, count, meaning, share, shown, size, span
+from pipeline.report_words import TEXT, anchor, count, meaning, share, shown, size, span, took
 from pipeline.text import extract, warc
 from pipeline.text.rules import RULES
 from shards.errors import Failure
@@ -197,6 +197,13 @@ def test_anchors_are_names_without_anything_else() -> None:
         (span(3.21), "3.2 s"),
         (span(250), "4 min 10 s"),
         (span(25_500), "7 h 05 min"),
+        (took({"seconds": 250, "work": {"found": {"here": 9, "of": 9}, "plan": {"here": 3, "of": 3}}}), "4 min 10 s"),
+        (
+            took({"seconds": 250, "work": {"a": {"here": 0, "of": 9}, "b": {"here": 1, "of": 1}}}),
+            "last 4 min 10 s (10.0 % of it)",
+        ),
+        (took({"seconds": 250, "work": {}}), "4 min 10 s"),
+        (took({"seconds": 250}), "last 4 min 10 s (an unknown part of it)"),
         (count(1, "class", "classes"), "1 class"),
         (count(3000, "shard"), "3,000 shards"),
         (size(999), "999 B"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import openwit
 from pipeline.plan import RATES, START
-from pipeline.report_words import span
+from pipeline.report_words import size, span
 from shards.files import to_json
 from shards.recipe import STAGES
 from tests.pipeline.upstream import Project
@@ -188,13 +189,60 @@ def test_a_fetch_takes_as_long_as_its_largest_domain(made: Project, capsys: pyte
     assert said["disk:"].startswith("at least 750.0 kB to write, ") and said["disk:"].endswith(": enough")
 
 
-def test_its_own_last_run_is_the_best_measure(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    (made.of("filter") / "_run.json").write_text('{"seconds": 100.0}')
+def ran(project: Project, stage: str, seconds: float, here: int, of: int, **more: object) -> int:
+    """How the stage ran, as if its tasks had been so many, and had taken all of that time; bytes of its parts."""
+    path = project.of(stage) / "_run.json"
+    said = json.loads(path.read_bytes())
+    assert list(said["work"]) == ["candidates"] and said["work"]["candidates"].keys() == {"here", "of", "seconds"}
+    work = {"candidates": {"here": here, "of": of, "seconds": seconds}}
+    path.write_bytes(to_json({**said, "seconds": seconds, "work": work, **more}))
+    return sum(part.bytes for part in project.manifest(stage).parts)
+
+
+MEASURED = "pairs/s a core as measured (pipeline/plan.py), 2 cores"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "here", "of", "hours", "by"),
+    [
+        (100.0, 1, 1, "1 min 40 s", "its own last run"),
+        (0.5, 4, 4, "0.5 s", "its own last run"),  # as much again takes as long again, however short
+        (360.0, 50, 5000, "10 h 00 min", "its own last run, 1.0 % of it"),
+        (40.0, 50, 5000, "2.0 s", MEASURED),  # too short to tell how long a hundred times as much takes
+        (360.0, 1, 5000, "2.0 s", MEASURED),  # one task of two workers'
+        (360.0, 0, 5000, "2.0 s", MEASURED),
+    ],
+)
+def test_its_own_last_run_is_the_best_measure_where_it_tells(
+    made: Project, capsys: pytest.CaptureFixture[str], seconds: float, here: int, of: int, hours: str, by: str
+) -> None:
+    ran(made, "filter", seconds, here, of)
     said = lines("plan", made, capsys, **{"filter.min_words": 3})
-    assert said["filter"].startswith(f"{IMAGES} pairs about 1 min 40 s ") and said["filter"].endswith(
-        "its own last run"
-    )
+    assert said["filter"].startswith(f"{IMAGES} pairs about {hours} ") and said["filter"].endswith(by)
     assert said["match"] == "done; filter before it is stale"
+
+
+def test_more_raw_bytes_take_longer(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = (made.folder / "pairs.tsv").stat().st_size
+    (made.folder / "big.tsv").touch()
+    os.truncate(made.folder / "big.tsv", 999 * raw)
+    said = lines("plan", made, capsys)["crawl"]  # some seconds tell nothing
+    assert said.endswith("3 MB/s a core as measured (pipeline/plan.py), 2 cores")
+    used = ran(made, "crawl", 100.0, 1, 1)
+    said = lines("plan", made, capsys)["crawl"]
+    assert said == f"2 files, {size(1000 * raw)} about {span(100_000)} {size(1000 * used)} its own last run"
+
+
+def test_a_resumed_stage_says_what_its_last_process_did(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (made.folder / "more.tsv").write_text("no table at all")
+    made.run("crawl", status=1)
+    (made.folder / "more.tsv").write_text(rows(9))
+    made.run("crawl")
+    said = json.loads((made.of("crawl") / "_run.json").read_bytes())
+    assert (said["work"]["candidates"]["here"], said["work"]["candidates"]["of"]) == (1, 2)
+    assert 0 < said["work"]["candidates"]["seconds"] <= said["seconds"]
+    assert said["raw_bytes"] == len(rows(IMAGES)) + len(rows(9))
+    assert not (made.of("crawl") / "_begun.json").exists()
 
 
 def test_sites_to_visit_have_a_bound(made: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,9 +178,10 @@ def test_a_stage_that_does_not_add_up_removes_nothing(folder: str) -> None:
 
 def test_how_it_ran_is_what_a_person_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/home/me/bin/openwit", "crawl", "--recipe", "r.toml"])
-    said = json.loads(runs.how_it_ran(0.0, ["pyarrow"], engine="local"))
+    work = {"candidates": {"here": 1, "of": 3, "seconds": 0.5}}
+    said = json.loads(runs.how_it_ran(0.0, ["pyarrow"], work, engine="local"))
     assert said["command"] == ["openwit", "crawl", "--recipe", "r.toml"]
-    assert (said["started"], said["engine"]) == ("1970-01-01T00:00:00Z", "local")
+    assert (said["started"], said["engine"], said["work"]) == ("1970-01-01T00:00:00Z", "local", work)
     assert said["versions"].keys() == {"openwit", "pyarrow"} and said["seconds"] > 1e9
 
 

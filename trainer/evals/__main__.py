@@ -86,7 +86,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
         with publishing(join(folder, "results.json")) as file:
             file.write(to_json(results))
         parts.append(stage.part("results", "results.json", len(results), file))
-        stage.finish(folder, facts, parts, counts, started)
+        stage.finish(folder, facts, parts, counts, started, {})
     for row in results:
         print(
             f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%} of "
