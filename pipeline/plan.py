@@ -23,6 +23,7 @@ from pipeline import engines, fetch
 from pipeline.report_words import count, last_part, size, span
 from pipeline.status import TRAINERS, State, look, raw_files
 from shards import command, runs
+from shards.errors import UsageError
 from shards.files import file_size, filesystem, is_local, join, names_in, open_input, read_bytes, shown
 from shards.manifest import Manifest, read_manifest
 from shards.recipe import STAGES, Recipe, read
@@ -117,8 +118,9 @@ def _line(recipe: Recipe, name: str, state: State, last: Manifest | None, ready:
     if n is None:
         return Line(name, what)
     rate = RATES[name]
-    left, disk = n * state.left, n * state.left * rate.on_disk
-    what += f", {state.left:.0%} of it left" if state.left < 1 else ""
+    share = 1.0 if state.left is None else state.left
+    left, disk = n * share, n * share * rate.on_disk
+    what += ", of which some may be done" if state.left is None else f", {share:.0%} of it left" if share < 1 else ""
     if name == "fetch":
         polite = 3600 * max(map(_slowest_domain, ready["match"].paths("plan")), default=0.0)
         what += ", as many requests and robots.txt"
@@ -180,9 +182,10 @@ def _amount(recipe: Recipe, name: str, ready: Mapping[str, Manifest]) -> tuple[f
 def _raw(recipe: Recipe, name: str) -> tuple[float | None, str]:
     """The bytes of a stage's raw files; of sites to visit only how many pages are asked for at most."""
     config = recipe.config(name, _module(name).Config)
-    files = raw_files(recipe, name, _module(name), config)
-    if files is None:
-        return None, "unknown: raw files that the recipe names are not there"
+    try:
+        files = raw_files(recipe, name, _module(name), config)
+    except UsageError as error:
+        return None, f"unknown: {error}"
     total = sum(file_size(path) for _, path in files)
     what = f"{count(len(files), 'file')}, {size(total)}"
     if seeds := getattr(config, "seeds", []):

@@ -26,11 +26,12 @@ from shards import recipe as recipes
 from shards import runs
 from shards.command import run_recipe
 from shards.errors import Failure
-from shards.files import digest, digest_file, file_size, join, remove, shown
+from shards.files import digest, digest_file, file_size, join, publish, remove, shown, to_json
 from shards.manifest import Manifest, Part, Receipt
 
 C = TypeVar("C")
 
+BEGUN = "_begun.json"  # in the folder of a stage in work: what it reads, as the manifest will have it
 PACKAGES = ("apache-beam", "pyarrow", "pillow", "numpy")  # whose versions a person asks for
 
 
@@ -171,6 +172,8 @@ def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
     if runs.nothing_to_do(recipe, stage.folder, stage.facts):
         return
     with runs.alone(stage.folder, name):
+        # What the raw files hold, for `openwit status`, which does not open them; gone once the stage is complete.
+        publish(join(stage.folder, BEGUN), to_json(stage.facts["inputs"]))
         remove(join(stage.folder, "_manifest.json"))  # existence means complete, and it no longer is
         with engines.opened(stage.engine) as stage.carrier:
             module.run(stage)

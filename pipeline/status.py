@@ -3,7 +3,9 @@
     openwit status --recipe recipes/real.toml
 
 Only manifests and receipts are read, nothing is written and no input file is opened: of those their names are
-compared. Of train and eval the keys that the recipe gives are compared, not those it leaves to their defaults.
+compared. A receipt counts where the stage would take it for this recipe; whether its files are still there is not
+looked at before the stage is complete. Of train and eval the keys that the recipe gives are compared, not those it
+leaves to their defaults.
 """
 
 from __future__ import annotations
@@ -13,18 +15,20 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.report_words import size, span
-from pipeline.stage import Source
+from pipeline.attempt import Job, Task
+from pipeline.report_words import count, size, span
+from pipeline.stage import BEGUN, Source, Stage
 from pipeline.web.urls import host_of, normalise, registered_domain
 from shards import command
 from shards import recipe as recipes
 from shards.errors import UsageError
-from shards.files import filesystem, join, names_in, shown
+from shards.files import entries_in, join, names_in, read_bytes, shown
 from shards.manifest import Counts, Manifest, Receipt, add_up, missing_part, read_manifest, read_receipt
 from shards.recipe import STAGES, Recipe, read
 
@@ -44,7 +48,7 @@ class State:
     says: str = ""
     counts: Counts = field(default_factory=dict)
     bytes: int = 0
-    left: float = 1.0  # share of its tasks without a receipt
+    left: float | None = 1.0  # share of its tasks without a receipt that holds; None where it is not known
 
     def kept(self, unit: str) -> str:
         """The rows that were kept; of another unit where it does not count this one."""
@@ -76,7 +80,7 @@ def look(recipe: Recipe) -> dict[str, State]:
     roots: dict[str, list[str]] = {}  # the stages that are not up to date among those a stage was made from
     for name, manifest in manifests.items():
         if manifest is None:
-            states[name], roots[name] = _unfinished(recipe, name, manifests), [name]
+            states[name], roots[name] = _unfinished(recipe, name), [name]
             continue
         used = sum(part.bytes for part in manifest.parts)
         changed = list(changes(recipe, name, manifest, manifests))
@@ -100,10 +104,9 @@ def changes(recipe: Recipe, name: str, manifest: Manifest, manifests: Manifests)
         module = importlib.import_module(f"pipeline.{name}")
         config = recipe.config(name, module.Config)
         yield from _differences(_said_now(recipe, module, config), _said(facts))
-        files, before = raw_files(recipe, name, module, config), {key for key in facts.get("inputs", {}) if ":" in key}
-        if files is not None:
-            names = {f"{kind}:{Source(path, '').stem}" for kind, path in files}
-            known = {key.rpartition("-")[0] for key in before}
+        known = {_named(key) for key in facts.get("inputs", {}) if ":" in key}
+        with suppress(UsageError):  # raw files that cannot be listed from here: what was made from them stands
+            names = {f"{kind}:{Source(path, '').stem}" for kind, path in raw_files(recipe, name, module, config)}
             yield from (f"{file} is new" for file in sorted(names - known))
             yield from (f"{file} is gone" for file in sorted(known - names))
     for stage, made_from in facts.get("inputs", {}).items():
@@ -147,110 +150,148 @@ def _short(value: Any) -> str:
     return said if len(said) <= 60 else said[:57] + "…"
 
 
-def raw_files(recipe: Recipe, name: str, module: Any, config: Any) -> list[tuple[str, str]] | None:
-    """The raw files of a stage, (kind, path) each; None where they cannot be listed from here."""
-    sources = module.sources(config) if hasattr(module, "sources") else {}
-    try:
-        return [
-            (kind, path)
-            for kind, patterns in sources.items()
-            for path in recipes.files(patterns, recipe.path, f"{name}.{kind}")
-        ]
-    except UsageError:
-        return None
+def raw_files(recipe: Recipe, name: str, module: Any, config: Any) -> list[tuple[str, str]]:
+    """The raw files of a stage, (kind, path) each; UsageError where they cannot be listed from here."""
+    return [
+        (kind, path)
+        for kind, patterns in (module.sources(config) if hasattr(module, "sources") else {}).items()
+        for path in recipes.files(patterns, recipe.path, f"{name}.{kind}")
+    ]
+
+
+def _named(source: str) -> str:
+    """What a raw file's name in a manifest says without its digest: its kind and stem."""
+    return source.rpartition("-")[0]
 
 
 # ── in work, or not begun ─────────────────────────────────────────────────────────────────────────
 
 
-def _unfinished(recipe: Recipe, name: str, manifests: Manifests) -> State:
+def _unfinished(recipe: Recipe, name: str) -> State:
     """A stage without a manifest: what its receipts say. A training has checkpoints instead."""
     folder = recipe.folder(name)
-    receipts = _receipts(folder)
-    if not receipts:
+    there = _receipts(folder)
+    if not there:
         checkpoints = [file for file in names_in(folder) if file.startswith("checkpoint-")]
         if checkpoints:
             steps = recipe.tables.get(name, {}).get("steps")
             of = f" of {steps:,}" if isinstance(steps, int) else ""
             return State("in work", f"step {int(checkpoints[-1][11:19]):,}{of} is the last that is safe")
         return State("not begun")
-    done = Counter(receipt.step for receipt, _ in receipts)
-    expected = tasks(recipe, name, manifests)
-    steps = [*expected, *(step for step in done if step not in expected)]
-    far = ", ".join(
-        f"{step} {done[step]:,}" + (f" of {expected[step]:,}" if step in expected else "") for step in steps
-    )
-    counts, _ = add_up(receipt for receipt, _ in receipts)
-    used = sum(part.bytes for receipt, _ in receipts for part in receipt.parts)
-    left = 1 - len(receipts) / max(sum(expected.values()), len(receipts))
-    return State("in work", f"tasks: {far}{_rate(receipts)}", counts, used, left if expected else 1.0)
-
-
-def tasks(recipe: Recipe, name: str, manifests: Manifests) -> dict[str, int]:
-    """How many tasks each step of a stage has, as its `run` deals them; nothing where that cannot be known yet."""
-    if name in TRAINERS:
-        return {}
     module = importlib.import_module(f"pipeline.{name}")
-    config = recipe.config(name, module.Config)
-    raw = raw_files(recipe, name, module, config)
-    if raw is None:
-        return {}
-    files = Counter(kind for kind, _ in raw)
-    before = {stage: manifest for stage in module.READS if (manifest := manifests[stage])}
-    if len(before) < len(module.READS):
-        return {}
+    try:
+        stage = _Looked(recipe, name, module, {key: receipt for key, (receipt, _) in there.items()})
+        module.run(stage)
+    except UsageError as error:
+        return State(
+            "in work", f"{count(len(there), 'task')} done, unknown whether for this recipe: {error}", left=None
+        )
+    others = len(there) - len(stage.held)
+    if not stage.held:
+        return State("not begun", f"{count(others, 'task')} done for other rules, Config or inputs")
+    expected = tasks(stage, module) | stage.dealt
+    done = Counter(receipt.step for receipt in stage.held)
+    far = ", ".join(f"{step} {done[step]:,} of {n:,}" for step, n in expected.items() if n)
+    more = f"; {others:,} done for other rules, Config or inputs" if others else ""
+    lately = _rate(there[receipt.step, receipt.task] for receipt in stage.held)
+    counts, _ = add_up(stage.held)
+    used = sum(part.bytes for receipt in stage.held for part in receipt.parts)
+    left = 1 - len(stage.held) / sum(expected.values())
+    return State("in work", f"tasks: {far}{more}{lately}", counts, used, left)
 
-    def parts(stage: str, table: str) -> int:
-        return len(before[stage].of(table))
 
-    def rows(stage: str, table: str) -> int:
-        return sum(part.rows for part in before[stage].of(table))
+class _Looked(Stage[Any]):
+    """A stage whose `run` deals its tasks as ever and does none: of each it looks for the receipt that holds.
 
-    match name:
+    What a step reads of a task that is not done it finds empty, so that of later steps not all tasks may be dealt.
+    """
+
+    def __init__(self, recipe: Recipe, name: str, module: Any, there: Mapping[tuple[str, str], Receipt]) -> None:
+        self._there = there
+        self.held: list[Receipt] = []
+        self.dealt: dict[str, int] = {}  # tasks of each step before which all is done
+        self._all_done = True
+        super().__init__(recipe, name, module)
+
+    def _sources(self, module: Any) -> dict[str, list[Source]]:
+        """The raw files by what each held when the stage began; of one that is new since then, nothing holds."""
+        if not hasattr(module, "sources"):
+            return {}
+        files = raw_files(self.recipe, self.name, module, self.config)
+        if files and BEGUN not in names_in(self.folder):
+            raise UsageError(f"what its raw files held is not written down; openwit {self.name} will see")
+        digests: dict[str, list[str]] = {}
+        for key, digest in json.loads(read_bytes(join(self.folder, BEGUN))).items() if files else ():
+            digests.setdefault(_named(key), []).append(digest)
+        found: dict[str, list[Source]] = {kind: [] for kind in module.sources(self.config)}
+        for kind, path in files:
+            known = digests.get(f"{kind}:{Source(path, '').stem}")
+            found[kind].append(Source(path, known.pop() if known else ""))
+        return found
+
+    def _run(self, work: Callable[[Sequence[Task]], None], job: Job[Any], tasks: Sequence[Task]) -> list[Receipt]:
+        if self._all_done:
+            self.dealt[job.step] = len(tasks)
+        receipts = []
+        for task in tasks:
+            receipt = self._there.get((job.step, task.id))
+            if receipt and receipt.basis == job.basis_of(task):
+                self.held.append(receipt)
+            else:
+                receipt, self._all_done = Receipt(job.step, task.id, "", (), {}), False
+            receipts.append(receipt)
+        return receipts
+
+
+def tasks(stage: Stage[Any], module: Any) -> dict[str, int]:
+    """How many tasks each step of a stage has, as its `run` will deal them once those before are done."""
+    config, files = stage.config, {kind: len(some) for kind, some in stage.sources.items()}
+
+    def parts(name: str, table: str) -> int:
+        return len(stage.reads[name].of(table))
+
+    def rows(name: str, table: str) -> int:
+        return sum(part.rows for part in stage.reads[name].of(table))
+
+    match stage.name:
         case "queries":
             dumps = {"words": files["wikipedia"], "vocabulary": 1, "pairs": files["wikipedia"]}
             return {**dumps, "views": files["pageviews"], "queries": 1}
         case "crawl":
             sites = len({registered_domain(host_of(url)) for seed in config.seeds if (url := normalise(seed))})
-            return {**({"pages": sites} if sites else {}), "candidates": files.total() + sites}
+            return {**({"pages": sites} if sites else {}), "candidates": sum(files.values()) + sites}
         case "filter":
             return {"candidates": parts("crawl", "candidate")}
         case "match":
             found = parts("filter", "candidate")
             return {"found": found, "pairs": found, "plan": config.lanes}
         case "fetch":
-            return {"chunks": sum(-(-part.rows // config.images_per_chunk) for part in before["match"].of("plan"))}
+            return {"chunks": sum(-(-part.rows // config.images_per_chunk) for part in stage.reads["match"].of("plan"))}
         case "dedup":
             captions = 1 + rows("fetch", "chunk") // module.IMAGES_A_PART
             return {"fingerprints": parts("fetch", "chunk"), "groups": 1, "captions": captions, "index": 1}
         case "pack":
-            shards = config.shards or max(1, -(-before["dedup"].counts["images"]["kept"] // config.samples_per_shard))
+            kept = stage.reads["dedup"].counts["images"]["kept"]
+            shards = config.shards or max(1, -(-kept // config.samples_per_shard))
             return {"shards": -(-shards // module.SHARDS_A_TASK), "sizes": 1}
     return {}
 
 
-def _receipts(folder: str) -> list[tuple[Receipt, float]]:
-    """The receipts of a stage and when each was written (seconds since 1970), the newest last."""
-    fs, inner = filesystem(join(folder, "_receipts"))
-    try:
-        entries = fs.ls(inner, detail=True)
-    except FileNotFoundError:
-        return []
-    found = []
-    for entry in entries:
-        step, _, task = entry["name"].rsplit("/", 1)[-1].removesuffix(".json").partition(".")
+def _receipts(folder: str) -> dict[tuple[str, str], tuple[Receipt, float]]:
+    """The receipts of a stage by step and task, and when each was written (seconds since 1970)."""
+    found = {}
+    for name, entry in entries_in(join(folder, "_receipts")).items():
+        step, _, task = name.removesuffix(".json").partition(".")
         at = entry.get("mtime") or entry.get("LastModified") or 0.0  # of a local disk a float, of a store a datetime
-        receipt = (
-            None if step == "" else read_receipt(folder, step, task)
-        )  # a name that begins with a dot is half-written
+        receipt = read_receipt(folder, step, task) if step else None  # one that begins with a dot is half-written
         if receipt:
-            found.append((receipt, at if isinstance(at, int | float) else at.timestamp()))
-    return sorted(found, key=lambda one: one[1])
+            found[step, task] = receipt, at if isinstance(at, int | float) else at.timestamp()
+    return found
 
 
-def _rate(receipts: Sequence[tuple[Receipt, float]]) -> str:
+def _rate(receipts: Iterable[tuple[Receipt, float]]) -> str:
     """Rows a second over the last receipts, where they were not all written at once; and how old the newest is."""
-    some = receipts[-_LATELY:]
+    some = sorted(receipts, key=lambda one: one[1])[-_LATELY:]
     seconds = some[-1][1] - some[0][1]
     counts, _ = add_up(receipt for receipt, _ in some[1:])
     unit = max(counts, key=lambda unit: counts[unit]["in"], default="")

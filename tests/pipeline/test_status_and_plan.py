@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ from pipeline.plan import RATES, START
 from pipeline.report_words import size, span
 from shards.files import to_json
 from shards.recipe import STAGES
+from tests.conftest import DATA
 from tests.pipeline.upstream import Project
+from tests.small import PIPELINE, Small
 
 IMAGES = 30
 
@@ -150,6 +153,97 @@ def test_a_stage_in_work_is_counted_by_its_receipts(made: Project, capsys: pytes
     assert "/s lately; last receipt " in said and said.endswith(" ago")
 
 
+def unfinish(project: Project, stage: str) -> None:
+    """The stage as a run that is killed before it declares it complete leaves it."""
+    facts = json.loads((project.of(stage) / "_manifest.json").read_bytes())
+    (project.of(stage) / "_begun.json").write_bytes(to_json(facts["inputs"]))
+    (project.of(stage) / "_manifest.json").unlink()
+
+
+OTHERS = "done for other rules, Config or inputs"
+
+
+@pytest.mark.parametrize(
+    ("stage", "values", "says", "left"),
+    [
+        ("queries", {}, "tasks: vocabulary 1 of 1, queries 1 of 1; ", "0%"),
+        ("queries", {"queries.max_queries": 1}, f"tasks: vocabulary 1 of 1, queries 0 of 1; 1 {OTHERS}; last", "50%"),
+        ("queries", {"queries.lists": []}, f"not begun 2 tasks {OTHERS}", ""),
+        ("crawl", {"crawl.depth": 2}, "tasks: candidates 1 of 1; last", "0%"),  # a key that candidates do not look at
+        ("crawl", {"crawl.truncated": "skip"}, f"not begun 1 task {OTHERS}", ""),
+        ("filter", {}, f"in work kept {IMAGES} of {IMAGES} pairs ", "0%"),
+        ("filter", {"filter.min_words": 5}, f"not begun 1 task {OTHERS}", ""),
+        (
+            "match",
+            {"match.max_pairs_per_query": 7},
+            f"tasks: found 1 of 1, pairs 0 of 1, plan 0 of 2; 3 {OTHERS}; last",
+            "75%",
+        ),
+    ],
+)
+def test_a_receipt_counts_for_the_recipe_that_it_was_given_for(
+    made: Project, capsys: pytest.CaptureFixture[str], stage: str, values: dict[str, object], says: str, left: str
+) -> None:
+    unfinish(made, stage)
+    said = lines("status", made, capsys, **values)[stage]
+    assert says in said and (OTHERS in says) == (OTHERS in said)
+    planned = lines("plan", made, capsys, **values)[stage]
+    assert f", {left} of it left" in planned if left else "left" not in planned
+
+
+def test_a_crawl_that_stopped_knows_what_its_files_held(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    (made.folder / "more.tsv").write_text("no table at all")
+    made.run("crawl", status=1)
+    assert "tasks: candidates 1 of 2; last" in lines("status", made, capsys)["crawl"]
+    assert lines("plan", made, capsys)["crawl"].startswith("2 files, 1.8 kB, 50% of it left about 2.0 s ")
+    assert lines("status", made, capsys, **{"crawl.crawl_id": "x"})["crawl"] == f"not begun 1 task {OTHERS}"
+    (made.folder / "new.tsv").write_text(rows(1))
+    assert "tasks: candidates 1 of 3; last" in lines("status", made, capsys)["crawl"]
+    (made.of("crawl") / "_begun.json").unlink()  # as an older openwit left it
+    assert lines("status", made, capsys)["crawl"] == (
+        "in work 1 task done, unknown whether for this recipe: what its raw files held is not written down; "
+        "openwit crawl will see"
+    )
+    assert lines("plan", made, capsys)["crawl"].startswith("3 files, 1.9 kB, of which some may be done about 2.0 s ")
+
+
+def test_what_a_stage_still_waits_for_is_said(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    unfinish(made, "filter")
+    unfinish(made, "match")
+    assert lines("status", made, capsys)["match"] == (
+        "in work 4 tasks done, unknown whether for this recipe: match reads what filter makes, and "
+        f"{made.of('filter')} is not finished: run openwit filter --recipe {made.folder}/recipe.toml first"
+    )
+
+
+@pytest.mark.timeout(900)
+def test_each_stage_is_looked_at_as_it_deals(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENWIT_CONNECT_TO", small.web.connect_to)
+    monkeypatch.setenv("OPENWIT_DATA", str(DATA))
+    shutil.copytree(small.out, tmp_path, dirs_exist_ok=True)
+    project = Project(tmp_path)
+
+    def tasks(stage: str) -> dict[str, tuple[int, int]]:
+        capsys.readouterr()
+        assert openwit.main(["status", *small.words(tmp_path)]) == 0
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{stage} "))
+        return {step: (int(done), int(of)) for step, done, of in re.findall(r"(\w+) (\d+) of (\d+)[,;]", line)}
+
+    for stage in PIPELINE:
+        manifest = (project.of(stage) / "_manifest.json").read_bytes()
+        receipts = sorted((project.of(stage) / "_receipts").iterdir())
+        unfinish(project, stage)
+        whole = tasks(stage)
+        assert sum(done for done, _ in whole.values()) == len(receipts)
+        assert all(done == of for done, of in whole.values())
+        first = next(iter(whole))
+        next(path for path in receipts if path.name.startswith(f"{first}.")).unlink()
+        assert tasks(stage)[first] == (whole[first][0] - 1, whole[first][1])
+        (project.of(stage) / "_manifest.json").write_bytes(manifest)
+
+
 def test_a_training_is_known_by_its_checkpoints_and_by_what_the_recipe_gives(
     made: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +337,26 @@ def test_a_resumed_stage_says_what_its_last_process_did(made: Project, capsys: p
     assert 0 < said["work"]["candidates"]["seconds"] <= said["seconds"]
     assert said["raw_bytes"] == len(rows(IMAGES)) + len(rows(9))
     assert not (made.of("crawl") / "_begun.json").exists()
+
+
+def test_files_that_are_not_there_are_named(
+    made: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENWIT_HERE", raising=False)
+    new: dict[str, object] = {"run.out": str(made.folder / "new"), "queries.lists": ["${OPENWIT_HERE}/words.txt"]}
+    said = lines("plan", made, capsys, **new, **{"crawl.urls": [str(made.folder / "gone.tsv")]})
+    recipe = made.folder / "recipe.toml"
+    assert said["queries"] == (
+        f"unknown: {recipe} needs the environment variable OPENWIT_HERE: set it (export OPENWIT_HERE=…) and run again"
+    )
+    assert said["crawl"] == (
+        f"unknown: {recipe}: crawl.urls names {made.folder}/gone.tsv, which is not there: correct the path"
+    )
+    unfinish(made, "queries")
+    assert lines("status", made, capsys, **{"queries.lists": new["queries.lists"]})["queries"] == (
+        f"in work 2 tasks done, unknown whether for this recipe: {recipe} needs the environment variable "
+        "OPENWIT_HERE: set it (export OPENWIT_HERE=…) and run again"
+    )
 
 
 def test_sites_to_visit_have_a_bound(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
