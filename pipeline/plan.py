@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,4 +222,4 @@ def _module(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.leave(main())

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -300,4 +299,4 @@ def _rate(receipts: Iterable[tuple[Receipt, float]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.leave(main())
