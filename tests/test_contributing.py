@@ -20,7 +20,7 @@ ALSO = {  # tests of others that an addition has to live with
 DIFFS = re.findall(r"^```diff\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize(("what", "diff"), zip(ALSO, DIFFS, strict=True), ids=ALSO)
+@pytest.mark.parametrize(("what", "diff"), list(zip(ALSO, DIFFS, strict=True)), ids=list(ALSO))
 def test_an_addition(what: str, diff: str, tmp_path: Path) -> None:
     folder = copy_to(tmp_path)
     subprocess.run(["git", "apply", "--index", "-"], cwd=folder, input=diff, check=True, text=True)
