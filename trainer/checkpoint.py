@@ -1,11 +1,13 @@
 """Checkpoints, of which a killed training goes on bit for bit, and the model that a finished one leaves.
 
 A checkpoint is one file that appears whole: the weights, the optimiser, torch's random state, the metrics of all steps
-so far (their number is the step), and the facts that it was made from. The last two are kept.
+so far (their number is the step), and the facts that it was made from. Its name ends in its digest, for the sums in
+torch's zip cover the tensors, and not where they are. The last two are kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import re
@@ -17,14 +19,14 @@ from typing import Any, cast
 import torch
 
 from shards.errors import Failure
-from shards.files import join, names_in, open_input, publishing, read_bytes, remove, to_json
+from shards.files import Pending, join, names_in, open_input, publishing, read_bytes, remove, to_json
 from shards.manifest import Manifest, Part
 from trainer.model import CLIP, ModelConfig
 from trainer.stage import part
 
 KEPT = 2
-_NAME = re.compile(r"checkpoint-\d{8}\.pt")
-_VERSION = 1
+_NAME = re.compile(r"checkpoint-\d{8}-([0-9a-f]{16})\.pt")
+_VERSION = 2
 
 _BROKEN = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError)  # torch's ways
 
@@ -56,8 +58,13 @@ def save(folder: str, state: State, facts: Mapping[str, Any], machine: str) -> N
         "random": torch.get_rng_state(),
         "metrics": torch.tensor(state.metrics, dtype=torch.float64),
     }
-    with publishing(join(folder, f"checkpoint-{state.step:08}.pt")) as file:
-        torch.save(said, cast(Any, file))
+    pending = Pending(folder)
+    try:
+        torch.save(said, cast(Any, pending.file))
+        pending.place(f"checkpoint-{state.step:08}-{pending.file.sha256[:16]}.pt")
+    except BaseException:
+        pending.discard()
+        raise
     for name in _names(folder)[:-KEPT]:
         remove(join(folder, name))
 
@@ -77,7 +84,9 @@ def room(folder: str, sizes: ModelConfig) -> int:
 
 def restore(path: str, state: State, facts: Mapping[str, Any]) -> str:
     """Put a checkpoint into a state; the machine that made it. Failure where it is damaged or of other facts."""
-    said = _load(path, "remove it and run train again, which goes on from the one before")
+    named = _NAME.fullmatch(path.rsplit("/", 1)[-1])
+    remedy = "remove it and run train again, which goes on from the one before"
+    said = _load(path, named[1] if named else "a name with a digest", remedy)
     if not isinstance(said, dict) or said.get("version") != _VERSION:
         raise Failure(f"{path} is no checkpoint of this version of openwit: move it away to train anew")
     if changed := _changed(json.loads(said["facts"]), json.loads(to_json(facts))):
@@ -96,13 +105,13 @@ def _names(folder: str) -> list[str]:
     return [name for name in names_in(folder) if _NAME.fullmatch(name)]
 
 
-def _load(path: str, remedy: str) -> Any:
-    """What torch.save wrote, on the CPU; nothing in it is executed. Its sums are checked, as torch.load does not."""
+def _load(path: str, sha256: str, remedy: str) -> Any:
+    """What torch.save wrote, on the CPU; nothing in it is executed. `sha256` (hex): how the file's digest begins."""
     with open_input(path) as file:
+        if not hashlib.file_digest(cast(Any, file), "sha256").hexdigest().startswith(sha256):
+            raise Failure(f"{path} is damaged (its digest does not begin with {sha256}): {remedy}")
+        file.seek(0)
         try:
-            if damaged := zipfile.ZipFile(file).testzip():
-                raise zipfile.BadZipFile(f"{damaged} has another checksum")
-            file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
         except _BROKEN as error:
             reason = str(error).split("\n", 1)[0]
@@ -138,7 +147,7 @@ def write_model(folder: str, model: CLIP, facts: Mapping[str, Any]) -> list[Part
 
 def load_model(trained: Manifest) -> CLIP:
     """The model of a finished training, on the CPU."""
-    (sizes,), (weights,) = trained.paths("model_config"), trained.paths("model")
+    (sizes,), (weights,), (about,) = trained.paths("model_config"), trained.paths("model"), trained.of("model")
     model = CLIP(ModelConfig(**json.loads(read_bytes(sizes))["model"]))
-    model.load_state_dict(_load(weights, "remove it and run train again"))
+    model.load_state_dict(_load(weights, about.sha256, "remove it and run train again"))
     return model.eval()

@@ -1,5 +1,7 @@
 """Checkpoints: what goes in comes out, damage and strangers are named, nothing in them is executed."""
 
+import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +58,14 @@ def same(one: State, other: State) -> bool:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     save(str(folder), make_state(0, 3), FACTS, "CPU A")
-    return folder / "checkpoint-00000003.pt"
+    return Path(str(latest(str(folder))))
+
+
+def under_its_name(folder: Path, step: int, data: bytes) -> Path:
+    """A file as if it were the checkpoint of that step."""
+    path = folder / f"checkpoint-{step:08}-{hashlib.sha256(data).hexdigest()[:16]}.pt"
+    path.write_bytes(data)
+    return path
 
 
 def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -74,7 +83,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
 def test_a_state_before_the_first_step_comes_back(tmp_path: Path) -> None:
     save(str(tmp_path), make_state(0), FACTS, "")
     state = make_state(1)
-    restore(f"{tmp_path}/checkpoint-00000000.pt", state, FACTS)
+    restore(str(latest(str(tmp_path))), state, FACTS)
     assert state.step == 0 and same(state, make_state(0))
 
 
@@ -85,9 +94,9 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     needed = room(str(tmp_path), SIZES)
     for steps in (1, 2, 9, 10):
         save(str(tmp_path), make_state(0, steps), FACTS, "")
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["checkpoint-00000009.pt", "checkpoint-00000010.pt", "checkpoint-notes.txt"]
-    assert latest(str(tmp_path)) == f"{tmp_path}/checkpoint-00000010.pt"
+    names = sorted(path.name[:19] for path in tmp_path.iterdir())
+    assert names == ["checkpoint-00000009", "checkpoint-00000010", "checkpoint-notes.tx"]
+    assert str(latest(str(tmp_path))).startswith(f"{tmp_path}/checkpoint-00000010-")
     assert room(str(tmp_path), SIZES) * (KEPT + 1) == needed
 
 
@@ -111,7 +120,7 @@ def test_room_is_what_checkpoints_take(saved: Path, tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_said_in_one_sentence(
     saved: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    path = tmp_path / "checkpoint-00000003.pt"
+    path = tmp_path / saved.name
     path.write_bytes(damage(saved.read_bytes()))
     with pytest.raises(Failure, match=f"{path} is damaged .*: remove it and run train again") as caught:
         restore(str(path), make_state(1), FACTS)
@@ -123,14 +132,19 @@ def test_a_damaged_checkpoint_is_said_in_one_sentence(
 def test_no_flipped_bit_gets_into_the_weights(saved: Path, at: float, bit: int) -> None:
     data = bytearray(saved.read_bytes())
     data[int(at * len(data))] ^= 1 << bit
-    path = saved.with_name("flipped.pt")
+    path = saved.parent / "flipped" / saved.name
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
-    state = make_state(1)
-    try:
-        restore(str(path), state, FACTS)
-    except Failure:
-        return
-    assert same(state, make_state(0, 3))  # it hit the padding
+    with pytest.raises(Failure, match=f"{path} is damaged"):
+        restore(str(path), make_state(1), FACTS)
+
+
+def test_a_file_of_another_name_is_none(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint-00000003.pt"
+    path.write_bytes(saved.read_bytes())
+    assert latest(str(tmp_path)) is None
+    with pytest.raises(Failure, match=f"{path} is damaged"):
+        restore(str(path), make_state(1), FACTS)
 
 
 def changed(**some: Any) -> dict[str, Any]:
@@ -169,8 +183,9 @@ def test_another_file_of_torch_is_no_checkpoint(
     content: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "checkpoint-00000001.pt"
-    torch.save(content, path)
+    data = io.BytesIO()
+    torch.save(content, data)
+    path = under_its_name(tmp_path, 1, data.getvalue())
     with pytest.raises(Failure, match=said):
         restore(str(path), make_state(1), FACTS)
     assert not (tmp_path / "executed").exists()
@@ -179,7 +194,7 @@ def test_another_file_of_torch_is_no_checkpoint(
 def test_the_same_weights_make_the_same_bytes(tmp_path: Path) -> None:
     state, other = make_state(0, 3), make_state(1)
     save(str(tmp_path), state, FACTS, "")
-    restore(f"{tmp_path}/checkpoint-00000003.pt", other, FACTS)
+    restore(str(latest(str(tmp_path))), other, FACTS)
     one, two = (write_model(str(tmp_path / name), s.model, {}) for name, s in (("a", state), ("b", other)))
     assert one == two
     assert (tmp_path / "a/model.pt").read_bytes() == (tmp_path / "b/model.pt").read_bytes()

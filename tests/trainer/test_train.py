@@ -107,9 +107,9 @@ def test_a_training_that_is_killed_leaves_the_same_bytes(
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
     last = checkpoint.latest(recipe.folder("train"))
-    assert last is not None and last >= f"{recipe.folder('train')}/checkpoint-00000006.pt"
+    assert last is not None and last >= f"{recipe.folder('train')}/checkpoint-00000006"
     run_training(recipe)
-    assert f"train: going on after step {int(last[-11:-3])}\n" in capsys.readouterr().out
+    assert f"train: going on after step {int(last.rsplit('-', 2)[1])}\n" in capsys.readouterr().out
     assert digests(recipe) == digests(learnt)
 
 
@@ -143,7 +143,7 @@ def test_a_changed_recipe_does_not_go_on_from_an_old_checkpoint(
         patch.setattr("shards.runs.write_manifest", stop)
         with pytest.raises(KeyboardInterrupt):
             run_training(recipe)
-    with pytest.raises(Failure, match=r"checkpoint-00000003\.pt was made with another config\.steps: set that back"):
+    with pytest.raises(Failure, match=r"checkpoint-00000003-\w+\.pt was made with another config\.steps: set"):
         run_training(small_recipe(tmp_path, steps=5))
 
 
@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path: Pat
     with pytest.raises(Failure, match=r"step 2 would break the model \(loss nan, .*: lower train\.learning_rate"):
         run_training(recipe)
     assert [row["step"] for row in metrics(recipe)] == [1]
-    assert checkpoint.latest(recipe.folder("train")) == f"{recipe.folder('train')}/checkpoint-00000001.pt"
+    assert str(checkpoint.latest(recipe.folder("train"))).startswith(f"{recipe.folder('train')}/checkpoint-00000001-")
 
 
 def test_the_temperature_stays_in_its_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
