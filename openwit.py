@@ -5,12 +5,13 @@ openwit filter --recipe recipes/real.toml [--set filter.min_words=3]
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 WORK_TO_DO = 3  # exit status of a stage asked with --check
@@ -78,33 +79,55 @@ def _all(rest: list[str]) -> int:
         return status
     for verb in verbs:
         if status := _apart(verb, rest):
-            if verb != "report" and status != INTERRUPTED:
+            if status > 128 and status != INTERRUPTED:
+                why = " (was memory short?)" if status == 128 + signal.SIGKILL else ""
+                print(f"{verb}: ended by signal {status - 128}{why}: run the same command again", file=sys.stderr)
+            elif verb != "report" and status != INTERRUPTED:
                 _apart("report", rest)  # it shows best what went wrong
             return status
     return 0
 
 
 def _apart(verb: str, rest: list[str]) -> int:
-    """A verb in a process of its own, which ends when this one is asked to; its exit status, as a shell has it."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: see entry
-    child = subprocess.Popen([sys.executable, "-m", "openwit", verb, *rest])
-    signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    try:
-        return wait_for(child)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    """A verb in a process of its own, which ends when this one is asked to, or is gone; its exit status."""
+    return run_to_end([sys.executable, "-m", "openwit", verb, *rest], dict(os.environ), held={signal.SIGINT})
 
 
-def wait_for(child: subprocess.Popen[bytes]) -> int:
-    """The exit status of a process, as a shell has it: 128 + the signal's number if one ended it, 130 after Ctrl-C."""
+def run_to_end(words: Sequence[str], env: dict[str, str], held: Iterable[signal.Signals] = ()) -> int:
+    """The exit status of a command, as a shell has it: 128 + the signal's number if one ended it, 130 after Ctrl-C.
+
+    A terminal's Ctrl-C reaches the command as well, and it is waited for: whatever it ends with, it may just have been
+    finishing. SIGTERM is passed on. `held`: signals that it starts with held back, see `entry`.
+    """
     interrupted = False
-    while True:
-        try:
-            status = child.wait()
-            return INTERRUPTED if interrupted else 128 - status if status < 0 else status
-        except KeyboardInterrupt:  # a terminal's Ctrl-C reached the child as well, and it has said so
-            interrupted = True  # whatever it ends with: it may just have been finishing
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        child = subprocess.Popen(words, env={**env, _PARENT: str(os.getpid())})
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        status = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return INTERRUPTED if interrupted else 128 - status if status < 0 else status
+
+
+_PARENT = "OPENWIT_PARENT"  # in its environment a command of ours finds who has started it
+
+
+def _end_with_parent() -> None:
+    """From here on this process gets SIGTERM once whoever started it has ended, however that comes about."""
+    parent, libc = int(os.environ.pop(_PARENT, "0")), ctypes.CDLL(None)
+    if parent == os.getppid() and hasattr(libc, "prctl"):  # Linux; and no shell stands between
+        libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG of prctl(2)
+    if parent and os.getppid() == 1 != parent:  # it has ended already
+        os._exit(128 + signal.SIGTERM)
 
 
 def _usage() -> str:
@@ -118,6 +141,7 @@ def entry() -> NoReturn:
     try:
         # Held back while Python starts, which would end with a trace of its own insides.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        _end_with_parent()
         status = main()
     except KeyboardInterrupt:  # while the libraries of a verb were being loaded, or between two verbs
         print("openwit: interrupted", file=sys.stderr)

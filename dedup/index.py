@@ -207,13 +207,13 @@ def _read_manifest(folder: Path) -> tuple[dict[str, tuple[int, str]], int]:
         files = {name: (file["bytes"], file["sha256"]) for name, file in said["files"].items()}
         images = said.get("images", 0)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Failure(f"{path} is damaged: build the index again") from None
+        raise Failure(f"{path} is damaged: remove it and run openwit dedup again") from None
     if format_ != _FORMAT or set(files) != {f"{name}.npy" for name in _ARRAYS}:
-        raise Failure(f"{path} describes {format_}, not {_FORMAT}: build the index again with this program")
+        raise Failure(f"{path} describes {format_}, not {_FORMAT}: remove it and run openwit dedup again")
     if hash_def != HASH_DEF:
         raise Failure(
             f"{folder} was made with the hashes {hash_def}, this program makes {HASH_DEF}: "
-            "build the index again, or install that version of Pillow"
+            "remove it and run openwit dedup again, or install that version of Pillow"
         )
     return files, images
 
@@ -222,7 +222,8 @@ def _check_file(path: Path, length: int, sha256: str | None) -> None:
     """Failure unless the file has the length, and where a sha256 is given the bytes, that were written."""
     found = path.stat().st_size if path.is_file() else 0
     if found != length or (sha256 is not None and _sha256(path) != sha256):
-        raise Failure(f"{path} is damaged ({found} bytes, {length} were written): build the index again")
+        how = f"{found} bytes, {length} were written" if found != length else "not the bytes that were written"
+        raise Failure(f"{path} is damaged ({how}): remove it and run openwit dedup again")
 
 
 def _sha256(path: Path) -> str:

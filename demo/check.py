@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
+from demo.localweb import Request
 from demo.pictures import CLASSES
 from demo.truth import NOT_PLANNED, Truth
 from shards.errors import Failure
@@ -75,10 +76,11 @@ def check(out: Path, truth: Truth, log: Path) -> Iterator[str]:
 
 def the_forbidden_was_never_asked_for(truth: Truth, log: Path) -> str:
     """By the server's own log, of all runs so far."""
-    lines = [line.split("\t") for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split("\t") for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    _must(all(len(line) == len(Request._fields) for line in lines), f"{log} has lines that are none of a log")
     asked = {f"http://{host}{path}" for _, host, _, path, *_ in lines}
     unseen = sorted({page.url for page in truth.pages if page.expected == "crawled"} - asked)
-    _must(not unseen, f"{log} lacks {len(unseen)} visits, such as {unseen[:1]}: remove {log.parent} and run it again")
+    _must(not unseen, f"{log} lacks {len(unseen)} visits, such as {unseen[:1]}: which should have been made")
     wrong = sorted(asked & set(truth.never_asked))
     _must(not wrong, f"{len(wrong)} URLs were asked for that should not have been, such as {wrong[:1]}")
     robots = Counter(host for _, host, _, path, *_ in lines if path == "/robots.txt")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import mimetypes
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from threading import Event, Lock, Thread
 from typing import NamedTuple, Self
 from urllib.parse import unquote
 
-from openwit import wait_for
+from openwit import run_to_end
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 64 * 1024
@@ -216,9 +215,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_with(command: Sequence[str], connect_to: str) -> int:
-    """The exit status of a command, as `openwit.wait_for` has it."""
-    with subprocess.Popen(command, env={**os.environ, "OPENWIT_CONNECT_TO": connect_to}) as child:
-        return wait_for(child)
+    """The exit status of a command, as `openwit.run_to_end` has it; one of openwit's ends when we, and its web, do."""
+    return run_to_end(command, {**os.environ, "OPENWIT_CONNECT_TO": connect_to})
 
 
 if __name__ == "__main__":

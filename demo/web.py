@@ -43,7 +43,7 @@ def draw(folder: Path, seed: int = 1, size: Size | None = None) -> Web:
     size = size or Size()
     known = to_json({"seed": seed, "size": size._asdict(), "version": VERSION})
     mark = folder / "drawn.json"
-    if not (mark.is_file() and mark.read_bytes() == known):
+    if not (mark.is_file() and mark.read_bytes() == known and _is_whole(folder)):
         if folder.exists() and not _is_a_web(mark):
             raise UsageError(f"{folder} holds something else than the demo's web: give another folder, or remove it")
         new = folder.with_name(f".tmp-{folder.name}")
@@ -54,6 +54,14 @@ def draw(folder: Path, seed: int = 1, size: Size | None = None) -> Web:
             shutil.rmtree(folder)
         new.rename(folder)
     return Web(folder, truth.read(folder / "truth.json"))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        truth.read(folder / "truth.json")
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _is_a_web(mark: Path) -> bool:

@@ -85,12 +85,12 @@ def make(recipe: Recipe) -> None:
 
 
 def _made_from(out: str) -> str | None:
-    """The digest that the page there bears, None where there is none."""
+    """The digest that the page there bears, None where there is none, or only a part of one."""
     if "report.html" not in names_in(out):
         return None
-    with open_input(join(out, "report.html")) as file:
-        found = re.search(rb'name="made-from" content="([0-9a-f]{64})"', file.read(1024))
-    return found.group(1).decode() if found else None
+    page = read_bytes(join(out, "report.html"))
+    found = re.search(rb'name="made-from" content="([0-9a-f]{64})"', page[:1024])
+    return found.group(1).decode() if found and page.rstrip().endswith(b"</html>") else None
 
 
 # ── the stages ────────────────────────────────────────────────────────────────────────────────────
@@ -110,7 +110,16 @@ def look_at(recipe: Recipe, name: str) -> Stage:
     folder = recipe.folder(name)
     manifest = read_manifest(folder)
     known = manifest is not None and "_run.json" in names_in(folder)
-    return Stage(name, manifest, _json(join(folder, "_run.json")) if known else {})
+    return Stage(name, manifest, _how_it_ran(join(folder, "_run.json")) if known else {})
+
+
+def _how_it_ran(path: str) -> dict[str, Any]:
+    """A `_run.json`; nothing is known where it is damaged, for no stage depends on it and none writes it again."""
+    try:
+        said = json.loads(read_bytes(path))
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def outdated(stages: Sequence[Stage]) -> dict[str, list[str]]:
@@ -197,7 +206,7 @@ def _json(path: str) -> Any:
     try:
         return json.loads(read_bytes(path))
     except ValueError as error:
-        raise Failure(f"{path} is damaged ({error}): run the stage that wrote it again") from error
+        raise Failure(f"{path} is damaged ({error}): remove it and run the stage that wrote it again") from error
 
 
 def _json_lines(path: str) -> Iterator[Any]:
@@ -206,7 +215,7 @@ def _json_lines(path: str) -> Iterator[Any]:
             try:
                 yield json.loads(line)
             except ValueError as error:
-                raise Failure(f"{path} is damaged in line {number} ({error}): run train again") from error
+                raise Failure(f"{path} is damaged in line {number} ({error}): remove it and run train again") from error
 
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────────

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dedup.tables import OVERLAP
 from pipeline.pictures import Chunks, Thumbnail, find_image, packed, thumbnail
 from pipeline.report_examples import Rows, in_order
+from shards.errors import Failure
 from shards.files import digest_file, filesystem, join, names_in, open_input, read_table, tar_members
 from shards.manifest import Manifest
 from shards.recipe import Recipe, expand
@@ -62,8 +64,11 @@ def leaks(recipe: Recipe, dedup: Manifest, chunks: Chunks, pack: Manifest | None
     if OVERLAP_FILE not in names_in(recipe.out):
         return {}
     path = join(recipe.out, OVERLAP_FILE)
-    with open_input(path) as file:
-        about = {name.decode(): value.decode() for name, value in (pq.read_schema(file).metadata or {}).items()}
+    try:
+        with open_input(path) as file:
+            about = {name.decode(): value.decode() for name, value in (pq.read_schema(file).metadata or {}).items()}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise Failure(f"{path} is damaged ({error}): remove it, and run openwit overlap again") from error
     if about.get("dedup") != dedup.digest:
         return {}
     first: dict[str, dict[str, Any]] = {}  # the nearest image of each picture

@@ -35,7 +35,8 @@ def _verify(folder: str) -> None:
             shards += 1
             samples += part.rows
     if damaged:
-        raise Failure(f"{damaged} of {files} files in {folder} are damaged: restore them, or pack again")
+        remedy = "restore them, or remove them and run openwit pack again"
+        raise Failure(f"{damaged} of {files} files in {folder} are damaged: {remedy}")
     print(f"{folder}: {shards} shards with {samples} samples are as they were packed")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -56,12 +57,23 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+def say_all() -> None:
+    """From here on what a terminal cannot write is escaped, and not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
     """Do some work; an error becomes one sentence on stderr and an exit status."""
+    say_all()
     try:
         work()
+        sys.stdout.flush()
     except WorkToDo:
         return WORK_TO_DO
+    except BrokenPipeError:  # who read what we said has heard enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"{name}: interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)
         return INTERRUPTED

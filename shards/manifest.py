@@ -77,7 +77,7 @@ def read_receipt(folder: str, step: str, task: str) -> Receipt | None:
     path = receipt_path(folder, step, task)
     fs, inner = filesystem(path)
     try:
-        said = json.loads(fs.cat_file(inner))
+        said = dict(json.loads(fs.cat_file(inner)))
         if said.pop("schema_version") != SCHEMA_VERSION:
             return None
         return Receipt(**{**said, "parts": tuple(Part(**part) for part in said["parts"])})

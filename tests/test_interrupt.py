@@ -1,4 +1,7 @@
-"""Ctrl-C, as a terminal sends it to all of its processes at once: one line, exit status 130, and nothing goes on."""
+"""Ctrl-C, as a terminal sends it to all of its processes at once: one line, exit status 130, and nothing goes on.
+
+What is killed is said as well, and leaves nobody behind.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,7 @@ def interrupt(process: subprocess.Popen[str]) -> str:
 def test_while_workers_start(tmp_path: Path, data: Path, seconds: float) -> None:
     """Python, and each library that is being loaded, would end with a trace of its insides."""
     archives = [str(archive) for archive in write_archives(data, tmp_path)]
+    archives.append(str(data / "warc" / "dev_crawl.warc.gz"))  # which takes longer than any of these
     values = {"run.out": str(tmp_path / "out"), "crawl.warc": archives, "engine.workers": 2}
     process = start("crawl", "--recipe", REAL, *settings(**values))
     wait_until(lambda: sum("spawn_main" in line for line in processes(process.pid)) == 2)
@@ -67,3 +71,33 @@ def test_a_stage_that_had_just_finished_is_the_last(tmp_path: Path, data: Path) 
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert out.startswith("queries: kept ") and out.count("\n") == 1
+
+
+def stage_of(process: subprocess.Popen[str]) -> int:
+    """The number of the process of a stage that `openwit all` has started, once it is there."""
+
+    def found() -> list[str]:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return [pid for pid in children if b"openwit\0queries" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    wait_until(found)
+    return int(found()[0])
+
+
+def test_a_launcher_that_is_killed_leaves_nobody(tmp_path: Path, data: Path) -> None:
+    process = start("all", "--recipe", REAL, *settings(**{"run.out": str(tmp_path / "out")}))
+    stage_of(process)
+    time.sleep(1)  # until it has asked to be told of our end
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    wait_until(lambda: not processes(process.pid))
+    assert not (tmp_path / "out" / FOLDERS["queries"] / "_manifest.json").exists()
+
+
+def test_a_stage_that_is_killed_is_said_so(tmp_path: Path, data: Path) -> None:
+    process = start("all", "--recipe", REAL, *settings(**{"run.out": str(tmp_path / "out")}))
+    os.kill(stage_of(process), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 137
+    assert err.splitlines()[-1] == "queries: ended by signal 9 (was memory short?): run the same command again"
+    assert not (tmp_path / "out" / "report.html").exists()

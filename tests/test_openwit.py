@@ -13,7 +13,8 @@ import pytest
 
 import openwit
 from shards import recipe
-from tests.running import ROOT
+from tests import running
+from tests.running import REAL, ROOT, settings
 
 # ── the command ──
 
@@ -120,3 +121,16 @@ def test_the_stages_of_the_makefile_are_the_verbs() -> None:
 def dry(target: str) -> str:
     """The commands behind a target, once everything is installed."""
     return make("-n", "-o", ".venv/bin/.installed", target, "RECIPE=tiny", "BENCH=none")
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    process = running.start("status", "--recipe", REAL, *settings(**{"run.out": str(tmp_path)}))
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == ("", 0)
+    process.stderr.close()
+
+
+def test_what_a_terminal_cannot_write_is_escaped(tmp_path: Path) -> None:
+    words = ["status", "--recipe", REAL, *settings(**{"run.out": str(tmp_path / "Köln")})]
+    assert "K\\xf6ln" in running.openwit(*words, env={"PYTHONIOENCODING": "ascii"})

@@ -191,7 +191,7 @@ def test_a_damaged_file_is_noticed(tmp_path: Path, name: str, damage: str) -> No
     [
         ({"hash_def": "imagehash.phash 8 and 16, gate 9.6, pillow 3.3.1"}, "pillow 3.3.1"),
         ({"format": "openwit near-duplicate index 0"}, "index 0, not"),
-        ({"files": {"../../etc/passwd": {"bytes": 1, "sha256": ""}}}, "build the index again"),
+        ({"files": {"../../etc/passwd": {"bytes": 1, "sha256": ""}}}, "remove it and run openwit dedup again"),
         ({"files": None}, "is damaged"),
         ({"files": {"ph256.npy": {"bytes": 1}}}, "is damaged"),
     ],

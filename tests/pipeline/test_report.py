@@ -214,6 +214,24 @@ def test_a_damaged_log_is_named(whole: Recipe, capsys: pytest.CaptureFixture[str
     assert not (Path(whole.out) / "report.html").exists()
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "null"])
+def test_how_a_stage_ran_is_unknown_where_it_is_damaged(whole: Recipe, content: str) -> None:
+    (Path(whole.folder("filter")) / "_run.json").write_text(content)
+    assert "filter – – 3 15.4 kB" in page_of(whole).text
+
+
+def test_a_damaged_overlap_is_named(whole: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
+    (Path(whole.out) / "overlap.parquet").write_bytes(b"PAR1 and no more")
+    assert report.main(["--recipe", whole.path]) == 1
+    assert "overlap.parquet is damaged (" in capsys.readouterr().err
+
+
+def test_half_a_page_is_made_again(whole: Recipe) -> None:
+    page = made(whole)
+    (Path(whole.out) / "report.html").write_text(page[: len(page) // 2])
+    assert made(whole) == page
+
+
 def test_nothing_finished_is_wrong_use(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main(["--recipe", recipe.path]) == 2
     assert "no stage of" in capsys.readouterr().err

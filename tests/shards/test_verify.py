@@ -52,7 +52,8 @@ def test_every_damage_to_a_tar_is_found(folder: str, how: Damage, capsys: pytest
     assert main(["verify", folder]) == 1
     said = capsys.readouterr()
     assert said.out == f"00001.tar {'; '.join(found['00001.tar'])}\n"
-    assert said.err == f"verify: 1 of 13 files in {folder} are damaged: restore them, or pack again\n"
+    remedy = "restore them, or remove them and run openwit pack again"
+    assert said.err == f"verify: 1 of 13 files in {folder} are damaged: {remedy}\n"
 
 
 def test_the_damaged_samples_are_counted_and_the_first_is_named(folder: str) -> None:

@@ -114,7 +114,7 @@ def test_the_commands_of_its_page(
 ) -> None:
     """As docs/dataflow.md has them, but that pip only looks, and that nothing is sent to anybody."""
     install, crawl = block("docs/dataflow.md", 0).splitlines()
-    assert "openwit" in run_block(f"{sys.executable} -m {install}", copy_to(tmp_path), {"PIP_DRY_RUN": "1"})
+    assert "openwit" in run_block(f"{sys.executable} -m {install} --dry-run", copy_to(tmp_path))
     (table,) = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs" / "dataflow.md").read_text(), re.MULTILINE | re.DOTALL)
     table = table.replace('"gs://bucket/wit"', f'"{tmp_path}/out"')
     sources = f"[crawl]\nwarc = {[str(path) for path in small.archives]}\n".replace("'", '"')
