@@ -22,6 +22,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Annotated, Any, BinaryIO, Literal, Self, cast
@@ -49,11 +50,12 @@ from shards.files import digest
 from shards.recipe import ASIDE
 
 READS = ()
-RULES_VERSION = 2
+RULES_VERSION = 3
 LIBRARIES = ("ada-url", "fastwarc", "selectolax")
 
 VISITS_VERSION = 1  # raise it when sites have to be visited again
 ROWS = 4096  # in a table of candidates, or of an archive's records, on its way
+READERS = 4  # threads in which a lane reads pages and writes archives; a page made to hurt takes up to 1 GB
 NAMED = ("no_text", "text_too_long", "repeated_on_page")  # drops whose image has a URL all the same
 
 
@@ -144,6 +146,7 @@ def visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, still_ours
 
 
 async def _visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, still_ours: StillOurs) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(READERS, thread_name_prefix="readers"))
     at_once = asyncio.Semaphore(manners.domains_at_once)
 
     async def visit_site(task: Task) -> None:

@@ -55,9 +55,9 @@ _LABELS = {  # labels of the web that Python does not know, or knows as somethin
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_BE, "utf-16-be"), (codecs.BOM_UTF16_LE, "utf-16-le"))
 
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
-_META = re.compile(rb"<meta[\s/]([^>]*)>", re.IGNORECASE)
+_META = re.compile(rb"<meta[\s/]([^>]*+)>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(rb"([^\s/=\"'>]+)(?:\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>]+)))?")
-_IN_CONTENT = re.compile(rb"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
+_IN_CONTENT = re.compile(rb"charset\s*+=\s*+[\"']?+\s*+([^\s\"';,]+)", re.IGNORECASE)
 
 
 def decode(body: bytes, declared: str | None) -> str:

@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline.records import fold
+from pipeline.text.bounds import bounded
 from pipeline.text.charset import decode
 from pipeline.text.warc import Page
 from pipeline.web.optout import header_marks, meta_marks
 from pipeline.web.urls import normalise
 
-MAX_TAGS = 30_000
-"""A page is read up to this many `<`: nesting costs the parser (lexbor) quadratic time, 30,000 open tags 1 to 2 s."""
-MAX_ATTRIBUTES = 2_000
-"""A page is read up to a tag with this many attributes, which cost quadratic time as well: 100,000 take a minute."""
 MAX_IMAGES = 2_000
 """Images of a page that are taken; more are lists for machines."""
 MAX_TEXT_CHARS = 10_000
 """A longer text is no caption; CLIP reads the first 76 tokens."""
 MAX_CLIMB = 32
 """How many elements up a <figure> or <picture> is looked for."""
+MAX_CAPTION_NODES = 100_000
+"""Elements and texts of a page that are read for captions; more are captions within captions, each read for all."""
 
 REASONS = (
     "no_text",
@@ -50,6 +50,7 @@ _PLACEHOLDER = re.compile(
     r"(?![a-z])[\w.-]{0,40}\.(?:gif|png|svg|jpe?g|webp)$",
     re.IGNORECASE,
 )
+_PLACEHOLDER_CHARS = 64  # that it can find, from the end
 _INLINE_ELEMENTS = (
     "-text -comment a abbr b bdi bdo cite code em font i kbd mark q s small span strong sub sup time u wbr"
 )
@@ -80,8 +81,15 @@ class Marks(NamedTuple):
 class Figure(NamedTuple):
     """What a <figure> says about the images in it."""
 
-    caption: str  # white space folded
+    caption: str | None  # white space folded; None: the captions of this page are too long together
     licence: str | None
+
+
+class Judged(NamedTuple):
+    """The image that an attribute names."""
+
+    url: str  # as normalise gives it; how it starts in the page where that is none
+    failure: str | None  # data_uri | url_invalid
 
 
 def candidates(page: Page) -> Iterator[Found]:
@@ -93,9 +101,9 @@ def candidates(page: Page) -> Iterator[Found]:
     tree = LexborHTMLParser(html)
     marks = marks_of(tree, page)
     seen: set[tuple[str, str]] = set()
-    figures: dict[int, Figure] = {}
+    around = _Around(tree, marks.base, len(html))
     for n, image in enumerate(tree.css("img")):
-        for row in _rows(image, marks, figures) if n < MAX_IMAGES else [_dropped(marks, "too_many_images")]:
+        for row in _rows(image, marks, around) if n < MAX_IMAGES else [_dropped(marks, "too_many_images")]:
             if row.reason is not None:
                 yield row
             elif (row.image_url, row.text) in seen:
@@ -135,44 +143,26 @@ def marks_of(tree: LexborHTMLParser, page: Page) -> Marks:
 _COMMONS = re.compile(r"https?://(?:www\.)?creativecommons\.org/(?:licen[cs]es|publicdomain)/")
 
 
-_FLOOD = re.compile(  # wherever a tag may start, attributes as the HTML standard reads them
-    r"<[a-zA-Z][^\s/>]*+(?:[\s/]*+(?:=?[^\s/>=]++|=)"
-    rf"(?:\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s>\"'][^\s>]*+)?+)?+){{{MAX_ATTRIBUTES}}}"
-)
-
-
-def bounded(html: str) -> tuple[str, str | None]:
-    """The page as far as it can be parsed in a second or two, and what is too much in the rest."""
-    excess = None
-    if flood := _FLOOD.search(html):
-        html, excess = html[: flood.start()], "too_many_attributes"
-    if html.count("<") > MAX_TAGS:
-        html, excess = "<".join(html.split("<", MAX_TAGS + 1)[:-1]), "too_many_tags"
-    return html, excess
-
-
-def _rows(image: LexborNode, marks: Marks, figures: dict[int, Figure]) -> list[Found]:
-    """The rows of one <img>, alt first. `figures` are those read so far, by node."""
+def _rows(image: LexborNode, marks: Marks, around: _Around) -> list[Found]:
+    """The rows of one <img>, alt first."""
     attributes = image.attributes
-    node, picture = _around(image)
-    source, url, reason = _image_url(attributes, picture, marks.base)
+    figure, picture = _figure_and_picture(image)
+    source, url, reason = _image_url(attributes, picture, around)
     if reason:
-        return [_dropped(marks, reason, url[:100], source)]
-    figure = Figure("", None)
-    if node:
-        figure = figures.get(node.mem_id) or figures.setdefault(node.mem_id, _figure(node, marks.base))
+        return [_dropped(marks, reason, url, source)]
+    said = around.figure(figure)
     texts = {
         "alt": fold(attributes.get("alt") or ""),
         "title": fold(attributes.get("title") or ""),
-        "figcaption": figure.caption,
+        "figcaption": said.caption,
     }
-    found = Found(url, "", "", source, figure.licence or marks.licence, marks.opt_out, None)
+    found = Found(url, "", "", source, said.licence or marks.licence, marks.opt_out, None)
     rows = [
         found._replace(text=text, text_source=text_source)
-        if len(text) <= MAX_TEXT_CHARS
-        else found._replace(text=text[:100], text_source=text_source, reason="text_too_long")
+        if text is not None and len(text) <= MAX_TEXT_CHARS
+        else found._replace(text=(text or "")[:100], text_source=text_source, reason="text_too_long")
         for text_source, text in texts.items()
-        if text
+        if text != ""
     ]
     return rows or [found._replace(reason="no_text")]
 
@@ -181,71 +171,144 @@ def _dropped(marks: Marks, reason: str, url: str = "", source: str = "") -> Foun
     return Found(url, "", "", source, marks.licence, marks.opt_out, reason)
 
 
-def _around(image: LexborNode) -> tuple[LexborNode | None, LexborNode | None]:
+# ── what stands around an image ──
+
+
+def _figure_and_picture(image: LexborNode) -> tuple[LexborNode | None, LexborNode | None]:
     """The closest <figure> and the <picture> that hold the image."""
     figure = picture = None
-    node = image.parent
-    for _ in range(MAX_CLIMB):
-        if node is None or figure is not None:
-            break
+    for node in _above(image):
         if node.tag == "figure":
             figure = node
-        elif node.tag == "picture":
+            break
+        if node.tag == "picture":
             picture = picture or node
-        node = node.parent
     return figure, picture
 
 
-def _figure(node: LexborNode, base: str) -> Figure:
-    """The text of a figure's <figcaption>, which is a child of it, and the Creative Commons licence it links to."""
-    caption = next((_text(child) for child in node.iter() if child.tag == "figcaption"), "")
-    link = node.css_first("a[href*='creativecommons.org/' i]")
-    url = link and normalise(link.attributes.get("href") or "", base)
-    return Figure(caption, url if url and _COMMONS.match(url) else None)
+def _above(node: LexborNode) -> Iterator[LexborNode]:
+    """The elements that hold a node, the closest first."""
+    above = node.parent
+    for _ in range(MAX_CLIMB):
+        if above is None:
+            return
+        yield above
+        above = above.parent
 
 
-def _text(node: LexborNode) -> str:
-    """The text that a reader sees in a node, a space around elements that are not inline; white space folded."""
-    parts = []
-    for inner in node.traverse(include_text=True):
-        if inner.tag not in _INLINE or (inner.prev and inner.prev.tag not in _INLINE):
-            parts.append(" ")
-        if inner.tag == "-text" and not (inner.parent and inner.parent.tag in _SILENT):
-            parts.append(inner.text(deep=False))
-    return fold("".join(parts))
+class _Around:
+    """What stands around the images of a page, each read once, however many images are in it."""
+
+    def __init__(self, tree: LexborHTMLParser, base: str, chars: int) -> None:
+        self.base = base
+        self._tree = tree
+        self._figures: dict[int, Figure] = {}  # by node
+        self._nodes, self._chars = MAX_CAPTION_NODES, 2 * chars  # that may still be read for captions
+
+    def figure(self, node: LexborNode | None) -> Figure:
+        """What a figure says; nothing if there is none."""
+        if node is None:
+            return Figure("", None)
+        if node.mem_id not in self._figures:
+            caption = next((child for child in node.iter() if child.tag == "figcaption"), None)
+            text = "" if caption is None else self._text(caption)
+            self._figures[node.mem_id] = Figure(text, self._licences.get(node.mem_id))
+        return self._figures[node.mem_id]
+
+    def source(self, picture: LexborNode | None) -> Judged | None:
+        """What the <source>s of a picture name: the first that is usable, else the first."""
+        return None if picture is None else self._sources.get(picture.mem_id)
+
+    def _text(self, node: LexborNode) -> str | None:
+        """The text that a reader sees in a node, a space around elements that are not inline, white space folded.
+
+        No more of it than shows that it is too long; None where too much was read of this page already.
+        """
+        parts: list[str] = []
+        size = 0  # of its words
+        for inner in node.traverse(include_text=True):
+            self._nodes -= 1
+            if min(self._nodes, self._chars) < 0:
+                return None
+            if inner.tag not in _INLINE or (inner.prev and inner.prev.tag not in _INLINE):
+                parts.append(" ")
+            if inner.tag == "-text" and not (inner.parent and inner.parent.tag in _SILENT):
+                text = inner.text(deep=False)
+                parts.append(text)
+                self._chars -= len(text)
+                size += sum(map(len, text.split()))
+                if size > MAX_TEXT_CHARS:
+                    break
+        return fold("".join(parts))
+
+    @cached_property
+    def _licences(self) -> dict[int, str | None]:
+        """Of figures that link to Creative Commons, by node: their first such link, if it is to a licence."""
+        found: dict[int, str | None] = {}
+        for link in self._tree.css("a[href*='creativecommons.org/' i]"):
+            url = normalise(link.attributes["href"] or "", self.base)
+            for node in _above(link):
+                if node.tag == "figure":
+                    found.setdefault(node.mem_id, url if url and _COMMONS.match(url) else None)
+        return found
+
+    @cached_property
+    def _sources(self) -> dict[int, Judged]:
+        found: dict[int, Judged] = {}
+        for node in self._tree.css("source"):
+            url = largest(node.attributes.get("srcset") or node.attributes.get("data-srcset") or "")
+            pictures = [above.mem_id for above in _above(node) if above.tag == "picture"] if url else []
+            if not pictures:
+                continue
+            judged = _judged(url, self.base)
+            for picture in pictures:
+                if picture not in found or (found[picture].failure and not judged.failure):
+                    found[picture] = judged
+        return found
 
 
-def _image_url(attributes: dict[str, str | None], picture: LexborNode | None, base: str) -> tuple[str, str, str | None]:
+# ── which URL an image has ──
+
+
+def _image_url(
+    attributes: dict[str, str | None], picture: LexborNode | None, around: _Around
+) -> tuple[str, str, str | None]:
     """Which attribute names the image, its URL, and why there is none: no_url, data_uri, url_invalid."""
     first: tuple[str, str, str] | None = None
-    for source, value in _named(attributes, picture):
-        if value[:5].lower() == "data:":
-            failure = "data_uri"
-        else:
-            url = normalise(value, base)
-            if url:
-                return source, url, None
-            failure = "url_invalid"
-        first = first or (source, value, failure)
+    for source, (url, failure) in _named(attributes, picture, around):
+        if failure is None:
+            return source, url, None
+        first = first or (source, url, failure)
     return first or ("", "", "no_url")
 
 
-def _named(attributes: dict[str, str | None], picture: LexborNode | None) -> Iterator[tuple[str, str]]:
-    """(attribute, URL as written) of all that may name the image, the best first."""
+def _named(
+    attributes: dict[str, str | None], picture: LexborNode | None, around: _Around
+) -> Iterator[tuple[str, Judged]]:
+    """(attribute, what it names) of all that may name the image, the best first."""
+    base = around.base
     src = (attributes.get("src") or "").strip()
     lazy = [(name, value.strip()) for name in _LAZY if (value := attributes.get(name)) and value.strip()]
-    if src and not _PLACEHOLDER.search(src.partition("?")[0]):
-        yield "src", src
+    path = src.partition("?")[0]
+    if src and not _PLACEHOLDER.search(path, max(0, len(path) - _PLACEHOLDER_CHARS)):
+        yield "src", _judged(src, base)
         src = ""
-    yield from lazy
+    for name, value in lazy:
+        yield name, _judged(value, base)
     for name in ("srcset", *_LAZY_SETS):
         if url := largest(attributes.get(name) or ""):
-            yield name, url
-    for node in picture.css("source") if picture else ():
-        if url := largest(node.attributes.get("srcset") or node.attributes.get("data-srcset") or ""):
-            yield "source srcset", url
+            yield name, _judged(url, base)
+    if source := around.source(picture):
+        yield "source srcset", source
     if src:  # it looked like a placeholder, but there is nothing better
-        yield "src", src
+        yield "src", _judged(src, base)
+
+
+def _judged(value: str, base: str) -> Judged:
+    if value[:5].lower() == "data:":
+        return Judged(value[:100], "data_uri")
+    url = normalise(value, base)
+    return Judged(url, None) if url else Judged(value[:100], "url_invalid")
 
 
 _CANDIDATE = re.compile(r"[\s,]*([^\s,]\S*)(?:\s+([^,]*))?")

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
+from pipeline.text.bounds import bounded
 from pipeline.text.charset import decode
-from pipeline.text.extract import bounded, marks_of
+from pipeline.text.extract import marks_of
 from pipeline.text.warc import Page
 from pipeline.web.optout import header_marks, meta_marks
 from pipeline.web.urls import normalise
@@ -37,13 +38,14 @@ def links(page: Page) -> Links:
 
 def is_file(url: str) -> bool:
     """Whether a URL's path ends like that of something which is no page."""
-    return _FILE.search(url.partition("?")[0]) is not None
+    _, dot, extension = url.partition("?")[0].rpartition("/")[2].rpartition(".")
+    return bool(dot) and _FILE.fullmatch(extension) is not None
 
 
 _FILE = re.compile(
-    r"/[^/]*\.(?:7z|aac|ai|apk|atom|avi|avif|bin|bmp|bz2|css|csv|deb|dmg|docx?|eot|epub|eps|exe|flac|flv|gif|gz|heic"
+    r"7z|aac|ai|apk|atom|avi|avif|bin|bmp|bz2|css|csv|deb|dmg|docx?|eot|epub|eps|exe|flac|flv|gif|gz|heic"
     r"|ico|ics|iso|jar|jpe?g|js|json|m4[av]|mkv|mobi|mov|mp[34]|mpe?g|msi|od[pst]|og[gv]|otf|pdf|png|pp[st]x?|ps|psd"
-    r"|rar|rdf|rpm|rss|rtf|svgz?|swf|tar|tgz|tiff?|torrent|tsv|ttf|wav|web[mp]|wm[av]|woff2?|xlsx?|xml|xz|zip|zst)$",
+    r"|rar|rdf|rpm|rss|rtf|svgz?|swf|tar|tgz|tiff?|torrent|tsv|ttf|wav|web[mp]|wm[av]|woff2?|xlsx?|xml|xz|zip|zst",
     re.IGNORECASE,
 )
 

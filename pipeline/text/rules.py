@@ -165,7 +165,7 @@ def is_camera_settings(row: Row, thresholds: Thresholds) -> bool:
 
 _CREDIT = re.compile(  # "Photo: Jane Doe / Flickr", where every word is a name, or what opens nothing but credits
     r"(?i:(?:photo(?:graph)?|image|picture|art|foto|bild)(?: credits?)?(?: ?[:/©]| by| courtesy(?: of)?| via))"
-    r"(?:\s(?:[^\Wa-z_]\S*|[^\w\s]+\S*|by|of|for|and|via|de|la|van|von|der))+"
+    r"(?:\s(?:[^\Wa-z_]\S*+|[^\w\s]\S*+|by|of|for|and|via|de|la|van|von|der))+"
     r"|(?i:(?:(?:photo|image|picture) )?(?:courtesy of\b|(?:credits?|source|courtesy|quelle|fuente|crédit|fonte) ?:)"
     r"|©|\(c\)|copyright\b|getty images).*"
 )

@@ -26,6 +26,9 @@ _PLAIN = str.maketrans(
     | dict.fromkeys("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff", "")  # seen by nobody
 )
 _NOT_PLAIN = re.compile(f"[{''.join(map(chr, _PLAIN))}]")
+_LONG_CHARS = 1_000  # of a text that may take long to normalise: marks on one letter cost quadratic time
+_MOST_MARKS = 30  # on one letter, by Unicode's Stream-Safe Text Format (UAX 15, section 13)
+_MAY_BE_MARKS = re.compile(rf"[^\w\s]{{{_MOST_MARKS + 1}}}")  # a hundred times faster than to look for them
 _ASCII_TOKEN = re.compile(r"[a-z0-9]++(?:(?<=[0-9])[.,][0-9]++)*+|\S")
 
 
@@ -35,6 +38,8 @@ def tokens(text: str) -> list[str]:
         return _ASCII_TOKEN.findall(text.lower())
     if _NOT_PLAIN.search(text):
         text = text.translate(_PLAIN)
+    if len(text) > _LONG_CHARS and _MAY_BE_MARKS.search(text):
+        text = _heaps().sub(r"\1", text)
     folded = unicodedata.normalize("NFKC", text).casefold()
     return _token().findall(folded)
 
@@ -48,6 +53,13 @@ def is_word(token: str) -> bool:
 def _token() -> re.Pattern[str]:
     letter, mark = rf"[^\W_{UNSPACED}]", f"[{_marks()}]"
     return re.compile(rf"{letter}++(?:{mark}++{letter}*+)*+(?:(?<=\d)[.,]\d++)*+|\S")
+
+
+@cache
+def _heaps() -> re.Pattern[str]:
+    """More marks on one letter than any language puts there."""
+    mark = f"[{_marks()}]"
+    return re.compile(rf"({mark}{{{_MOST_MARKS}}}){mark}+")
 
 
 def _marks() -> str:

@@ -17,6 +17,8 @@ MAX_SITEMAP_XML_BYTES = 50 << 20
 """Of its XML, by the protocol."""
 MAX_SITEMAP_URLS = 50_000
 """In one sitemap, by the protocol."""
+MAX_SITEMAP_ELEMENTS = 1_000_000
+"""In one sitemap: 20 for each of so many URLs."""
 MAX_SITEMAP_DEPTH = 16
 """Of nested elements; the protocol has three."""
 
@@ -50,6 +52,7 @@ class _Reader:
     def __init__(self) -> None:
         self.found = Sitemap()
         self._path: list[str] = []  # names of the open elements, without their prefix
+        self._elements = 0
         self._text = ""  # of the <loc> at hand
         self._parser = expat.ParserCreate("utf-8")  # by the protocol; what the file declares is not looked at
         self._parser.buffer_text = True
@@ -82,6 +85,9 @@ class _Reader:
     def _start(self, name: str, _: object) -> None:
         if len(self._path) >= MAX_SITEMAP_DEPTH:
             raise _Refused(f"elements nested deeper than {MAX_SITEMAP_DEPTH}")
+        self._elements += 1
+        if self._elements > MAX_SITEMAP_ELEMENTS:
+            raise _Refused(f"more than {MAX_SITEMAP_ELEMENTS} elements")
         self._path.append(name.rpartition(":")[2])
         self._text = ""
 

@@ -14,6 +14,8 @@ from publicsuffixlist import PublicSuffixList
 MAX_URL_CHARS = 2_083
 """The longest URL that every browser has opened (Internet Explorer's limit): longer ones are sessions or attacks."""
 
+_ESCAPED_CHARS = 6  # of a character that is not ASCII, at least: %C3%A9
+
 
 def normalise(url: str, base: str | None = None) -> str | None:
     """The absolute URL that a browser would ask for, ASCII, without fragment; None where it would be no http(s) URL.
@@ -22,6 +24,8 @@ def normalise(url: str, base: str | None = None) -> str | None:
     name or password, and for those longer than MAX_URL_CHARS after normalising.
     Source: https://url.spec.whatwg.org/#concept-basic-url-parser
     """
+    if _is_too_long(url):
+        return None
     try:
         found = ada_url.normalize_url(_scalars(url)) if base is None else ada_url.join_url(base, _scalars(url))
     except ValueError:
@@ -66,6 +70,18 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_too_long(url: str) -> bool:
+    """Whether so much of a URL has to be escaped that it will be longer than MAX_URL_CHARS, wherever that stands.
+
+    In a host it costs quadratic time: a page of 5 MB whose hosts have 5,000 Chinese characters each takes 12 s.
+    """
+    if len(url) <= MAX_URL_CHARS // _ESCAPED_CHARS:
+        return False
+    kept = url.partition("#")[0]
+    foreign = len(kept) - len(kept.encode("ascii", "ignore"))
+    return foreign * _ESCAPED_CHARS + kept.count("%") > MAX_URL_CHARS
 
 
 def _authority(normal: str) -> str:

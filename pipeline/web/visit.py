@@ -3,10 +3,14 @@
 One request at a time, each as a guest (see client.py), and none twice: what failed, or was refused for the moment, is
 not tried again. A redirect is a URL of its own that leads to another. What leads to another domain is counted and not
 followed, also where that domain is visited as well, from seeds of its own.
+
+What was received is read in a thread: a page or a sitemap may have been made to take seconds, and other sites, visited
+by the same loop, must not miss their answers meanwhile. The visit itself waits for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -110,16 +114,21 @@ class Visit:
             return self._row(found, reply, *self._redirect(self._frontier, found, reply))
         if reply.reason or reply.asked_at is None:
             return self._row(found, reply)
+        problem = await asyncio.to_thread(self._keep, found, reply, reply.asked_at)
+        return self._row(found, reply, problem.reason, problem.detail) if problem else self._row(found, reply)
+
+    def _keep(self, found: Found, reply: Reply, asked_at: datetime) -> warc.Problem | None:
+        """Write the page that a reply holds to the archive, and take its links; or why it is no page."""
         headers = stored_headers(reply.headers, len(reply.body))
         page = warc.page(found.url, headers, reply.body, self._manners.max_page_bytes)
         if isinstance(page, warc.Problem):
-            return self._row(found, reply, page.reason, page.detail)
+            return page
         asked = _asked_with(found.url, self._manners.contact)
-        self._archive.exchange(found.url, reply.asked_at, asked, headers, reply.body)
+        self._archive.exchange(found.url, asked_at, asked, headers, reply.body)
         there = links(page)
         self._nofollow += there.nofollow
         self._discover(there.urls, found.depth + 1, "link", found.url, MAX_LINKS)
-        return self._row(found, reply)
+        return None
 
     def _redirect(self, frontier: Frontier, found: Found, reply: Reply) -> tuple[str, str]:
         """(reason, detail) of a URL that leads to another, which goes to the frontier if it is of this site."""
@@ -171,14 +180,18 @@ class Visit:
             reply = await self._client.fetch_page(found.url, MAX_SITEMAP_BYTES)
             if reply.reason == _REDIRECT and self._redirect(waiting, found, reply)[0] == "redirected":
                 continue
-            sitemap = parse(reply.body)
-            self._sitemaps_not_read += bool(reply.reason or sitemap.problem)
-            pages = filter(None, (normalise(url, found.url) for url in sitemap.pages))
-            self._discover(pages, 1, "sitemap", found.url, MAX_SITEMAP_URLS)
-            if found.depth == 0:
-                named = [normalise(url, found.url) for url in sitemap.sitemaps]
-                waiting.discover(filter(None, named), 1, "sitemap", found.url, MAX_SITEMAPS)
+            await asyncio.to_thread(self._take_sitemap, waiting, found, reply)
         self._sitemaps_not_read += waiting.elsewhere + waiting.beyond
+
+    def _take_sitemap(self, waiting: Frontier, found: Found, reply: Reply) -> None:
+        """Take the pages that a sitemap names and, where it is an index that robots.txt named, its sitemaps."""
+        sitemap = parse(reply.body)
+        self._sitemaps_not_read += bool(reply.reason or sitemap.problem)
+        pages = filter(None, (normalise(url, found.url) for url in sitemap.pages))
+        self._discover(pages, 1, "sitemap", found.url, MAX_SITEMAP_URLS)
+        if found.depth == 0:
+            named = [normalise(url, found.url) for url in sitemap.sitemaps]
+            waiting.discover(filter(None, named), 1, "sitemap", found.url, MAX_SITEMAPS)
 
 
 def _asked_with(url: str, contact: str) -> list[tuple[str, str]]:

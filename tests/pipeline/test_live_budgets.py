@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import resource
@@ -103,6 +104,29 @@ def test_one_request_at_a_time_to_a_site_and_sites_side_by_side(tmp_path: Path) 
     assert all(some[0] - times[name][0] > 1 / 4 - 0.15 for name, some in pages_only.items()), "robots.txt has a turn"
     began, ended = (which(moment for some in times.values() for moment in some) for which in (min, max))
     assert ended - began < 2 * 3 * 0.5, "two sites one after another take longer"
+
+
+FOREIGN = "".join(map(chr, range(0x4E00, 0x4E00 + 340)))  # a host that takes a third of a millisecond to normalise
+
+
+@pytest.mark.parametrize("where", ["sitemap", "page"])
+def test_a_site_that_takes_long_to_read_does_not_make_its_neighbour_late(tmp_path: Path, where: str) -> None:
+    """14,000 URLs take some 4 seconds, and the neighbour has 2 for an answer."""
+    urls = [f"http://{n}{FOREIGN}.test/" for n in range(14_000)]
+    listed = "".join(f"<url><loc>{url}</loc></url>" for url in urls if where == "sitemap")
+    sites = {
+        "slow.test/robots.txt": txt("Sitemap: http://slow.test/s.xml"),
+        "slow.test/s.xml": Behaviour(body=gzip.compress(f"<urlset>{listed}</urlset>".encode())),
+        "slow.test/": html(to(*urls) if where == "page" else ""),
+        "quick.test": Behaviour(body=f"<!doctype html>{to('0/', '1/')}".encode(), headers=HTML, delay=0.1),
+    }
+    values = {"crawl.depth": 4, "crawl.max_page_bytes": 20_000_000, "fetch.timeout": 2.0}
+    with LocalWeb({}, sites) as web:
+        made = project(tmp_path, web, ["http://slow.test/", "http://quick.test/"], values)
+        made.run("crawl")
+    assert made.manifest("crawl").facts["notes"]["links_to_other_domains"] == len(urls), "all of them were read"
+    quick = Counter(row["reason"] for row in pages(made).values() if row["domain"] == "quick.test")
+    assert quick == {"": 31, "too_deep": 32}
 
 
 # ── a visit that ends early ──

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,13 @@ def test_labels(label: str, name: str | None) -> None:
 )
 def test_declared_in_the_page(head: bytes, name: str | None) -> None:
     assert declared_in(head) == name
+
+
+def test_a_declaration_cannot_take_long() -> None:
+    began = time.process_time()
+    assert declared_in(b"<meta http-equiv=content-type content='charset=" + b" " * PRESCAN_BYTES + b"'>") is None
+    assert declared_in(b"<meta http-equiv=content-type content='charset= \" koi8-r'>") == "koi8-r"
+    assert time.process_time() - began < 1  # each pair of spaces once would be two
 
 
 def test_sniffing_as_browsers_do(data: Path) -> None:

@@ -84,6 +84,13 @@ def test_rows_of_a_page(body: str, expected: list[tuple[str, str, str]]) -> None
         ("<picture><source srcset='p.webp 2x'><img alt=A></picture>", "p.webp", "source srcset"),
         ("<picture><source srcset='p.webp 2x'><img alt=A src=a.jpg></picture>", "a.jpg", "src"),
         (f"<picture><source data-srcset='p.webp'><img alt=A src='{PIXEL}'></picture>", "p.webp", "source srcset"),
+        (
+            "<picture><source srcset='http://['><source srcset='p.webp'><source srcset='q.webp'><img alt=A>",
+            "p.webp",
+            "source srcset",
+        ),
+        ("<picture><source srcset=o.webp><picture><source srcset=p.webp><img alt=A>", "p.webp", "source srcset"),
+        ("<picture><source srcset='http://['><img alt=A src=/i/blank.gif>", "http://a.test/i/blank.gif", "src"),
     ],
 )
 def test_which_attribute_names_the_image(image: str, url: str, source: str) -> None:
@@ -129,6 +136,7 @@ def test_base(base: str, url: str) -> None:
 BY = "https://creativecommons.org/licenses/by/4.0/"
 SA = "https://creativecommons.org/licenses/by-sa/4.0/"
 IMAGE = "<img src=a.jpg alt=A>"
+BOTH = f"<a href='{BY}'>CC</a><a href='{SA}'>CC</a>"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +149,9 @@ IMAGE = "<img src=a.jpg alt=A>"
         (f"{IMAGE}<a href='{BY}'>CC</a> <a href='{SA}'>CC</a>", None),
         (f"<figure>{IMAGE}<figcaption><a href='{BY}'>CC</a></figcaption></figure><a href='{SA}'>CC</a>", BY),
         (f"<figure>{IMAGE}</figure><a rel=license href='{SA}'>CC</a><a href='{BY}'>CC</a>", SA),
+        (f"<figure>{IMAGE}<a href='{BY}'>CC</a><a href='{SA}'>CC</a></figure>", BY),
+        (f"<figure>{IMAGE}<a href='//creativecommons.org/about'>CC</a><a href='{SA}'>CC</a></figure>{BOTH}", None),
+        (f"<figure>{IMAGE}<figure><a href='{BY}'>CC</a></figure></figure>{BOTH}", BY),
         (f"{IMAGE}<a href='https://creativecommons.org/about'>CC</a>", None),
         (f"{IMAGE}<a href='https://evil.test/creativecommons.org/licenses/by/'>CC</a>", None),
         (f"{IMAGE}<a rel=license href='javascript:x'>CC</a>", None),
@@ -177,6 +188,17 @@ def test_caps_have_names() -> None:
     flood = "<i " + " ".join(f"a{n}='>'" for n in range(5_000)) + ">"
     assert short(found(IMAGE + flood + IMAGE))[1:] == [("too_many_attributes", "", "")]
     assert short(found(IMAGE + flood.replace("'>'", "'<i>'") + IMAGE))[1:] == [("too_many_attributes", "", "")]
+
+
+def test_captions_within_captions_are_read_until_it_is_too_much() -> None:
+    nested = "<figure><img src=a.jpg alt=A><figcaption>x" * 1_500
+    rows = found(nested + "<i>x</i>" * 10_000)
+    assert Counter(row.text for row in rows if row.text_source == "alt") == {"A": 1_500}
+    captions = [row for row in rows if row.text_source == "figcaption"]
+    assert {row.reason for row in captions} == {"text_too_long"} and len(captions) == 1_500
+    assert {len(row.text) for row in captions} == {0, 100}, "some were read as far as it takes"
+    (row,) = found("<figure><img src=a.jpg><figcaption>" + " <b> y </b> " * 5_000)
+    assert row.text == " ".join(["y"] * 5_000), "one caption is read whole"
 
 
 @pytest.mark.timeout(60)

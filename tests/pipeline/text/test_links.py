@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipeline.text.extract import MAX_TAGS
+from pipeline.text.bounds import MAX_TAGS
 from pipeline.text.links import is_file, links
 from pipeline.text.warc import Page
 

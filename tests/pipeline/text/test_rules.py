@@ -235,6 +235,30 @@ def test_impossible_thresholds_are_refused(table: dict[str, object], message: st
         msgspec.convert(table, Thresholds)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Photo by" + " ....A" * 15 + " a",
+        "Photo by" + " AAAAA" * 15 + " a",
+        "Photo courtesy of" + " of" * 27 + "f",
+        "IMG_1" + " at 1 " * 1_600 + "!",
+        "+1.1" * 2_500,
+        "1 " * 5_000,
+        "a.b" + "-@" * 148,
+        "a.b" + "@a-a." * 59,
+        "<a a=" * 2_000,
+        "[caption " * 1_111,
+    ],
+)
+def test_no_rule_tries_all_ways_to_read_a_text(text: str) -> None:
+    """That would be a thousand million, of less than 100 characters."""
+    for name, rule in RULES.items():
+        began = time.process_time()
+        rule(row(text, f"http://a.test/{text}"[:2_083]), ANY)
+        assert time.process_time() - began < 1, name
+
+
 def test_every_rule_says_why() -> None:
     assert all(rule.__doc__ for rule in RULES.values())
 

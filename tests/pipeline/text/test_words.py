@@ -1,5 +1,7 @@
 """Tokens: what is one word, and what is the same word."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,14 @@ from pipeline.text.words import is_word, tokens
 )
 def test_tokens(text: str, expected: str) -> None:
     assert " ".join(tokens(text)) == expected
+
+
+def test_a_heap_of_marks_on_one_letter_cannot_take_long() -> None:
+    began = time.process_time()
+    (heap,) = tokens("a" + "\u0301\u0323" * 50_000)
+    assert 0 < len(heap) < 50 and time.process_time() - began < 5
+    word = "e" + "\u0323\u0301" * 5  # as Zalgo writes, in a long text
+    assert tokens(f"{word} " * 200) == tokens(word) * 200
 
 
 @given(st.text(max_size=50))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pipeline.web.sitemaps import MAX_SITEMAP_URLS, MAX_SITEMAP_XML_BYTES, parse
+from pipeline.web.sitemaps import MAX_SITEMAP_ELEMENTS, MAX_SITEMAP_URLS, MAX_SITEMAP_XML_BYTES, parse
 from pipeline.web.urls import MAX_URL_CHARS
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -51,6 +51,7 @@ HOSTILE = {  # body, and what it is refused for
     "an entity bomb": (f"{BOMB}]><urlset><url><loc>&j;</loc></url></urlset>".encode(), "DTD"),
     "a file of ours": (b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><urlset>&a;</urlset>', "DTD"),
     "a flood of bytes": (gzip.compress(b"<urlset>" + b" " * MAX_SITEMAP_XML_BYTES, 1), "bytes of XML"),
+    "a flood of elements": (b"<urlset>" + b"<a/>" * (MAX_SITEMAP_ELEMENTS + 1) + b"</urlset>", "elements"),
     "a million open tags": (b"<a>" * 1_000_000, "deeper"),
     "a tag without end": (b"<urlset " + b"".join(b'a%d="" ' % i for i in range(100_000)), "a tag of more"),
     "too many URLs": (MANY.encode(), "URLs"),

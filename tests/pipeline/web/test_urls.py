@@ -1,6 +1,7 @@
 """URLs: the Web Platform Tests, a table of our own rules, and agreement with the parser that aiohttp uses."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ LONGEST = "http://a.test/" + "x" * (MAX_URL_CHARS - len("http://a.test/"))
         (LONGEST, None, LONGEST),
         (LONGEST + "#and a fragment", None, LONGEST),
         (LONGEST + "x", None, None),
+        ("http://a.test/" + "é" * 344, None, "http://a.test/" + "%C3%A9" * 344),
+        ("http://a.test/" + "é" * 345, None, None),
+        ("http://a.test/" + "%" * 2_069, None, "http://a.test/" + "%" * 2_069),
+        ("http://a.test/?q=é#" + "é" * 10_000, None, "http://a.test/?q=%C3%A9"),
+        ("http://a.test/é/" + "x/" * 900, None, "http://a.test/%C3%A9/" + "x/" * 900),
         ("http://user@a.test/", None, None),
         ("http://user:password@a.test/", None, None),
         ("http://a.test/@home", None, "http://a.test/@home"),
@@ -46,6 +52,15 @@ LONGEST = "http://a.test/" + "x" * (MAX_URL_CHARS - len("http://a.test/"))
 )
 def test_normalise(url: str, base: str | None, expected: str | None) -> None:
     assert normalise(url, base) == expected
+
+
+@pytest.mark.parametrize(
+    "host", ["".join(map(chr, range(0x4E00, 0x4E00 + 5_000))), "%e4%b8%80%e4%b8%81" * 2_500, "é" * 5_000_000]
+)
+def test_a_host_cannot_take_long(host: str) -> None:
+    began = time.process_time()
+    assert [normalise(f"http://{host}.test/") for _ in range(300)] == [None] * 300
+    assert time.process_time() - began < 10  # in quadratic time one of 5,000 letters takes 40 ms
 
 
 def test_web_platform_tests(data: Path) -> None:
