@@ -80,6 +80,8 @@ def sources(config: Config) -> dict[str, list[str]]:
 def run(stage: Stage[Config]) -> None:
     # seed → archive, page: a site after its links                                 a task a registered domain, in lanes
     files = [(kind, source) for kind, some in stage.sources.items() for source in some]
+    if not files and not stage.config.seeds:
+        raise UsageError(f"{stage.recipe.path}: there is nothing to crawl: give crawl.seeds, crawl.warc or crawl.urls")
     if stage.config.seeds:
         visits = visits_of(stage)
         done = stage.run(VisitSites(visits), visits, sites(stage, visits.config.domains_at_once))
@@ -100,9 +102,10 @@ def sites(stage: Stage[Config], at_once: int) -> list[Task]:
     for text in stage.config.seeds:
         url = normalise(text)
         if url is None:
+            named = re.sub(r"//[^/]*@", "//…@", text)  # a password is nobody's to read in a log
             raise UsageError(
-                f"{stage.recipe.path}: crawl.seeds names {text!r}, which is no http(s) URL: "
-                "write it in full, as in https://example.org/"
+                f"{stage.recipe.path}: crawl.seeds names {named!r}, which is no http(s) URL that can be asked for: "
+                "write it in full and without a user, as in https://example.org/"
             )
         seeds.setdefault(registered_domain(host_of(url)), set()).add(url)
     lanes = math.ceil(len(seeds) / at_once)

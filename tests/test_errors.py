@@ -46,7 +46,9 @@ SITES = {"crawl.seeds": ["http://a.test/"], "fetch.connect_to": ""}
 def test_a_wrong_recipe_is_wrong_use(tmp_path: Path, verb: str, wrong: dict[str, object], says: str) -> None:
     words = recipe(tmp_path, **wrong)
     if verb == "filter":
-        openwit("crawl", *recipe(tmp_path))
+        table = tmp_path / "urls.csv"
+        table.write_text("url,caption\nhttp://a.test/x.jpg,a dog\n")
+        openwit("crawl", *recipe(tmp_path, **{"crawl.urls": [str(table)]}))
     assert says in complaint(verb, *words, status=2)
     assert not (tmp_path / "out" / FOLDERS["filter"] / "_manifest.json").exists()
 

@@ -200,7 +200,14 @@ def test_without_a_contact_nobody_is_asked(tmp_path: Path, capsys: pytest.Captur
         made.run("crawl", {"fetch.contact": CONTACT, "crawl.seeds": ["http://a.test/", "a.test"]}, status=2)
         assert "crawl.seeds names 'a.test', which is no http(s) URL" in capsys.readouterr().err
         assert web.requests == []
-        made.run("crawl", {"crawl.seeds": []})  # archives need nobody's address
+        made.run("crawl", {"fetch.contact": CONTACT, "crawl.seeds": ["http://me:secret@a.test/"]}, status=2)
+        said = capsys.readouterr().err
+        assert "crawl.seeds names 'http://…@a.test/'" in said and "without a user" in said
+        made.run("crawl", {"crawl.seeds": []}, status=2)
+        assert "there is nothing to crawl: give crawl.seeds, crawl.warc or crawl.urls" in capsys.readouterr().err
+        table = tmp_path / "urls.csv"
+        table.write_text("url,caption\nhttp://a.test/x.jpg,a dog\n")
+        made.run("crawl", {"crawl.seeds": [], "crawl.urls": [str(table)]})  # which needs nobody's address
 
 
 def test_the_request_in_the_archive_is_what_went_out(tmp_path: Path) -> None:
