@@ -5,7 +5,6 @@ openwit filter --recipe recipes/real.toml [--set filter.min_words=3]
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import signal
@@ -108,8 +107,10 @@ def run_to_end(words: Sequence[str], env: dict[str, str], held: Iterable[signal.
     before = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt)}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
-        child = subprocess.Popen(words, env={**env, _PARENT: str(os.getpid())})
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            child = subprocess.Popen(words, env={**env, _PARENT: str(os.getpid())})
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
         status = child.wait()
     finally:
@@ -123,9 +124,11 @@ _PARENT = "OPENWIT_PARENT"  # in its environment a command of ours finds who has
 
 def _end_with_parent() -> None:
     """From here on this process gets SIGTERM once whoever started it has ended, however that comes about."""
-    parent, libc = int(os.environ.pop(_PARENT, "0")), ctypes.CDLL(None)
-    if parent == os.getppid() and hasattr(libc, "prctl"):  # Linux; and no shell stands between
-        libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG of prctl(2)
+    parent = int(os.environ.pop(_PARENT, "0"))
+    if parent == os.getppid() and sys.platform == "linux":  # and no shell stands between
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG of prctl(2)
     if parent and os.getppid() == 1 != parent:  # it has ended already
         os._exit(128 + signal.SIGTERM)
 

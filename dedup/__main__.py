@@ -23,7 +23,7 @@ from shards import command
 from shards.errors import UsageError
 from shards.files import digest_file, join, publishing, shown
 from shards.manifest import read_manifest
-from shards.recipe import Recipe, expand, read
+from shards.recipe import Recipe, read
 
 VERBS = ("query", "overlap")
 
@@ -67,7 +67,7 @@ def query(options: argparse.Namespace) -> None:
 def overlaps(options: argparse.Namespace) -> None:
     """Write the table OVERLAP of a recipe's dataset and a tar of pictures, and say in a line what is in it."""
     recipe = read(options.recipe, options.set)
-    pictures = options.pictures or expand(str(recipe.tables.get("eval", {}).get("pictures", "")), recipe.path)
+    pictures = options.pictures or recipe.pictures
     if not pictures:
         raise UsageError(f"{recipe.path} gives no eval.pictures: say with --pictures which tar is asked about")
     fetch, dedup = (read_manifest(recipe.folder(stage)) for stage in ("fetch", "dedup"))

@@ -80,7 +80,7 @@ def the_forbidden_was_never_asked_for(truth: Truth, log: Path) -> str:
     _must(all(len(line) == len(Request._fields) for line in lines), f"{log} has lines that are none of a log")
     asked = {f"http://{host}{path}" for _, host, _, path, *_ in lines}
     unseen = sorted({page.url for page in truth.pages if page.expected == "crawled"} - asked)
-    _must(not unseen, f"{log} lacks {len(unseen)} visits, such as {unseen[:1]}: which should have been made")
+    _must(not unseen, f"{log} lacks {len(unseen)} visits that should have been made, such as {unseen[:1]}")
     wrong = sorted(asked & set(truth.never_asked))
     _must(not wrong, f"{len(wrong)} URLs were asked for that should not have been, such as {wrong[:1]}")
     robots = Counter(host for _, host, _, path, *_ in lines if path == "/robots.txt")

@@ -42,9 +42,9 @@ def draw(folder: Path, seed: int = 1, size: Size | None = None) -> Web:
     """
     size = size or Size()
     known = to_json({"seed": seed, "size": size._asdict(), "version": VERSION})
-    mark = folder / "drawn.json"
-    if not (mark.is_file() and mark.read_bytes() == known and _is_whole(folder)):
-        if folder.exists() and not _is_a_web(mark):
+    web = _drawn(folder, known)
+    if web is None:
+        if folder.exists() and not _is_a_web(folder / "drawn.json"):
             raise UsageError(f"{folder} holds something else than the demo's web: give another folder, or remove it")
         new = folder.with_name(f".tmp-{folder.name}")
         shutil.rmtree(new, ignore_errors=True)
@@ -53,15 +53,18 @@ def draw(folder: Path, seed: int = 1, size: Size | None = None) -> Web:
         if folder.exists():
             shutil.rmtree(folder)
         new.rename(folder)
-    return Web(folder, truth.read(folder / "truth.json"))
+        web = Web(folder, truth.read(folder / "truth.json"))
+    return web
 
 
-def _is_whole(folder: Path) -> bool:
+def _drawn(folder: Path, known: bytes) -> Web | None:
+    """The web that is there; None where it is another, or not whole."""
     try:
-        truth.read(folder / "truth.json")
+        if (folder / "drawn.json").read_bytes() == known:
+            return Web(folder, truth.read(folder / "truth.json"))
     except (OSError, ValueError, TypeError, AttributeError):
-        return False
-    return True
+        return None
+    return None
 
 
 def _is_a_web(mark: Path) -> bool:

@@ -18,7 +18,7 @@ from pipeline.report_examples import Rows, in_order
 from shards.errors import Failure
 from shards.files import digest_file, filesystem, join, names_in, open_input, read_table, tar_members
 from shards.manifest import Manifest
-from shards.recipe import Recipe, expand
+from shards.recipe import Recipe
 
 SHOWN = 12  # pictures of each kind
 OVERLAP_FILE = "overlap.parquet"  # beside the stages' folders
@@ -94,7 +94,7 @@ def _rows(results: Manifest, table: str, columns: list[str]) -> Rows:
 
 def _pictures(recipe: Recipe, digest: str | None, names: set[str]) -> dict[str, Thumbnail | None]:
     """Some pictures of the recipe's tar, if it has that digest; none if it is not there any more."""
-    path = expand(str(recipe.tables.get("eval", {}).get("pictures", "")), recipe.path)
+    path = recipe.pictures
     fs, inner = filesystem(path)
     if not path or not fs.exists(inner) or digest_file(path) != digest:
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -13,7 +14,8 @@ from shards.errors import Failure, UsageError, WorkToDo
 from shards.recipe import Recipe, read
 
 WORK_TO_DO = 3
-INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
+INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C …
+NOBODY_LISTENS = 141  # … and for one whose reader has gone (SIGPIPE): it may not have come to its end
 
 
 def arguments(name: str, doc: str) -> argparse.ArgumentParser:
@@ -64,6 +66,13 @@ def say_all() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _nobody_listens() -> bool:
+    """Whether who read our standard output has gone: else the pipe that broke is one of the work's own."""
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in pipe.poll(0))
+
+
 def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
     """Do some work; an error becomes one sentence on stderr and an exit status."""
     say_all()
@@ -72,12 +81,13 @@ def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
         sys.stdout.flush()
     except WorkToDo:
         return WORK_TO_DO
-    except BrokenPipeError:  # who read what we said has heard enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"{name}: interrupted; what was committed stays, the same command goes on from there", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_listens():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return NOBODY_LISTENS
         if debug:
             raise
         if isinstance(error, Failure):

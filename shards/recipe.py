@@ -68,6 +68,11 @@ class Recipe:
         stem = self.path.rsplit("/", 1)[-1].removesuffix(".toml")
         return absolute(expand(self.run.out or f"out/{stem}", self.path))
 
+    @property
+    def pictures(self) -> str:
+        """The tar of evaluation pictures, for those who do not know the trainer's Config; empty where none is given."""
+        return expand(str(self.tables.get("eval", {}).get("pictures", "")), self.path)
+
     def folder(self, stage: str) -> str:
         """The folder of one stage: out/real/2_filter."""
         return f"{self.out.rstrip('/')}/{STAGES.index(stage)}_{stage}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import openwit
-from shards import recipe
+from shards import command, recipe
 from tests import running
 from tests.running import REAL, ROOT, settings
 
@@ -123,12 +123,21 @@ def dry(target: str) -> str:
     return make("-n", "-o", ".venv/bin/.installed", target, "RECIPE=tiny", "BENCH=none")
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_ends_it_without_a_word(tmp_path: Path) -> None:
+    """With the status that a shell has for it: what it was about to say may have been that something is wrong."""
     process = running.start("status", "--recipe", REAL, *settings(**{"run.out": str(tmp_path)}))
     assert process.stdout and process.stderr
     process.stdout.close()
-    assert (process.stderr.read(), process.wait(60)) == ("", 0)
+    assert (process.stderr.read(), process.wait(60)) == ("", 141)
     process.stderr.close()
+
+
+def test_a_pipe_that_breaks_in_the_work_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise BrokenPipeError("of a worker")
+
+    assert command.guarded("fetch", work) == 1
+    assert "fetch: unexpected BrokenPipeError: of a worker" in capfd.readouterr().err
 
 
 def test_what_a_terminal_cannot_write_is_escaped(tmp_path: Path) -> None:
