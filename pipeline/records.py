@@ -25,7 +25,7 @@ _PROVENANCE = {
 
 CANDIDATE = declare(
     "candidate",
-    1,
+    2,
     {
         "pair_id": (
             ID,
@@ -42,6 +42,9 @@ CANDIDATE = declare(
             pa.string(),
             "marks of the page against use, comma separated: noai,noimageai,tdm … | null",
         ),
+        "page_lang": (pa.string(), "language that the page declares where the image stands, as written | null"),
+        "uid": (pa.string(), "the row's own id in the URL table that it came from | null"),
+        "columns": (pa.string(), "that table's other columns: a JSON object, keys sorted | null"),
         "lang": (pa.string(), "ISO 639 code found by the filter's language model | null"),
         "lang_score": (pa.float32(), "that model's probability, 0 to 1 | null"),
         **_PROVENANCE,
@@ -60,7 +63,7 @@ MARK = declare(
 
 PAIR = declare(
     "pair",
-    1,
+    2,
     {
         **{f.name: (f.type, f.metadata[b"meaning"].decode()) for f in CANDIDATE},
         "queries": (pa.list_(pa.int32()), "ids of the queries found in the text, ascending"),
@@ -158,7 +161,7 @@ DROP = declare(
 _REASON = {"reason": (pa.string(), "the rule that dropped the row")}
 
 # Some rows of each reason for which a stage drops rows, kept to look at: of candidates, queries, an archive's records.
-REJECT = declare("reject", 1, {**_REASON, **{f.name: (f.type, f.metadata[b"meaning"].decode()) for f in CANDIDATE}})
+REJECT = declare("reject", 2, {**_REASON, **{f.name: (f.type, f.metadata[b"meaning"].decode()) for f in CANDIDATE}})
 REJECT_QUERY = declare("reject_query", 1, {**_REASON, **_OFFERED})
 REJECT_RECORD = declare(
     "reject_record",

@@ -217,7 +217,7 @@ def test_a_damaged_log_is_named(whole: Recipe, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("content", ["{", "[]", "null"])
 def test_how_a_stage_ran_is_unknown_where_it_is_damaged(whole: Recipe, content: str) -> None:
     (Path(whole.folder("filter")) / "_run.json").write_text(content)
-    assert "filter – – 3 15.4 kB" in page_of(whole).text
+    assert re.search(r"filter – – 3 \d+\.\d kB", page_of(whole).text)
 
 
 def test_a_damaged_overlap_is_named(whole: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
