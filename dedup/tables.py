@@ -66,7 +66,7 @@ OVERLAP = declare(
 
 CAPTION = declare(
     "caption",
-    1,
+    2,
     {
         "image_id": (ID, "the keeper; sorted by it, then by own (own captions first), then by pair_id"),
         "pair_id": (ID, "of the pair that the caption came with"),
@@ -82,5 +82,7 @@ CAPTION = declare(
         "warc_file": (pa.string(), "where the pair was found"),
         "warc_offset": (pa.int64(), "bytes from its start"),
         "total": (pa.int32(), "captions the keeper had before the cap"),
+        "uid": (pa.string(), "the smallest that URL tables give the keeper; on its first row | null"),
+        "columns": (pa.string(), "the other columns of the row with that uid, or of its first: JSON; likewise | null"),
     },
 )

@@ -15,6 +15,7 @@ import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Annotated, Any, BinaryIO
 
 import apache_beam as beam
@@ -46,7 +47,7 @@ from shards.recipe import Recipe
 from shards.tables import ID
 
 READS = ("match", "fetch")
-RULES_VERSION = 3
+RULES_VERSION = 4
 LIBRARIES = ("numpy", "pillow", "scipy")
 
 PICTURES = 256  # decoded and hashed together
@@ -368,8 +369,17 @@ def choose_captions(
     order = sorted(range(len(distinct)), key=lambda i: (distinct[i]["image_id"] != keeper, int(ranks[i])))
     gone += [{**distinct[i], "reason": "caption_cap"} for i in sorted(order[most:])]
     chosen = [distinct[i] for i in sorted(order[:most])]
-    about = {"image_id": keeper, "total": len(distinct)}
-    return [{**row, "own": row["image_id"] == keeper, **about} for row in chosen], gone
+    about = {"image_id": keeper, "total": len(distinct), "uid": None, "columns": None}
+    kept = [{**row, "own": row["image_id"] == keeper, **about} for row in chosen]
+    kept[0] |= _of_its_table([row for row in rows if row["image_id"] == keeper])
+    return kept, gone
+
+
+def _of_its_table(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The smallest uid that URL tables give an image, and the other columns of that row; of the first that has any."""
+    named = sorted((row for row in rows if row["uid"] is not None), key=itemgetter("uid"))
+    row = next((row for row in [*named, *rows] if row["columns"] is not None), None)
+    return {"uid": named[0]["uid"] if named else None, "columns": row and row["columns"]}
 
 
 # ── index ────────────────────────────────────────────────────────────────────────────────────────

@@ -37,7 +37,7 @@ from shards.recipe import Recipe
 from shards.tables import ID, declare
 
 READS = ("queries", "crawl", "filter")
-RULES_VERSION = 1
+RULES_VERSION = 2
 LIBRARIES = ("ada-url", "publicsuffixlist")
 
 PARTITIONS = 64  # of a shuffle; a partition is held in memory while its rows are compared
@@ -53,13 +53,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 FOUND = declare(
     "found",
-    1,
+    2,
     {
         "row": (pa.int64(), "row of the candidate in its part"),
         "pair_id": (ID, "of the candidate"),
         "image_id": (ID, "of the candidate"),
         "domain": (pa.string(), "registered domain of the image, or its address"),
         "queries": (pa.list_(pa.int32()), "ids of the queries found in the text, ascending"),
+        "uid": (pa.string(), "of the candidate | null"),
     },
 )
 
@@ -129,7 +130,7 @@ def find_queries(task: Task, config: Config, attempt: Attempt) -> None:
         attempt.took("pairs", rows.num_rows)
         attempt.drop("pairs", out, pa.array(["no_query"] * out.num_rows, pa.string()))
         numbers = pa.array(np.arange(first, first + rows.num_rows))
-        columns = [numbers, rows["pair_id"], rows["image_id"], _domains(rows["image_url"]), queries]
+        columns = [numbers, rows["pair_id"], rows["image_id"], _domains(rows["image_url"]), queries, rows["uid"]]
         attempt.rows(pa.table(columns, schema=FOUND).filter(keep), FOUND)
         first += rows.num_rows
 
@@ -171,9 +172,9 @@ class ChoosePairs(beam.PTransform):
         seed, limit = self._job.seed, self._job.config.max_pairs_per_query
         # Task: a part of the found table
         keys = pcolls["reads"] | "ReadKeys" >> beam.FlatMap(read_keys).with_output_types(Keyed)
-        # (partition of the pair, [part, row, pair_id, image_id, domain, queries])
+        # (partition of the pair, [part, row, pair_id, image_id, domain, queries, uid])
         one = keys | "KeepOneOfEach" >> Regroup(keep_one_of_each, aside="verdicts")
-        # (partition of the domain, the same)
+        # (partition of the domain, the same without uid)
         few = one.main | "KeepWithinBudget" >> Regroup(
             functools.partial(keep_within_budget, seed, self._budget), aside="verdicts"
         )
@@ -193,12 +194,13 @@ def read_keys(task: Task) -> Iterator[Keyed]:
 
 
 def keep_one_of_each(keys: pa.Table) -> Iterator[Any]:
-    """Of the rows with one pair_id the first, by part and row, goes on to its domain; the rest are duplicates."""
-    keys = keys.sort_by([("pair_id", "ascending"), ("part", "ascending"), ("row", "ascending")])
+    """Of the rows with one pair_id the first goes on to its domain, by uid if they have any, else by part and row; the
+    rest are duplicates."""
+    keys = keys.sort_by([(name, "ascending") for name in ("pair_id", "uid", "part", "row")])  # no uid comes last
     ids = keys["pair_id"].to_numpy()
     first = np.ones(len(ids), bool)
     first[1:] = ids[1:] != ids[:-1]
-    kept = keys.filter(pa.array(first))
+    kept = keys.filter(pa.array(first)).drop_columns("uid")
     yield from split(kept, _text_partition(kept["domain"]))
     yield from _say(keys.filter(pa.array(~first)), "exact_duplicate")
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.tables import CAPTION, GROUP
+from pipeline import columns
 from pipeline.attempt import Attempt, Job, Task
 from pipeline.commit import Commit
 from pipeline.records import OUTCOME, QUERY
@@ -32,8 +33,8 @@ from shards.format import SAMPLE, TarWriter, range_of, sample_json, sample_row, 
 from shards.manifest import Manifest, read_manifest
 from shards.merge import Run, merge_range, read_range
 
-READS = ("queries", "fetch", "dedup")
-RULES_VERSION = 1
+READS = ("queries", "crawl", "fetch", "dedup")
+RULES_VERSION = 2
 LIBRARIES: tuple[str, ...] = ()
 
 SHARDS_A_TASK = 8  # consecutive ones: neighbouring ranges share the row groups that are read for them
@@ -82,7 +83,7 @@ def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:
         pack_shard(shard, shards, folders, config, attempt)
 
 
-def pack_shard(shard: int, shards: int, folders: tuple[str, str, str], config: Config, attempt: Attempt) -> None:
+def pack_shard(shard: int, shards: int, folders: tuple[str, ...], config: Config, attempt: Attempt) -> None:
     """One shard: the images fetched in its range that are no duplicates, with captions; the failed in its table."""
     name = shard_name(shard, shards)
     statuses: Counter[tuple[str, str]] = Counter()
@@ -101,14 +102,14 @@ def pack_shard(shard: int, shards: int, folders: tuple[str, str, str], config: C
 
 
 def merged(
-    lo: bytes, hi: bytes | None, folders: tuple[str, str, str], memory: int, tar: TarWriter, attempt: Attempt
+    lo: bytes, hi: bytes | None, folders: tuple[str, ...], memory: int, tar: TarWriter, attempt: Attempt
 ) -> Iterator[dict[str, Any]]:
     """Write the samples of a range to its tar; their rows of SAMPLE and those of the failed, ascending by image_id.
 
     Outcomes, captions and images come in the order of the ids, so they are joined as they stream by.
     """
-    queries, fetch, dedup = (_manifest(folder) for folder in folders)
-    texts = _query_texts(tuple(queries.paths("query")))
+    queries, _, fetch, dedup = (_manifest(folder) for folder in folders)
+    texts, kinds = _query_texts(tuple(queries.paths("query"))), _kinds(folders[1])
     groups = read_range(dedup.paths("group"), GROUP, lo, hi)
     dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "reason"]).to_pylist()
     duplicates = {row["image_id"]: row["reason"] for row in dropped}
@@ -134,7 +135,8 @@ def merged(
         if not stored_id == image_id == captions_id:
             raise _apart(min(filter(None, (stored_id, image_id, captions_id))), fetch, dedup)
         own = list(some)
-        stored = tar.add(image_id, ext, image, own[0]["text"], sample_json(outcome, own, texts))
+        said = sample_json(outcome, own, texts, columns.values(own[0]["columns"], kinds))
+        stored = tar.add(image_id, ext, image, own[0]["text"], said)
         yield sample_row(outcome, own, stored)
     if left := next(images, None) or next(captions, None):
         raise _apart(left[0], fetch, dedup)
@@ -167,6 +169,11 @@ def _manifest(folder: str) -> Manifest:
             f"{join(folder, '_manifest.json')} went away while pack was reading: run the stage before it again"
         )
     return manifest
+
+
+@functools.cache
+def _kinds(crawl: str) -> dict[str, str]:
+    return columns.kinds(_manifest(crawl))
 
 
 @functools.cache

@@ -51,6 +51,16 @@ CANDIDATE = declare(
     },
 )
 
+COLUMN = declare(
+    "column",
+    1,
+    {
+        "name": (pa.string(), "a column of the URL table beside its URLs, captions and uid"),
+        "kind": (pa.string(), "text | integer | number | boolean | list | object"),
+        "gaps": (pa.int64(), "rows in which it has no value, or a list in it is empty"),
+    },
+)
+
 MARK = declare(
     "mark",
     1,

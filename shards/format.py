@@ -122,7 +122,7 @@ SAMPLE = declare(
     {
         **_IMG2DATASET,
         "image_id": (ID, "first 16 bytes of sha256(url); sorted by it"),
-        "uid": (pa.string(), "the smallest pair_id of the captions, hex | null"),
+        "uid": (pa.string(), "the URL table's, else the smallest pair_id of the captions, hex | null"),
         "reason": (pa.string(), "empty on success, else why there is no image"),
         "licence": (pa.string(), "of the first caption's page, as it states it | null"),
         "captions_total": (pa.int32(), "captions the image had before the cap | null"),
@@ -231,6 +231,8 @@ class TarWriter:
 # ── samples ───────────────────────────────────────────────────────────────────────────────────────
 
 Row = Mapping[str, Any]
+EXTRA = "extra"  # where columns of a URL table stand whose names are ours
+_NO_COLUMNS: Mapping[str, Any] = {}
 
 
 def sample_row(outcome: Row, captions: Sequence[Row], stored: Row | None) -> dict[str, Any]:
@@ -252,27 +254,39 @@ def sample_row(outcome: Row, captions: Sequence[Row], stored: Row | None) -> dic
     }
 
 
-def sample_json(outcome: Row, captions: Sequence[Row], queries: Mapping[int, str]) -> bytes:
+def sample_json(
+    outcome: Row, captions: Sequence[Row], queries: Mapping[int, str], columns: Mapping[str, Any] = _NO_COLUMNS
+) -> bytes:
     """The .json of a sample, in one form for one value; arguments as for `sample_row`, `queries` the texts by id.
 
-    Of the outcome it holds what a second fetch of an unchanged web would find again, hence no times and no attempts.
+    `columns` are values that a URL table has of the image: they stand under their names, but below `extra` where the
+    name is ours. Of the outcome it holds what a second fetch of an unchanged web would find again, hence no times and
+    no attempts. A value has the same type in every sample, as readers that infer types want it: a text that is missing
+    is "", a caption without queries has one, "".
     """
-    first: Row = captions[0] if captions else {}
+    first = captions[0]
     said = {
         **_img2dataset(outcome, captions),
         "uid": _uid(captions),
         "captions": [
             {
                 "pair_id": caption["pair_id"].hex(),
-                "queries": [queries[i] for i in caption["queries"]],
-                **{name: caption[name] for name in ("text", "own", "page_url", "text_source", "lang", "licence")},
+                "queries": [queries[i] for i in caption["queries"]] or [""],
+                **{name: caption[name] for name in ("text", "own", "page_url", "text_source")},
+                **{name: caption[name] or "" for name in ("lang", "licence")},
             }
             for caption in captions
         ],
-        "captions_total": first.get("total"),
-        **{name: first.get(name) for name in ("licence", "page_url", "warc_file", "warc_offset", "crawl_id")},
-        **{name: outcome[name] for name in ("final_url", "format", "etag", "last_modified")},
+        "captions_total": first["total"],
+        **{name: first[name] for name in ("page_url", "warc_file", "warc_offset", "crawl_id")},
+        "licence": first["licence"] or "",
+        **{name: outcome[name] or "" for name in ("final_url", "format", "etag", "last_modified")},
     }
+    said |= {name: "" for name in ("error_message", "exif", "sha256") if said[name] is None}
+    taken = {name: value for name, value in columns.items() if name in said or name == EXTRA}
+    said |= {name: value for name, value in columns.items() if name not in taken}
+    if taken:
+        said[EXTRA] = taken
     return json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -314,4 +328,7 @@ def _img2dataset(outcome: Row, captions: Sequence[Row]) -> dict[str, Any]:
 
 
 def _uid(captions: Sequence[Row]) -> str | None:
-    return min(caption["pair_id"] for caption in captions).hex() if captions else None
+    if not captions:
+        return None
+    theirs: str | None = captions[0]["uid"]
+    return theirs or min(caption["pair_id"] for caption in captions).hex()

@@ -13,6 +13,7 @@ import pytest
 
 from dedup.tables import CAPTION
 from pipeline.attempt import Attempt, Job, Task
+from pipeline.pack import READS
 from pipeline.records import OUTCOME, QUERY, image_id, pair_id
 from shards.format import CHUNK, TarWriter
 from shards.manifest import read_receipt, write_manifest
@@ -83,7 +84,7 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
     ids = sorted(image_id(f"http://a.test/{i}") for i in range(images))
     noise = np.random.default_rng(1).bytes(size + images)
     empty = dict.fromkeys(OUTCOME.names) | {"status": "success", "reason": "", "sha256": bytes(32), "attempts": 1}
-    tasks: dict[str, list[Task]] = {"fetch": [], "dedup": [], "queries": []}
+    tasks: dict[str, list[Task]] = {"fetch": [], "dedup": [], "queries": [], "crawl": []}
 
     def attempt(stage: str, name: str) -> Attempt:
         tasks[stage].append(Task(name))
@@ -91,6 +92,8 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
 
     with attempt("queries", "q") as made:
         made.rows(pa.Table.from_pylist([{"id": 0, "text": "a", "source": "list", "count": 0}], schema=QUERY), QUERY)
+    with attempt("crawl", "w"):
+        pass  # it is asked for columns of URL tables, and has none
     for first in range(0, chunk):
         some = ids[first::chunk]  # every chunk spans the whole range of ids, as real ones do
         with attempt("fetch", f"c{first:05d}") as made:
@@ -102,13 +105,14 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
             ]
             made.rows(pa.Table.from_pylist(rows, schema=OUTCOME), OUTCOME)
     nothing = dict.fromkeys(CAPTION.names, "") | {"own": True, "queries": [0], "warc_offset": 0, "total": 1}
+    nothing |= {"uid": None, "columns": None}
     with attempt("dedup", "d") as made:
         captions = [{**nothing, "image_id": id_, "pair_id": pair_id("u", id_.hex()), "text": "a"} for id_ in ids]
         made.rows(pa.Table.from_pylist(captions, schema=CAPTION), CAPTION)
     for stage, done in tasks.items():
         receipts = [read_receipt(str(folder / stage), "made", task.id) for task in done]
         write_manifest(str(folder / stage), {}, [receipt for receipt in receipts if receipt])
-    return [str(folder / stage) for stage in ("queries", "fetch", "dedup")]
+    return [str(folder / stage) for stage in READS]
 
 
 def peak_of_pack(folder: Path, images: int, memory_mib: int) -> int:

@@ -197,6 +197,16 @@ def test_captions_bring_what_their_pair_said(done: Project) -> None:
         assert row["own"] == (IDS[name] == row["image_id"]) and row["image_id"] == keeper(name)
 
 
+def test_a_sample_has_the_smallest_uid_of_its_own_rows_also_of_those_that_the_cap_takes(tmp_path: Path) -> None:
+    made = Project(tmp_path, {"dedup.max_captions": 1})
+    own = [pair(URLS["other"], text, uid=uid, columns=f'{{"n":{uid}}}') for text, uid in (("x", "2"), ("y", "1"))]
+    rows = [*own, pair(URLS["large"], "z", columns="{}"), pair(URLS["copy"], "w", uid="0", columns='{"n":0}')]
+    write(made, {"c": ["other", "large", "copy"]}, {"a": rows})
+    made.run("dedup")
+    said = {(row["image_id"], row["own"]): (row["uid"], row["columns"]) for row in made.rows("dedup", CAPTION)}
+    assert said == {(IDS["other"], True): ("1", '{"n":1}'), (IDS["large"], True): (None, "{}")}
+
+
 def test_every_pair_is_kept_or_dropped_by_a_name(done: Project) -> None:
     count = done.manifest("dedup").counts["pairs"]
     pooled = {text for name in GROUP_OF_PHOTO for text in TEXTS[name]}

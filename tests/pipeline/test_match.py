@@ -39,6 +39,7 @@ class Found(NamedTuple):
     text: str
     page: str = ""
     opt_out: str | None = None
+    uid: str | None = None  # in the URL table that it came from
 
     @property
     def url(self) -> str:
@@ -113,6 +114,7 @@ def verdicts(
             "image_id": pa.array([image_id(rows[n].url) for n in there], pa.binary(16)),
             "domain": pa.array([rows[n].domain for n in there], pa.string()),
             "queries": pa.array([held(rows[n], queries) for n in there], pa.list_(pa.int32())),
+            "uid": pa.array([rows[n].uid for n in there], pa.string()),
         }
     )
     said: list[Keyed] = []
@@ -273,8 +275,9 @@ def test_the_budget_comes_before_the_quota(tmp_path: Path) -> None:
 Parts = Mapping[str, Sequence[Found]]
 
 
-def candidates(rows: Iterable[Found]) -> pa.Table:
-    return table_of(CANDIDATE, [pair(row.url, row.text, page_url=row.page, opt_out=row.opt_out) for row in rows])
+def candidates(rows: Sequence[Found]) -> pa.Table:
+    said = ({"page_url": row.page, "opt_out": row.opt_out, "uid": row.uid} for row in rows)
+    return table_of(CANDIDATE, [pair(row.url, row.text, **more) for row, more in zip(rows, said, strict=True)])
 
 
 def matched(
@@ -360,6 +363,12 @@ def test_of_exact_duplicates_the_first_by_part_and_row_stays(tmp_path: Path) -> 
     project = matched(tmp_path, ["dog", "cat"], parts)
     assert {row["text"]: row["page_url"] for row in project.rows("match", PAIR)} == {"a dog": "a1", "a cat": other.page}
     assert dropped(project, [row for rows in parts.values() for row in rows]) == {"no_query": 1, "exact_duplicate": 3}
+
+
+def test_of_exact_duplicates_the_smallest_uid_of_a_url_table_stays(tmp_path: Path) -> None:
+    rows = [Found("b.test", 1, "a dog", uid=uid) for uid in (None, "7", "3", None, "5")]
+    project = matched(tmp_path, ["dog"], {"a": rows[:2], "b": rows[2:]})
+    assert [row["uid"] for row in project.rows("match", PAIR)] == ["3"]
 
 
 # ── the plan ──

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from dedup.tables import CAPTION, GROUP
-from pipeline.records import FETCH_REASONS, QUERY, image_id
+from pipeline.records import CANDIDATE, FETCH_REASONS, QUERY, image_id
 from shards.files import read_table
 from shards.format import SAMPLE, sample_json, shard_of
 from shards.reader import Shards
 from shards.verify import verify
-from tests.pipeline.upstream import NO_VALUES, Project, Values, table_of
+from tests.pipeline.upstream import NO_VALUES, Project, Values, pair, table_of
 from tests.shards.helpers import QUERIES, caption_rows, made_images, outcome
 
 SHARDS = 5
@@ -49,6 +49,7 @@ def write(
     made = Project(folder, {"pack.shards": SHARDS, **values})
     sent: dict[str, bytes | str] = {url: IMAGES[url][0] for url in urls} | dict(failed)
     made.write("queries", {"q": [table_of(QUERY, [{"id": id_, "text": text} for id_, text in QUERIES.items()])]})
+    made.write("crawl", {"w": [table_of(CANDIDATE, [pair(url, "a text") for url in urls])]})
     made.write_fetch({f"c{i}": {url: sent[url] for url in sorted(sent)[i::4]} for i in range(4)}, lost)
     kept = sorted(set(urls) - set(copies) - set(silent), key=image_id)
     captions = [table_of(CAPTION, captions_of(kept[i::2])) for i in range(2)]
@@ -112,7 +113,7 @@ def test_a_sample_holds_its_image_its_texts_and_where_they_came_from(made: Proje
         assert (said["url"], said["key"], said["status"], said["caption"]) == (url, key, "success", texts[0])
         assert said["uid"] == min(caption["pair_id"] for caption in captions).hex()
         assert [(c["text"], c["own"], c["queries"]) for c in said["captions"]] == [
-            (texts[0], True, []),
+            (texts[0], True, [""]),
             (texts[1], False, ["dog"]),
         ]
         assert said["sha256"] == hashlib.sha256(body).hexdigest()

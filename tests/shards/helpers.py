@@ -68,6 +68,8 @@ def caption_rows(url: str, texts: Sequence[str]) -> list[dict[str, Any]]:
             "warc_file": "test.warc.gz",
             "warc_offset": 1000 + i,
             "total": len(texts),
+            "uid": None,
+            "columns": None,
         }
         for i, text in enumerate(texts)
     ]

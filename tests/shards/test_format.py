@@ -270,7 +270,7 @@ def test_a_row_and_its_json_say_the_same() -> None:
     stored = TarWriter(io.BytesIO()).add(image_id(URL), "jpg", b"stored", "ein Hund", b"{}")
     row, said = sample_row(got, captions, stored), json.loads(sample_json(got, captions, QUERIES))
     assert {name: said[name] for name in said if name in SAMPLE.names} == {
-        name: row[name] for name in said if name in SAMPLE.names
+        name: "" if row[name] is None else row[name] for name in said if name in SAMPLE.names
     }
     assert row["sha256"] == hashlib.sha256(b"body").hexdigest()
     assert row["stored_sha256"] == hashlib.sha256(b"stored").digest()
@@ -294,10 +294,10 @@ def test_the_json_of_a_sample() -> None:
             "page_url": f"{URL}.html",
             "text_source": "alt",
             "lang": "en",
-            "licence": None,
+            "licence": "",
             "queries": queries,
         }
-        for caption, own, queries in zip(captions, (True, False), ([], ["dog", "cat"]), strict=True)
+        for caption, own, queries in zip(captions, (True, False), ([""], ["dog", "cat"]), strict=True)
     ]
     ours = {"captions", "page_url", "crawl_id", "final_url", "format", "etag", "last_modified"}
     assert set(said) == {*SAMPLE.names[:11], "uid", "licence", "captions_total", "warc_file", "warc_offset", *ours}
@@ -328,3 +328,29 @@ def test_stats_are_a_function_of_the_rows() -> None:
     }
     assert stats_json(rows) == stats_json(rows[::-1])
     assert np.isfinite(json.loads(stats_json([]))["duration"])
+
+
+def test_what_a_url_table_says_of_an_image_stands_in_its_json_under_its_name() -> None:
+    got, captions = outcome(URL, b"body"), caption_rows(URL, ["a dog", "a cat"])
+    columns = {"similarity": 0.3, "width": 7, "boxes": [[0.1, 0.2]], "extra": "theirs"}
+    said = json.loads(sample_json(got, captions, QUERIES, columns))
+    assert (said["similarity"], said["boxes"], said["width"]) == (0.3, [[0.1, 0.2]], got["width"])
+    assert said["extra"] == {"width": 7, "extra": "theirs"}, "names that are ours"
+    assert "extra" not in json.loads(sample_json(got, captions, QUERIES, {"similarity": 0.3}))
+
+
+def test_the_uid_of_a_url_table_stays_that_of_the_sample() -> None:
+    got, captions = outcome(URL, b"body"), caption_rows(URL, ["a dog", "a cat"])
+    captions[0]["uid"] = "f" * 32
+    assert sample_row(got, captions, None)["uid"] == "f" * 32 == json.loads(sample_json(got, captions, QUERIES))["uid"]
+
+
+def test_no_value_of_a_json_is_null() -> None:
+    got, captions = outcome(URL, b"body"), caption_rows(URL, ["ein Bild"])
+    got |= {"etag": None, "last_modified": None, "final_url": None}
+    captions[0] |= {"licence": None, "lang": None, "queries": []}
+    raw = sample_json(got, captions, QUERIES)
+    assert b"null" not in raw and b"[]" not in raw
+    said = json.loads(raw)
+    assert {said[name] for name in ("etag", "licence", "exif", "error_message")} == {""}
+    assert said["captions"][0]["queries"] == [""]
