@@ -15,6 +15,7 @@ from pipeline.attempt import Attempt, Job, Task
 from pipeline.commit import Commit
 from pipeline.records import CANDIDATE
 from pipeline.stage import Stage, command
+from pipeline.text.clean import clean
 from pipeline.text.language import detect
 from pipeline.text.rules import Thresholds, verdict
 from shards.command import leave
@@ -44,15 +45,21 @@ class Filter(Commit):
 
 
 def filter_part(task: Task, config: Config, attempt: Attempt) -> None:
-    """One part: name the language of each text, ask the rules, keep the rows without a verdict."""
+    """One part: clean each text and name its language, ask the rules, keep the rows without a verdict."""
     for rows in read_batches(task.args[0], CANDIDATE):
-        rows = with_language(rows)
+        rows = with_language(with_clean_text(rows))
         reasons = pa.array([verdict(row, config) for row in rows.to_pylist()], pa.string())
         kept, dropped = pc.is_null(reasons), pc.is_valid(reasons)
         attempt.took("pairs", rows.num_rows)
         attempt.kept("pairs", pc.sum(kept).as_py() or 0)
         attempt.drop("pairs", rows.filter(dropped), reasons.filter(dropped))
         attempt.rows(rows.filter(kept), CANDIDATE)
+
+
+def with_clean_text(rows: pa.Table) -> pa.Table:
+    """Replace the texts by clean ones; the ids stay those of the texts as found."""
+    texts = pa.array([clean(text) for text in rows["text"].to_pylist()], pa.string())
+    return rows.set_column(rows.schema.get_field_index("text"), CANDIDATE.field("text"), texts)
 
 
 def with_language(rows: pa.Table) -> pa.Table:

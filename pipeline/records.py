@@ -34,7 +34,7 @@ CANDIDATE = declare(
         "image_id": (ID, "first 16 bytes of sha256(image_url)"),
         "image_url": (pa.string(), "absolute, WHATWG-normalised, without fragment"),
         "page_url": (pa.string(), "absolute; empty where a URL table does not say"),
-        "text": (pa.string(), "as found, white space folded"),
+        "text": (pa.string(), "as found at crawl, white space folded; cleaned by filter"),
         "text_source": (pa.string(), "alt | title | figcaption | caption (URL table)"),
         "image_source": (pa.string(), "the attribute that named the image: src | srcset | data-src … | url"),
         "licence": (pa.string(), "URL or name of a licence that the page states | null"),

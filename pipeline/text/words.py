@@ -23,7 +23,9 @@ _PLAIN = str.maketrans(
     | dict.fromkeys("“”„″", '"')
     | dict.fromkeys("‐‑‒–—―−", "-")
     | dict.fromkeys("™℠", " ")  # NFKC would make them letters: Legotm
-    | dict.fromkeys("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff", "")  # seen by nobody
+    | {"\u200b": " "}  # the zero width space: a break between words that nobody sees
+    | dict.fromkeys("\u00ad\u200c\u200d\u2060\ufeff", "")  # seen by nobody: hyphenation, joiners
+    | dict.fromkeys("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069", "")  # direction
 )
 _NOT_PLAIN = re.compile(f"[{''.join(map(chr, _PLAIN))}]")
 _LONG_CHARS = 1_000  # of a text that may take long to normalise: marks on one letter cost quadratic time

@@ -69,6 +69,27 @@ def test_drops_are_counted_listed_and_leave_with_their_reason(tmp_path: Path) ->
     assert sorted([*kept, *(row["pair_id"] for row in drops)]) == sorted(ids)
 
 
+def test_texts_are_cleaned_before_any_rule_and_ids_stay(tmp_path: Path) -> None:
+    """Each text as a table or page had it, and as it leaves; the ids are those of the texts as found."""
+    found = {
+        "Epic <i>Killers of the Flower Moon</i> Earns its Length": "Epic Killers of the Flower Moon Earns its Length",
+        "A <PERSON> is walking a brown dog": "A person is walking a brown dog",
+        "\u0093The Tower\u0094 \u0097 a brown dog": "“The Tower” — a brown dog",
+        "A brown\u200bdog on the lawn": "A brown dog on the lawn",
+        "Salt &amp;amp; pepper shakers": "Salt & pepper shakers",
+    }
+    broken = ["A <script>alert()</script> dog", "The dog\xe2\x80\x99s long walk", "&lt;br&gt;"]
+    project = filtered(tmp_path, {"a": [*found, *broken]}, languages=[])
+    assert texts(project) == list(found.values())
+    assert project.manifest("filter").counts["pairs"]["dropped"] == {
+        "has_markup": 1,
+        "broken_encoding": 1,
+        "too_short": 1,
+    }
+    ids = [row["pair_id"] for row in project.rows("crawl", CANDIDATE)]
+    assert [row["pair_id"] for row in project.rows("filter", CANDIDATE)] == ids[: len(found)]
+
+
 @pytest.mark.parametrize("order", [["too_few_words", "too_short", "is_boilerplate"], ["is_boilerplate", "too_short"]])
 def test_the_first_rule_in_the_order_asked_names_the_drop(tmp_path: Path, order: list[str]) -> None:
     project = filtered(tmp_path, {"a": ["photo", "dog", ENGLISH, GERMAN]}, rules=order)
