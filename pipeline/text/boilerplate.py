@@ -28,7 +28,7 @@ play video, watch video, video thumbnail, screenshot, screen shot, download, att
 uploaded image, pdf, image file, image may contain, no photo description available, stock photo,
 stock image, free image, sample image, test image, lorem ipsum, undefined, null, none, nan, na, n a,
 captcha, reply, add to cart, buy now, shop now, sold out, out of stock, image of, picture of, photo of,
-this image, this is an image, a picture, an image, a photo, subscribe
+this image, this is an image, a picture, an image, a photo, subscribe, page, page of, item, id, no, sku, ref
 """
 
 OTHERS = """

@@ -20,7 +20,7 @@ MAX_ROUNDS = 8
 _UNSEEN = (  # zero width: soft hyphen, marks of direction, joiners that only forbid a break, anchors; controls
     "\x00-\x08\x0e-\x1b\x7f\u00ad\u061c\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffc"
 )
-_TRACE = re.compile(f"[<&\x80-\x9f\u200b{_UNSEEN}]")  # one of these is in all that is cleaned
+_TRACE = re.compile(rf"[<&\x80-\x9f\u200b{_UNSEEN}]|\[/[biuBIU]]")  # one of these is in all that is cleaned
 _UNSEEN_CHARS = re.compile(f"[{_UNSEEN}]+")
 _ZERO_WIDTH_SPACE = re.compile(  # Khmer and Thai put it between words where no space is seen: there it stays
     f"(?<![{UNSPACED}\u200b])\u200b++|\u200b++(?![{UNSPACED}])"
@@ -50,6 +50,7 @@ _TAG = re.compile(
     rf"|(</?(?:{_either_case(_BLOCK)}){_ATTRIBUTES}>)"
     r"|<!--[^<>]*-->"
 )
+_BBCODE = re.compile(r"\[([biuBIU])]([^\[\]]*)\[/\1]")
 _PLACEHOLDER = re.compile("<(PERSON|person|NAME|LOCATION|ORGANIZATION|DATE|DATE_TIME)>")  # for a name that was hidden
 
 _C1 = re.compile("[\x80-\x9f]")
@@ -84,6 +85,8 @@ def _round(text: str) -> str:
     if "<" in text:
         text = _TAG.sub(lambda tag: " " if tag[1] else "", text)
         text = _PLACEHOLDER.sub(lambda name: name[1].lower().replace("_", " "), text)
+    if "[/" in text:
+        text = _BBCODE.sub(r"\2", text)
     return fold(_UNSEEN_CHARS.sub("", _ZERO_WIDTH_SPACE.sub(" ", text)))
 
 

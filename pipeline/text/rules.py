@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 import msgspec
 
 from pipeline.text import boilerplate
+from pipeline.text.credits import is_credit
 from pipeline.text.words import UNSPACED
 
 
 class Row(TypedDict):
     """What the rules look at of a candidate."""
 
-    text: str  # white space folded
+    text: str  # clean, white space folded
+    text_source: NotRequired[str]  # alt | title | figcaption …
     image_url: str
     lang: str | None
     lang_score: float | None  # 0 to 1
@@ -86,19 +88,30 @@ def too_long(row: Row, thresholds: Thresholds) -> bool:
 
 # ── texts that name a file, a page, a date, a camera ──
 
-_FILE_NAME = re.compile(rf"\S{_IMAGE_FILE}\W?$", re.IGNORECASE)
+_FILE_NAME = re.compile(  # with what forums say of an attachment: "dog.jpg (781x451)", "dog.jpg [12.5 KB]"
+    rf"\S{_IMAGE_FILE}(?:\W?| ?[(\[][\d.,:x×* ]{{1,15}}(?:[KM]B|px|bytes)?[)\]])$", re.IGNORECASE
+)
 
 
 def is_a_filename(row: Row, thresholds: Thresholds) -> bool:
-    """Ends like the name of a picture: "beach-2.jpg", "My Holiday 014.JPG"."""
-    return _FILE_NAME.search(row["text"][-12:]) is not None
+    """Ends like the name of a picture: "beach-2.jpg", "My Holiday 014.JPG". Not a title of four words or more that was
+    kept as one: "Red-crowned crane at the lake.jpg"."""
+    text = row["text"]
+    if _FILE_NAME.search(text[-30:]) is None:
+        return False
+    words = [word.strip("\"'“”‘’(),;:-") for word in text.rpartition(".")[0].split()]
+    return not words[-1:] or not words[-1].isalpha() or sum(word.replace("-", "").isalpha() for word in words) < 4
 
 
 _CAMERA_NAME = re.compile(
-    r"(?:fb[ _-])?(?:mv)?(?:img|imgp|imag|dsc[nfi]?|dcp|cimg|pict|pxl|gopr|mvi|vid|sam|kic|hpim|sany|scan|snap|stil"
-    r"|screen[ -]?shot|screen capture|captura de pantalla|bildschirmfoto|whatsapp image|signal|received"
-    r"|[pstc](?=\d{6}))"
-    r"(?:[\s_.:,()-]++|\d++|(?:at|um|[àa]|am|pm|edit|edited|copy|web|small|large|hdr|wa(?=\d)|[a-z])(?![a-z]))*+",
+    r"(?:fb[ _-])?(?:mv)?(?:img|imgp|imag|dsc[nfi]?|dcp|cimg|pict|pxl|gopr|mvi|hpim|sany|scan"
+    r"|screen[ _-]?shot|screen capture|captura de pantalla|capture d['’]écran|schermata|schermafbeelding|skärmavbild"
+    r"|bildschirmfoto|zrzut ekranu|ekran görüntüsü|снимок экрана|スクリーンショット|截屏|屏幕截图|whatsapp[ -]image"
+    r"|(?:sam|vid|kic|snap|stil|signal|received)(?=[\s_-]?\d{3})|[pstc](?=\d{6})"
+    r"|(?:shutterstock|adobe ?stock|fotolia|istock(?:photo)?|depositphotos|gettyimages|dreamstime|pexels|pixabay)"
+    r"(?=[\s_-]?\d{4}))"
+    r"(?:[\s_.:,()-]++|\d++"
+    r"|(?:at|um|om|kl|de|alle|[àa]|am|pm|edit|edited|copy|web|small|large|hdr|wa(?=\d)|[a-z])(?![a-z]))*+",
     re.IGNORECASE,
 )
 
@@ -110,7 +123,7 @@ def is_a_camera_name(row: Row, thresholds: Thresholds) -> bool:
 
 
 _URL = re.compile(
-    r"(?:https?://|www\.)\S+|\S+@[\w-]+\.[\w.-]+|\b[\w-]+\.(?:com|net|org|info|co\.uk|de|fr|ru|jp|cn|io)\b\S*",
+    r"(?:https?://|www\.)\S+|\S+@[\w-]+\.[\w.-]+|\b[\w-]+\.(?:com|net|org|info|co\.uk|de|fr|ru|jp|cn|io)\b(?:[/?#:]\S*)?",
     re.IGNORECASE,
 )
 _DOT_WITHIN = re.compile(r"\w\.[^\W\d]")
@@ -128,9 +141,9 @@ def is_a_url(row: Row, thresholds: Thresholds) -> bool:
 _TIME_WORDS = re.compile(
     r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec|january|february|march|april|june|july|august|september"
     r"|october|november|december|mon|tue|wed|thu|fri|sat|sun|(?:mon|tues|wednes|thurs|fri|satur|sun)day|am|pm|at|the|of|on"
-    r"|st|nd|rd|th|utc|gmt|est|pst|cet|januar|februar|märz|mai|juni|juli|oktober|dezember|janvier|février|mars|avril|juin"
+    r"|st|nd|rd|th|utc|gmt|est|pst|cet|januar|februar|märz|mai|juni|juli|oktober|dezember|janvier|février|(?-i:mars)|avril|juin"
     r"|juillet|août|septembre|octobre|novembre|décembre|de|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre"
-    r"|octubre|noviembre|diciembre|um|uhr|posted|updated|published|px|kb|mb|cm|mm|usd|eur|x)\b|[年月日時分]",
+    r"|octubre|noviembre|diciembre|um|uhr|posted|updated|published|px|kb|mb|cm|mm|usd|eur|gbp|chf|kr|zł|kč|руб|грн|x)\b|[年月日時分円元원]",
     re.IGNORECASE,
 )
 
@@ -144,37 +157,38 @@ def is_a_number_or_date(row: Row, thresholds: Thresholds) -> bool:
 
 
 _EXPOSURE = re.compile(
-    r"\bf ?/ ?\d+(?:\.\d+)?|\b1/\d{1,5} ?(?:s|secs?|seconds?)?\b|\biso ?:? ?\d{2,6}|\b\d{1,4}(?:\.\d)? ?mm\b"
-    r"|\b[+-]?\d(?:\.\d+)? ?ev\b|\b(?:exposure(?: (?:time|bias|program))?|aperture|shutter(?: speed)?|focal length"
-    r"|flash|metering(?: mode)?|white balance|did not fire|lens|camera|exif|canon|nikon|sony|olympus|panasonic"
-    r"|fuji(?:film)?|pentax|leica|kodak|casio|samsung|eos|powershot|ixus|coolpix|lumix|finepix|cyber-?shot)\b",
+    r"(\b1/\d{1,5} ?(?:s|secs?|seconds?)\b|\biso ?:? ?\d{2,6}|\b[+-]?\d(?:\.\d+)? ?ev\b"  # [1] of exposures alone
+    r"|\b(?:exposure(?: (?:time|bias|program))?|aperture|shutter(?: speed)?|focal length|metering(?: mode)?"
+    r"|white balance|did not fire|exif)\b)"
+    r"|(\bf ?/ ?\d+(?:\.\d+)?)|\b1/\d{1,5}\b|\b\d{1,4}(?:\.\d)? ?mm\b"  # [2] of a lens as well
+    r"|\b(flash|lens|camera|canon|nikon|sony|olympus|panasonic|fuji(?:film)?|pentax|leica|kodak|casio|samsung"  # [3]
+    r"|eos|powershot|ixus|coolpix|lumix|finepix|cyber-?shot)\b",
     re.IGNORECASE,
 )
 
 
 def is_camera_settings(row: Row, thresholds: Thresholds) -> bool:
-    """Exposure data instead of a description: "Canon EOS 5D, f/2.8, 1/250 s, ISO 400" (CLIP, 2.2)."""
+    """Exposure data instead of a description: "Canon EOS 5D, f/2.8, 1/250 s, ISO 400" (CLIP, 2.2). A camera or lens
+    may be what the picture shows: its name, with millimetres and f-number, is none."""
     text = row["text"]
     if not _DIGIT.search(text):
         return False
-    rest, found = _EXPOSURE.subn(" ", text)
-    return found >= 2 and sum(word.isalpha() and len(word) > 1 for word in re.findall(r"\w+", rest)) < 3
+    found = list(_EXPOSURE.finditer(text))
+    if len(found) < 2 or not any(match[1] or match[2] for match in found):
+        return False
+    if any(match[3] for match in found) and not any(match[1] for match in found):
+        return False
+    words: list[str] = re.findall(r"\w+", _EXPOSURE.sub(" ", text))
+    return sum(word.isalpha() and len(word) > 1 for word in words) < 3
 
 
 # ── texts that are about nothing ──
-
-_CREDIT = re.compile(  # "Photo: Jane Doe / Flickr", where every word is a name, or what opens nothing but credits
-    r"(?i:(?:photo(?:graph)?|image|picture|art|foto|bild)(?: credits?)?(?: ?[:/©]| by| courtesy(?: of)?| via))"
-    r"(?:\s(?:[^\Wa-z_]\S*+|[^\w\s]\S*+|by|of|for|and|via|de|la|van|von|der))+"
-    r"|(?i:(?:(?:photo|image|picture) )?(?:courtesy of\b|(?:credits?|source|courtesy|quelle|fuente|crédit|fonte) ?:)"
-    r"|©|\(c\)|copyright\b|getty images).*"
-)
 
 
 def is_a_credit(row: Row, thresholds: Thresholds) -> bool:
     """Who made the picture, not what it shows: "Photo: Jane Doe / Flickr", "© 2019 Example Ltd"."""
     text = row["text"]
-    return len(text) < 100 and _CREDIT.fullmatch(text) is not None and _word_count(text) <= 8
+    return len(text) < 100 and is_credit(text, row.get("text_source") == "figcaption") and _word_count(text) <= 8
 
 
 def _bare(text: str) -> str:
@@ -191,36 +205,56 @@ def is_boilerplate(row: Row, thresholds: Thresholds) -> bool:
     return len(text) < 60 and _bare(text) in _BOILERPLATE
 
 
+_YEARS = re.compile(r"[(\[]\d{4}(?:[-–/]\d{2,4})?[)\]]")
+_JOINER = re.compile(r"(?<=[^\W_])[-–.,'’/·:](?=[^\W_])")
+_TWO_LETTERS = re.compile(r"[^\W\d_](?:[\d.'’·-]*+[^\W\d_])")
+
+
 def mostly_symbols(row: Row, thresholds: Thresholds) -> bool:
-    """Letters are fewer than min_letter_share of what is not space: "*** 50% OFF!!! ***"."""
+    """Letters are fewer than min_letter_share of what is not space: "*** 50% OFF!!! ***". Unless it reads as a name
+    with numbers, "1977 Dodge W200", "Krabi Airport (2007-02-551)": a word of two letters, at most two digits for
+    each letter and half a symbol, those within words and numbers apart."""
     text = row["text"]
     size = len(text) - text.count(" ")
-    return size - len(_DIGIT_OR_SYMBOL.findall(text)) < thresholds.min_letter_share * size
+    share = thresholds.min_letter_share
+    if size - len(_DIGIT_OR_SYMBOL.findall(text)) >= share * size:
+        return False
+    rest = _JOINER.sub("", _YEARS.sub("", text)).replace(" ", "")
+    signs, digits = len(_DIGIT_OR_SYMBOL.findall(rest)), len(_DIGIT.findall(rest))
+    letters, symbols = len(rest) - signs, signs - digits
+    if letters and letters >= share * len(rest):  # a title with its year
+        return False
+    return _TWO_LETTERS.search(text) is None or digits > 2 * letters or 2 * symbols > letters
 
 
-_RUN = re.compile(r"(\S)\1{9}")
+_RUN = re.compile(r"([^\W\d_])\1{9}")
 
 
 def repetitive(row: Row, thresholds: Thresholds) -> bool:
-    """One character ten times in a row, or few distinct words among the first 50 (4 at least; after Gopher's rules)."""
+    """One letter ten times in a row, or few distinct words among the first 50 (4 at least; after Gopher's rules)."""
     text = row["text"]
     if _RUN.search(text):
         return True
-    said = text.casefold().split()[:50]
+    said = text.casefold().replace(",", " ").split()[:50]
     return len(said) >= 4 and len(set(said)) < thresholds.min_distinct_words * len(said)
 
 
-_MARKUP = re.compile(
-    r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|\[/?(?:caption|img|url|b|gallery)\b[^\]]{0,200}\]|\{\{|\}\}|<%|%>|\$\{|<!--"
-    r"|\bfunction ?\(|javascript:|\bvar \w+ ?=|\b(?:href|src|class|style|width)=[\"']"
-    r"|[{;] ?(?:color|margin|padding|display|font-size) ?:",
-    re.IGNORECASE,
+_ELEMENTS = (
+    "a|abbr|article|aside|b|big|blockquote|body|br|button|center|cite|code|del|div|dl|dt|dd|em|embed|figcaption|figure"
+    "|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|li|link|meta|nav|noscript|object|ol|option|p"
+    "|param|picture|pre|script|section|select|small|source|span|strike|strong|style|sub|sup|svg|table|tbody|td|textarea"
+    "|th|thead|tr|tt|u|ul|video"
+)
+_MARKUP = re.compile(  # "<Parasite> poster", "<Swan Lake>" are titles, as they are written in Korean
+    rf"<(?:{_ELEMENTS}|{_ELEMENTS.upper()})\s*/?>|</\w|<[a-zA-Z][\w:-]*\s[^<>]*=|(?i:\[/?(?:caption|img|url|gallery)\b"
+    r"[^\]]{0,200}\])|\[/[biuBIU]\]|\{\{|\}\}|<%|%>|\$\{|<!--|\bfunction ?\w*\([\w$, ]{0,80}\) ?(?:\{|return\b)"
+    r"|javascript:|\bvar \w+ ?=|(?i:\b(?:href|src|class|style|width)=[\"'])|\{ ?[\"']?[@a-zA-Z-]{1,40}[\"']? ?:"
 )
 _MARKUP_SIGN = re.compile(r"[<>\[{}(=:]")  # one of these is in all of it
 
 
 def has_markup(row: Row, thresholds: Thresholds) -> bool:
-    """Rests of HTML, templates or code. Not entities such as &amp;: CLIP's tokenizer undoes them."""
+    """Rests of HTML, templates or code that cleaning could not undo."""
     text = row["text"]
     return _MARKUP_SIGN.search(text) is not None and _MARKUP.search(text) is not None
 
@@ -236,37 +270,45 @@ def broken_encoding(row: Row, thresholds: Thresholds) -> bool:
 
 # ── addresses of pictures that are no photographs of anything ──
 
-_PIXEL_URL = re.compile(  # all of it starts with one of four characters, which makes it fast
-    r"[/_.-](?:(?:spacer|blank|transparent|1x1|1px|(?<=/)(?:clear|pixel|webbug|beacon|counter))[_-]?\d*\.(?:gif|png|php)\b"
-    r"|/(?:pixel|beacon|track(?:ing|er)?|stats?|counter|analytics|b\.scorecardresearch)\.[\w.-]+/"
-    r"|facebook\.com/tr\b|doubleclick\.net/|google-analytics\.com/|pagead/|__utm\.gif|(?:piwik|matomo)\.php)"
+_NOTHING = "(?:spacer|blank|transparent|clear|pixel|1x1|1px)"
+_PIXEL_URL = re.compile(
+    rf"/(?:(?:img|image|px|gif)[_-])?{_NOTHING}(?:[_-]?{_NOTHING}){{0,3}}(?:[_-]?\d{{0,4}}\.(?:gif|php)|\d{{0,2}}\.png)\b"
+    r"|/(?:webbug|beacon|counter|__utm)[_-]?\d{0,4}\.(?:gif|php)\b|/(?:piwik|matomo)\.php"
+    r"|//(?:pixel|beacon|track(?:ing|er)?|stats?|counter|analytics)\.[\w.-]+/(?![^?]*\.(?:jpe?g|webp)\b)"
+    r"|[/.](?:b\.scorecardresearch\.com|doubleclick\.net|google-analytics\.com|pagead)/|[/.]facebook\.com/tr\b"
 )
 
 
 def is_tracking_pixel(row: Row, thresholds: Thresholds) -> bool:
-    """The image's address is one of counters and spacers."""
+    """The image's address is one of counters and spacers. Words such as "transparent" make one only where they are all
+    of its name: "dog_transparent.png" is a dog."""
     return _PIXEL_URL.search(row["image_url"].lower()) is not None
 
 
+_SIZE = r"(8|12|16|20|24|32|48)x\1"
+_NOT_JPEG = r"(?![^?]*\.jpe?g\b)"  # nobody draws icons as JPEG; photographs of icons, bullets and Sprite are
 _ICON_URL = re.compile(
-    r"[/_.-](?:(?:icons?|favicons?|sprites?|emojis?|smil(?:ie|ey)s?|bullets?)/"
-    r"|(?:favicon|sprites?|apple-touch-icon|ajax-loader|captcha)(?:[/_.-]|$)"
-    r"|(?:8|12|16|20|24|32|48)x(?:8|12|16|20|24|32|48)(?!\d)|gravatar\.com/avatar/|wp-includes/images/)"
+    rf"[/_.-](?:(?:icons?|favicons?|sprites?|emojis?|smil(?:ie|ey)s?|bullets?)/{_NOT_JPEG}"
+    rf"|sprites?[_.-]{_NOT_JPEG}|(?:favicon|apple-touch-icon|ajax-loader|captcha)(?:[/_.-]|$)|{_SIZE}\.(?:png|gif|webp)\b"
+    r"|(?:32x32|48x48)\.jpe?g\b|gravatar\.com/avatar/|wp-includes/images/)"
 )
 
 
 def is_an_icon(row: Row, thresholds: Thresholds) -> bool:
-    """The image's address is one of icons, sprites, emoji and avatars."""
+    """The image's address is one of icons, sprites, emoji and avatars. A size counts at the end of a square picture's
+    name: "poster-16x20.jpg" is measured in inches."""
     return _ICON_URL.search(row["image_url"].lower()) is not None
 
 
-_NOT_A_BITMAP = re.compile(r"\.(?:svgz?|ico|cur|pdf|swf|mp4|webm|mov|html?)(?:\?|$)")
+_NOT_A_BITMAP = (".svg", ".svgz", ".ico", ".cur", ".pdf", ".swf", ".mp4", ".webm", ".mov", ".htm", ".html")
+_CONVERTED = re.compile(r"\bf(?:or)?m(?:at)?=(?:png|jpe?g|webp)\b")
 
 
 def is_not_a_bitmap(row: Row, thresholds: Thresholds) -> bool:
-    """The address ends like one of drawings, icons, films or pages, and not of photographs. (Drawings could be fetched:
-    on the web they are logos and symbols for the most part.)"""
-    return _NOT_A_BITMAP.search(row["image_url"].lower()) is not None
+    """The address's path ends like one of drawings, icons, films or pages, and not of photographs. (Drawings could be
+    fetched: on the web they are logos and symbols for the most part.)"""
+    path, _, query = row["image_url"].lower().partition("?")
+    return path.endswith(_NOT_A_BITMAP) and not _CONVERTED.search(query)
 
 
 Rule = Callable[[Row, "Thresholds"], bool]
