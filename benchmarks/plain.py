@@ -23,6 +23,7 @@ import xxhash
 from pipeline import crawl, fetch, filter, match
 from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, PLAN
 from pipeline.text import warc
+from pipeline.text.clean import clean
 from pipeline.text.extract import candidates
 from pipeline.text.language import detect
 from pipeline.text.matching import Matcher
@@ -94,6 +95,7 @@ def plain_filter(recipe: Recipe, out: Path) -> None:
     kept, dropped = Table(out, "candidate", CANDIDATE), Table(out, "drop", DROP)
     rows = rows_of(finished(recipe, "crawl"), "candidate")
     while some := list(islice(rows, 4096)):
+        some = [row | {"text": clean(row["text"])} for row in some]
         for row, lang, score in zip(some, *detect([row["text"] for row in some]), strict=True):
             row |= {"lang": lang, "lang_score": score}
             reason = verdict(row, config)

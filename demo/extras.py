@@ -36,7 +36,7 @@ DROPPED = (  # the filter's reason, the text (empty: a caption), the end of the 
     ("is_a_number_or_date", "12 May 2024", ""),
     ("is_camera_settings", "Canon EOS 5D, f/2.8, 1/250 s, ISO 400", ""),
     ("is_a_credit", "Photo: Jane Doe / Kestrel Press", ""),
-    ("has_markup", "<b>A red circle</b> on a plain wall", ""),
+    ("has_markup", "<script>A red circle</script> on a plain wall", ""),
     ("broken_encoding", "A red circle in front of the cafÃ©", ""),
     ("too_short", "heart", ""),
     ("too_few_words", "Triangles", ""),

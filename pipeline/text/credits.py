@@ -2,8 +2,8 @@
 
 "Photo: Jane Doe" and "Photo: Golden Gate Bridge" have the same form, and a good caption lost costs more than a credit
 kept. So after "Photo:" only what nobody would say of a subject makes a credit: an agency, a site, a licence, "via",
-"©". A figcaption is the exception: that is where editors put the maker's name, while the alt of such a picture has the
-subject's.
+"©", a name with a slash and another. A figcaption is the exception: that is where editors put the maker's name, while
+the alt of such a picture has the subject's.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ _EVIDENCE = re.compile(
     |©|\(c\)|@\w|\b(?:via|courtesy)\b|\bhttps?:|\bwww\.|\w\.(?:com|de|net|org)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_AND_PAPER = re.compile(r"\S+ [^/]+/ ?[^/]+")  # "Jane Doe / The Evening Post"
 _THING = re.compile(  # what has a name but takes no pictures
     r"\b(?:airport|bay|beach|bridge|building|canyon|castle|cathedral|cave|church|city|cliff|coin|desert|falls|flag|forest"
     r"|fort|fountain|galler(?:y|ie)|garden|gate|glacier|hall|harbou?r|hotel|house|island|lake|library|lighthouse|logo|map"
     r"|market|memorial|monument|mosque|mount(?:ain)?|museum|palace|park|pier|portrait|poster|river|skyline|square|stadium"
     r"|stamp|station|statue|street|sun(?:rise|set)|temple|theat(?:er|re)|tower|university|valley|view|village|volcano|zoo"
-    r"|\w*(?:brücke|burg|dom|fahne|flagge|kirche|platz|schloss|turm|wappen)|blick|ansicht|karte)s?\b",
+    r"|\w*(?:brücke|burg|dom|fahne|flagge|kirche|platz|schloss|turm|wappen)|blick|ansicht|karte)s?\b"
+    r"|\b(?!(?:19|20)\d\d\b)\d",
     re.IGNORECASE,
 )
 
@@ -65,6 +67,6 @@ def is_credit(text: str, figcaption: bool) -> bool:
         named = named[: evidence.start()].rstrip()
         if " " not in named:
             return True  # an agency, or what somebody is called on a site
-    elif not by and not figcaption:
+    elif not by and not figcaption and not _AND_PAPER.fullmatch(named):
         return False
     return _NAMES.fullmatch(named) is not None and (by or not _THING.search(named))

@@ -30,10 +30,11 @@ class Row(TypedDict):
 
 _UNSPACED = re.compile(f"[{UNSPACED}]")  # two such letters count as a word: a Latin word of six says about as much
 _SYLLABLE = re.compile(f"[{UNSPACED}\uac00-\ud7a3]")  # with Hangul, which has spaces but short words
-_DIGIT_OR_SYMBOL = re.compile(  # not: letters and the marks on them
-    r"[\d\u0021-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7"
-    r"\u2000-\u2bff\u3001-\u3004\u3008-\u3030\ufe30-\ufe4f\uff01-\uff20\ufffd\U0001f000-\U0001faff]"
+_SIGNS = (  # digits and symbols, as a range of a regular expression; not: letters and the marks on them
+    r"\d\u0021-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7"
+    r"\u2000-\u2bff\u3001-\u3004\u3008-\u3030\ufe30-\ufe4f\uff01-\uff20\ufffd\U0001f000-\U0001faff"
 )
+_DIGIT_OR_SYMBOL = re.compile(f"[{_SIGNS}]")
 _LETTER = re.compile(r"[^\W\d_]")
 _SPACED_WORD = re.compile(r"[^\W_]\S*")  # from its first letter or digit to the next space
 _DIGIT = re.compile(r"\d")
@@ -207,7 +208,7 @@ def is_boilerplate(row: Row, thresholds: Thresholds) -> bool:
 
 _YEARS = re.compile(r"[(\[]\d{4}(?:[-–/]\d{2,4})?[)\]]")
 _JOINER = re.compile(r"(?<=[^\W_])[-–.,'’/·:](?=[^\W_])")
-_TWO_LETTERS = re.compile(r"[^\W\d_](?:[\d.'’·-]*+[^\W\d_])")
+_TWO_LETTERS = re.compile(rf"[^\s{_SIGNS}][\d.'’·-]*+[^\s{_SIGNS}]")
 
 
 def mostly_symbols(row: Row, thresholds: Thresholds) -> bool:
@@ -227,13 +228,13 @@ def mostly_symbols(row: Row, thresholds: Thresholds) -> bool:
     return _TWO_LETTERS.search(text) is None or digits > 2 * letters or 2 * symbols > letters
 
 
-_RUN = re.compile(r"([^\W\d_])\1{9}")
+_RUN = re.compile(r"(\w)\1{9}")
 
 
 def repetitive(row: Row, thresholds: Thresholds) -> bool:
     """One letter ten times in a row, or few distinct words among the first 50 (4 at least; after Gopher's rules)."""
     text = row["text"]
-    if _RUN.search(text):
+    if any(run[1].isalpha() for run in _RUN.finditer(text)):
         return True
     said = text.casefold().replace(",", " ").split()[:50]
     return len(said) >= 4 and len(set(said)) < thresholds.min_distinct_words * len(said)
@@ -271,11 +272,12 @@ def broken_encoding(row: Row, thresholds: Thresholds) -> bool:
 # ── addresses of pictures that are no photographs of anything ──
 
 _NOTHING = "(?:spacer|blank|transparent|clear|pixel|1x1|1px)"
-_PIXEL_URL = re.compile(
-    rf"/(?:(?:img|image|px|gif)[_-])?{_NOTHING}(?:[_-]?{_NOTHING}){{0,3}}(?:[_-]?\d{{0,4}}\.(?:gif|php)|\d{{0,2}}\.png)\b"
-    r"|/(?:webbug|beacon|counter|__utm)[_-]?\d{0,4}\.(?:gif|php)\b|/(?:piwik|matomo)\.php"
-    r"|//(?:pixel|beacon|track(?:ing|er)?|stats?|counter|analytics)\.[\w.-]+/(?![^?]*\.(?:jpe?g|webp)\b)"
-    r"|[/.](?:b\.scorecardresearch\.com|doubleclick\.net|google-analytics\.com|pagead)/|[/.]facebook\.com/tr\b"
+_PIXEL_URL = re.compile(  # all of it starts with one of two characters, which makes it fast
+    rf"[/.](?:(?<=/)(?:(?:(?:img|image|px|gif)[_-])?{_NOTHING}(?:[_-]?{_NOTHING}){{0,3}}"
+    r"(?:[_-]?\d{0,4}\.(?:gif|php)|\d{0,2}\.png)\b"
+    r"|(?:webbug|beacon|counter|__utm)[_-]?\d{0,4}\.(?:gif|php)\b|(?:piwik|matomo)\.php|pagead/"
+    r"|(?<=//)(?:pixel|beacon|track(?:ing|er)?|stats?|counter|analytics)\.[\w.-]+/(?![^?]*\.(?:jpe?g|webp)\b))"
+    r"|b\.scorecardresearch\.com/|doubleclick\.net/|google-analytics\.com/|facebook\.com/tr\b)"
 )
 
 

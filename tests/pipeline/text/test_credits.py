@@ -7,6 +7,7 @@ from pipeline.text.rules import Row, Thresholds, verdict
 
 CREDITS = """
 Photo: Jane Doe / Flickr
+Photo: Jane Doe / Kestrel Press
 Photo: jane_doe via Flickr
 Photo: Jane Doe, CC BY-SA 4.0
 Photo: flightlog, CC BY 2.0
@@ -49,6 +50,8 @@ Art by Nature
 Photo: Megan Fox
 Photo: Scranton, PA
 Photo: Golden Gate Bridge / Flickr
+Foto: Rathaus / Marktplatz
+Photo: Golden Gate Bridge / San Francisco
 Photo: US Capitol at dawn
 Photo: NASA astronauts on the Moon
 Photo: a dog on the beach, CC BY 2.0
@@ -93,6 +96,8 @@ def test_captions_that_begin_like_a_credit_are_kept(text: str) -> None:
         ("Foto: Max Müller", True),
         ("Photo: J. Backlund", True),
         ("Photo: Mattel", True),
+        ("Photo: Jane Doe, 2019", True),
+        ("Photo: Apollo 11 Launch", False),
         ("Photo: Golden Gate Bridge", False),
         ("Bild: Fahne von Singapur", False),
         ("Image: Uffizi Gallery", False),
