@@ -98,7 +98,8 @@ def is_a_filename(row: Row, thresholds: Thresholds) -> bool:
     """Ends like the name of a picture: "beach-2.jpg", "My Holiday 014.JPG". Not a title of four words or more that was
     kept as one: "Red-crowned crane at the lake.jpg"."""
     text = row["text"]
-    if _FILE_NAME.search(text[-30:]) is None:
+    end = text[-30:]
+    if "." not in end or _FILE_NAME.search(end) is None:
         return False
     words = [word.strip("\"'“”‘’(),;:-") for word in text.rpartition(".")[0].split()]
     return not words[-1:] or not words[-1].isalpha() or sum(word.replace("-", "").isalpha() for word in words) < 4
@@ -272,12 +273,13 @@ def broken_encoding(row: Row, thresholds: Thresholds) -> bool:
 # ── addresses of pictures that are no photographs of anything ──
 
 _NOTHING = "(?:spacer|blank|transparent|clear|pixel|1x1|1px)"
-_PIXEL_URL = re.compile(  # all of it starts with one of two characters, which makes it fast
-    rf"[/.](?:(?<=/)(?:(?:(?:img|image|px|gif)[_-])?{_NOTHING}(?:[_-]?{_NOTHING}){{0,3}}"
-    r"(?:[_-]?\d{0,4}\.(?:gif|php)|\d{0,2}\.png)\b"
+_NOTHING_ELSE = rf"{_NOTHING}(?:[_-]?{_NOTHING}){{0,3}}(?:[_-]?\d{{0,4}}\.(?:gif|php)|\d{{0,2}}\.png)\b"
+_ADVERTS = r"b\.scorecardresearch\.com/|doubleclick\.net/|google-analytics\.com/|facebook\.com/tr\b"
+_PIXEL_URL = re.compile(  # alternatives that begin with letters are told apart fast
+    rf"/(?:{_NOTHING_ELSE}|(?:img|image|px|gif)[_-]{_NOTHING_ELSE}"
     r"|(?:webbug|beacon|counter|__utm)[_-]?\d{0,4}\.(?:gif|php)\b|(?:piwik|matomo)\.php|pagead/"
-    r"|(?<=//)(?:pixel|beacon|track(?:ing|er)?|stats?|counter|analytics)\.[\w.-]+/(?![^?]*\.(?:jpe?g|webp)\b))"
-    r"|b\.scorecardresearch\.com/|doubleclick\.net/|google-analytics\.com/|facebook\.com/tr\b)"
+    r"|/(?:pixel|beacon|track(?:ing|er)?|stats?|counter|analytics)\.[\w.-]+/(?![^?]*\.(?:jpe?g|webp)\b)"
+    rf"|{_ADVERTS})|\.(?:{_ADVERTS})"
 )
 
 
