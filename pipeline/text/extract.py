@@ -97,7 +97,7 @@ def candidates(page: Page) -> Iterator[Found]:
 
     An image without a usable URL, or without any text, is one row. Nothing that a page holds makes it raise.
     """
-    html, excess = bounded(decode(page.body, page.charset))
+    html, excess = bounded(decode(page.body, page.charset, page.url))
     tree = LexborHTMLParser(html)
     marks = marks_of(tree, page)
     seen: set[tuple[str, str]] = set()

@@ -24,7 +24,7 @@ class Links(NamedTuple):
 
 def links(page: Page) -> Links:
     """The links of a page, as far as it can be parsed in a second or two; nothing that it holds makes this raise."""
-    tree = LexborHTMLParser(bounded(decode(page.body, page.charset))[0])
+    tree = LexborHTMLParser(bounded(decode(page.body, page.charset, page.url))[0])
     base = marks_of(tree, page).base
     anchors = [node.attributes for node in tree.css("a[href], area[href]")]
     if _asks_not_to_follow(tree, page):
