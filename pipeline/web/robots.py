@@ -1,9 +1,8 @@
-"""robots.txt: asked for once an origin and day, and obeyed as RFC 9309 has it; parsed by protego."""
+"""robots.txt: asked for once an origin and day, and obeyed as RFC 9309 has it; its patterns are protego's."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 from protego import Protego
 
+from pipeline.web.robotstxt import said
 from pipeline.web.urls import origin_of
 
 PRODUCT_TOKEN = "OpenWIT"
@@ -26,10 +26,6 @@ MAX_AGE_SECONDS = 24 * 3600.0
 """How long what a robots.txt said, or that it said nothing, is relied upon (RFC 9309 section 2.4)."""
 
 _HOST_OUT_OF_REACH = frozenset({"address_forbidden", "dns", "connect", "tls"})
-_USER_AGENT_LINE = re.compile(r"\s*user(?:-|\s+)?agent\s*[:\s]\s*([^#]*)", re.IGNORECASE)
-_TOKEN = re.compile(r"\*(?=\s*$)|[A-Za-z_-]+")  # a version behind it, as in "OpenWIT/1.0", is not part of it
-_FOR_US = frozenset({"*", PRODUCT_TOKEN.lower()})
-_NOBODY = "nobody"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,20 +112,15 @@ def judge(reply: RobotsReply) -> Rules:
 def parse(body: bytes) -> Protego:
     """The rules of a robots.txt for our product token: the whole lines among its first MAX_ROBOTS_BYTES bytes.
 
-    Lines that address other robots are all given one name first: protego keeps each rule of a group for each of its
-    names, half a billion in a file of 500 KiB made for that; and to it "User-agent: open" would mean OpenWIT.
+    Protego matches the patterns. It is given one group, ours: another record between two User-agent lines would end
+    the first group to it, and it keeps each rule of a group for each of its names, half a billion in a file of 500 KiB
+    made for that.
     """
     if len(body) > MAX_ROBOTS_BYTES:  # half a rule is another rule: "Disallow: /private" cut to "Disallow: /"
         end = max(body.rfind(b"\n", 0, MAX_ROBOTS_BYTES), body.rfind(b"\r", 0, MAX_ROBOTS_BYTES))
         body = body[: end + 1]
-    lines = body.decode("utf-8-sig", "replace").splitlines()
-    return Protego.parse("\n".join(map(_name_only_us, lines)))
-
-
-def _name_only_us(line: str) -> str:
-    found = _USER_AGENT_LINE.match(line)
-    if not found:
-        return line
-    token = _TOKEN.match(found[1])
-    ours = token is not None and token[0].lower() in _FOR_US
-    return f"User-agent: {token[0] if token and ours else _NOBODY}"
+    says = said(body, PRODUCT_TOKEN)
+    lines = [f"User-agent: {PRODUCT_TOKEN}", f"Crawl-delay: {says.crawl_delay}"]
+    lines += [f"{name}: {pattern}" for name, pattern in says.rules]
+    lines += [f"Sitemap: {address}" for address in says.sitemaps]
+    return Protego.parse("\n".join(lines))

@@ -73,9 +73,100 @@ def test_rules(text: str, path: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "path", "allowed"),
+    [  # other records don't interfere with groups: section 2.2
+        ("User-agent: *\nCrawl-delay: 2\nUser-agent: other\nDisallow: /x", "/x", False),
+        ("User-agent: *\nCrawl-delay: 2\nUser-agent: other\nDisallow: /x", "/y", True),
+        ("User-agent: *\nContent-Signal: search=yes\nUser-agent: other\nDisallow: /x", "/x", False),
+        ("User-agent: *\nLicense: https://a.test/l.xml\nUser-agent: other\nDisallow: /x", "/x", False),
+        ("User-agent: *\nfoo: bar\n\nUser-agent: other\nDisallow: /x", "/x", False),
+        ("User-agent: *\nSitemap: /s.xml\nUser-agent: other\nDisallow: /x", "/x", False),
+        ("User-agent: openwit\nHost: a\nNoindex: /\nUser-agent: other\nDisallow: /x", "/x", False),
+        ("User-agent: *\nDisallow:\nUser-agent: other\nDisallow: /x", "/x", True),  # an empty rule is one
+        ("User-agent: *\nDisallow: /x\nCrawl-delay: 2\nDisallow: /y", "/y", False),
+        ("User-agent: openwit\nCrawl-delay: 5\n\nUser-agent: *\nDisallow: /x", "/x", False),
+        ("User-agent: openwit\nDisallow:\n\nUser-agent: *\nDisallow: /x", "/x", True),
+        # who is meant
+        ("User-agent: *, Googlebot\nDisallow: /x", "/x", False),
+        ("User-agent: Googlebot, *\nDisallow: /x", "/x", False),
+        ("User-agent: * Googlebot\nDisallow: /x", "/x", False),
+        ("User-agent: OpenWIT, other\nDisallow: /x", "/x", False),
+        ("User-agent: other;OpenWIT\nDisallow: /x", "/x", False),
+        ("User-agent: openwit/1.0 (+http://a.test/bot)\nDisallow: /x", "/x", False),
+        ("User-agent: Mozilla/5.0 (compatible; OpenWIT/1.0)\nDisallow: /x", "/x", False),
+        ('User-agent: "*"\nDisallow: /x', "/x", False),
+        ("User-agent: **\nDisallow: /x", "/x", False),
+        ("User-agent:\nDisallow: /x", "/x", False),
+        ("User-agent: *, Googlebot\nAllow: /\n\nUser-agent: *\nDisallow: /x", "/x", False),  # unclear means no
+        ("User-agent: a OpenWIT\nAllow: /\n\nUser-agent: *\nDisallow: /x", "/x", False),
+        ("User-agent: OpenWIT, a\nAllow: /\n\nUser-agent: *\nDisallow: /x", "/x", True),
+        ("User-agent: *, a\nDisallow: /x\n\nUser-agent: OpenWIT\nAllow: /", "/x", True),
+        ("User-agents: *\nDisallow: /x", "/x", False),
+        ("User_Agent : *\nDisallow: /x", "/x", False),
+        ("User\u2013agent: *\nDisallow: /x", "/x", False),
+        ("User-agent\uff1a*\nDisallow\uff1a/x", "/x", False),
+        # how a rule is written
+        ("User-agent *\nDisallow /x", "/x", False),
+        ("user-agent : *\ndisallow :/x # why", "/x", False),
+        ("User-agent: *\nDissalow: /x", "/x", False),
+        ("User-agent: *\nDisalow: /x", "/x", False),
+        ("User-agent: *\nDisallowed: /x", "/x", False),
+        ("User-agent: *\nDisallowing: /x", "/x", True),
+        ("User-agent: *\nDisallow: x/", "/x/a.jpg", False),
+        ("User-agent: *\nDisallow: https://example.com/x/", "/x/a.jpg", False),
+        ("User-agent: *\nDisallow: https://chat.example.net/*", "/x", True),
+        ('User-agent: *\nDisallow: "/x"', "/x", False),
+        ("User-agent: *\nDisallow: /a /x", "/x", False),
+        ("User-agent: *\nDisallow: /my pictures", "/my%20pictures/a.jpg", False),
+        ("User-agent: * Disallow: /x Disallow: /y", "/y", False),
+        ("# User-agent: * Disallow: /x\nUser-agent: *", "/x", True),
+        ("User-agent: *\nDisallow: /x\nAllow:", "/x", False),
+        ("User-agent: *\nDisallow: /a%2fb", "/a/b", True),
+        ("User-agent: *\nDisallow: /a%2fb", "/a%2Fb", False),
+        ("User-agent: *\nDisallow: /caf%c3%a9", "/caf%C3%A9", False),
+        ("User-agent: *\nDisallow: /café", "/caf%C3%A9", False),
+        # its bytes
+        ("User-agent: *\0\nDisallow: /x", "/x", False),
+        ("\0User-\0agent: *\nDis\0allow: /x\0", "/x", False),
+        ("User-agent: *\nDisallow: /x".encode("utf-16"), "/x", False),
+        (b"\xfe\xff" + "User-agent: *\nDisallow: /ж".encode("utf-16-be"), "/%D0%B6", False),
+        ("User-agent: *\r\nDisallow: /x".encode("utf-16-le"), "/x", False),
+        ("User-agent: *\nDisallow: /x".encode("utf-16-be"), "/x", False),
+        ("User-agent: *\nDisallow: /x".encode("utf-32"), "/x", False),
+        (b"User-agent: *\nDisallow: /caf\xe9", "/caf%C3%A9", False),
+        (b"User-agent: *\nDisallow: /caf\xe9", "/caf%E9", False),
+        (b"User-agent: *\nDisallow: /caf\xe9", "/cafe", True),
+        (
+            "User-agent: *\nDisallow: /старые-фото".encode("cp1251"),
+            "/%D1%81%D1%82%D0%B0%D1%80%D1%8B%D0%B5-%D1%84%D0%BE%D1%82%D0%BE",
+            False,
+        ),
+        (b"# caf\xe9\nUser-agent: *\nDisallow: /x", "/x", False),
+        ("Sitemap: /s.xml\n\ufeffUser-agent: *\n\ufeffDisallow: /x", "/x", False),
+        ("User-agent: *\u200b\nDisallow: /x", "/x", False),
+        ("User-agent: *\rDisallow: /a\rDisallow: /x", "/x", False),
+        ("User-agent: *\u2028Disallow: /x", "/x", False),
+        ("User-agent: *\f\nDisallow: /x", "/x", False),
+        ("<!doctype html><p>User-agent: *<br>Disallow: /x", "/x", True),  # a page that says "not found" with 200
+    ],
+)
+def test_what_people_write(text: str | bytes, path: str, allowed: bool) -> None:
+    assert refusal(text, path) == ("" if allowed else "robots_disallowed")
+
+
+@pytest.mark.parametrize(
     ("text", "delay"),
     [
         ("", 0),
+        ("User-agent: *\nCrawl-delay: 0.5", 0.5),
+        ("User-agent: *\nCrawl-delay: 2 s", 2),
+        ("User-agent: *\nCrawl_delay: 0,5", 0.5),
+        ("User-agent: *\nCrawl-delay: 999999999999", 999999999),
+        ("User-agent: *\nCrawl-delay: soon", 0),
+        ("User-agent: *\nCrawl-delay: 2\nUser-agent: other\nDisallow: /x", 2),
+        ("User-agent: other\nCrawl-delay: 120\nUser-agent: *\nCrawl-delay: 10\nAllow: /", 10),
+        ("User-agent: other\nUser-agent: *\nCrawl-delay: 3", 3),
+        ("User-agent: *\nCrawl-delay: 3\n\nUser-agent: openwit\nCrawl-delay: 1\nDisallow:", 1),
         ("User-agent: *\nCrawl-delay: 2.5", 2.5),
         ("User-agent: OtherBot\nCrawl-delay: 9", 0),
         ("User-agent: *\nCrawl-delay: nan", 0),
@@ -114,6 +205,57 @@ def test_a_flood_of_robots_costs_no_more_than_its_length(line: str) -> None:
     rules = "".join(f"Disallow: /{i}\n" for i in range(3_000))
     begun = time.process_time()
     assert refusal(names + rules + "User-agent: *\nDisallow: /a.jpg", "/a.jpg") == "robots_disallowed"
+    assert time.process_time() - begun < 2
+
+
+NAMES = ("*", "openwit", "OpenWIT/2.0", "other", "openwit-video")
+RECORD = st.one_of(
+    st.sampled_from(NAMES).map("User-agent: {}".format),
+    st.sampled_from(("Allow: /a", "Disallow: /a", "Disallow: /", "disallow:", "Allow: /a/b", "Disallow: /a/b # c")),
+    st.sampled_from(("Crawl-delay: 2", "Sitemap: /s.xml", "Content-Signal: search=no", "foo: bar", "", "# x", "oops")),
+)
+
+
+def forbidden(lines: list[str], path: str) -> bool:
+    """RFC 9309 for records without misspellings and patterns without wildcards, read line by line."""
+    groups: list[tuple[set[str], list[tuple[str, str]]]] = [(set(), [])]
+    rules_since = True
+    for line in lines:
+        name, _, value = (part.strip() for part in line.partition("#")[0].partition(":"))
+        if name == "User-agent":
+            if rules_since:
+                groups.append((set(), []))
+            rules_since = False
+            groups[-1][0].add(value.partition("/")[0].lower())
+        elif name.lower() in ("allow", "disallow"):
+            rules_since = True
+            groups[-1][1].append((name.lower(), value))
+    us = "openwit" if any("openwit" in names for names, _ in groups) else "*"
+    rules = [rule for names, rules in groups if us in names for rule in rules if rule[1] and path.startswith(rule[1])]
+    return bool(rules) and max(rules, key=lambda rule: (len(rule[1]), rule[0] == "allow"))[0] == "disallow"
+
+
+@given(st.lists(RECORD, max_size=14), st.sampled_from(("/a", "/a/b.jpg", "/c")), st.sampled_from("\n\r"))
+def test_any_mix_of_records_is_read_as_the_rfc_has_it(lines: list[str], path: str, end: str) -> None:
+    assert refusal(end.join(lines), path) == ("robots_disallowed" if forbidden(lines, path) else "")
+
+
+@pytest.mark.parametrize("rule", ["Disallow: /*a*b*c{}", "Disallow: " + "*a" * 500, "Disallow: /{}$", "Allow: *{}*"])
+def test_a_flood_of_wildcards_costs_little_a_question(rule: str) -> None:
+    body = "User-agent: *\n" + "".join(rule.format(i) + "\n" for i in range(MAX_ROBOTS_BYTES // (len(rule) + 6)))
+    rules = judge(RobotsReply(http_status=200, body=body.encode()))
+    begun = time.process_time()
+    for i in range(10):
+        rules.refusal(f"{HOST}/{'ab' * 1_000}{i}")
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "line", ["User" + " " * 10**5, "allow" + " \t" * 10**5, " Allow" * 10**5, "\xa0" * 10**5 + "x"]
+)
+def test_a_long_line_costs_no_more_than_its_length(line: str) -> None:
+    begun = time.process_time()
+    refusal(f"User-agent: *\n{line}\nDisallow: /a", "/a")
     assert time.process_time() - begun < 2
 
 

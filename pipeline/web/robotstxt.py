@@ -1,0 +1,164 @@
+"""What a robots.txt says to one robot: its records, grouped as RFC 9309 has it, from whatever bytes a server sends.
+
+RFC 9309, section 2.2: other records (Crawl-delay, Sitemap, what nobody knows) don't interfere with groups. Where a file
+is unclear, as "User-agent: *, otherbot", what it forbids counts and what it allows does not.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import quote
+
+from chardetng_py import EncodingDetector
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_INVISIBLE = re.compile("[\0\xad\u200b-\u200f\u2060\ufeff]+")  # pasted along; a mark where files were put together
+_RECORD = re.compile(  # with the misspellings that crawlers know, and without a colon
+    r"(?P<agent>user[\s_\-\u2010-\u2015]*agents?)|(?P<disallow>d[ei]a?s+a?l+[oa]w(?:s|ed)?)|(?P<allow>allow)"
+    r"|(?P<delay>crawl[\s_-]*delay)|(?P<sitemap>site-?maps?)",
+    re.IGNORECASE,
+)
+_SEPARATOR = re.compile(r"\s*[:\uff1a]\s*|\s+|$")
+_NEXT = re.compile(r"(?<=\s)(?=(?:user-?agent|disallow|allow|crawl-delay|sitemap)\s*:)", re.IGNORECASE)
+_TOKEN = re.compile(r"[A-Za-z_-]+")  # a version behind it, as in "OpenWIT/1.0", is not part of it
+_ADDRESS = re.compile(r"https?://[^/]*", re.IGNORECASE)
+_SECONDS = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
+_QUOTES = "\"'`"
+
+
+class Said(NamedTuple):
+    """What a robots.txt says to a robot."""
+
+    rules: tuple[tuple[str, str], ...]  # (allow | disallow, pattern), in the file's order
+    crawl_delay: float  # seconds, the longest that is asked for; 0 if none is
+    sitemaps: tuple[str, ...]  # as written, of the whole file
+
+
+@dataclass
+class _Group:
+    """Who is addressed: us or all, for certain or (maybe_) perhaps, and what they are told."""
+
+    us: bool = False
+    all: bool = False
+    maybe_us: bool = False
+    maybe_all: bool = False
+    rules: list[tuple[str, str]] = field(default_factory=list)
+    delay: float = 0.0
+    has_rules: bool = False  # of empty patterns, too
+
+    @property
+    def addressed(self) -> bool:
+        return self.us or self.all or self.maybe_us or self.maybe_all
+
+
+def said(body: bytes, product_token: str) -> Said:
+    """What a robots.txt says to a robot of this name (RFC 9309 section 2.2.1): to it, or else to all."""
+    groups, asked = [_Group()], [_Group()]  # the first have no robots: rules before any are nobody's
+    sitemaps = []
+    before = ""
+    for name, value in _records(body):
+        if name == "sitemap":
+            sitemaps.append(value)
+            continue
+        if name == "agent":
+            if groups[-1].has_rules or len(groups) == 1:
+                groups.append(_Group())
+            if before != "agent":  # a delay is for the robots right above it only: the RFC has none
+                asked.append(_Group())
+            _address(groups[-1], value, product_token.lower())
+            _address(asked[-1], value, product_token.lower())
+        elif name == "delay":
+            seconds = _SECONDS.match(value)
+            asked[-1].delay = max(asked[-1].delay, float(seconds[0].replace(",", ".")) if seconds else 0.0)
+        else:
+            groups[-1].has_rules = True
+            if groups[-1].addressed:
+                groups[-1].rules.extend((name, pattern) for pattern in _patterns(name, value))
+        before = name
+    rules = [rule for group, surely in _for_us(groups) for rule in group.rules if surely or rule[0] == "disallow"]
+    return Said(tuple(rules), max((group.delay for group, _ in _for_us(asked)), default=0.0), tuple(sitemaps))
+
+
+def _for_us(groups: list[_Group]) -> Iterator[tuple[_Group, bool]]:
+    """The groups that hold for us, and whether they surely do: what is perhaps for us counts where it forbids."""
+    named = any(group.us for group in groups)
+    for group in groups:
+        surely = group.us if named else group.all
+        if surely or group.maybe_us or (group.maybe_all and not named):
+            yield group, surely
+
+
+def _address(group: _Group, value: str, us: str) -> None:
+    """Note whether a User-agent line means us: by its first word, or, less clearly, by one of several."""
+    value = value.strip(_QUOTES)
+    token = _TOKEN.match(value)
+    group.us |= token is not None and token[0].lower() == us
+    group.all |= re.match(r"\*(?:\s|$)", value) is not None
+    for word in re.split(r"[\s,;|()\"'`]+", value):
+        token = _TOKEN.match(word)
+        group.maybe_us |= token is not None and token[0].lower() == us
+        group.maybe_all |= word.strip("*") == "" and (bool(word) or not value)
+
+
+def _patterns(name: str, value: str) -> Iterator[str]:
+    """The patterns that a rule stands for: more than one where it may be read in several ways and forbids."""
+    if name == "allow" or not value:
+        yield value
+        return
+    value = value.strip(_QUOTES)
+    parts = re.split(r"[\s,]+(?=/)", value)
+    for pattern in dict.fromkeys([value, *parts]):
+        if address := _ADDRESS.match(pattern):
+            pattern = pattern[address.end() :]
+            if not pattern.strip("/*"):  # all of a host, most likely of another
+                continue
+        yield pattern if pattern.startswith(("/", "*")) else f"/{pattern}"
+
+
+def _records(body: bytes) -> Iterator[tuple[str, str]]:
+    """(agent | allow | disallow | delay | sitemap, value) of each line that has one of them."""
+    for text in _lines(body):
+        line = _INVISIBLE.sub("", text.partition("#")[0])
+        for part in _NEXT.split(line):  # "User-agent: * Disallow: /", where line ends were lost
+            part = part.strip()
+            found = _RECORD.match(part)
+            separator = found and _SEPARATOR.match(part, found.end())
+            if found and separator and found.lastgroup:
+                yield found.lastgroup, part[separator.end() :]
+
+
+def _lines(body: bytes) -> Iterator[str]:
+    """Its lines. One that is no UTF-8 comes in each reading that its server may mean: of three kinds at most."""
+    for mark, wide in _MARKS:
+        if body.startswith(mark):
+            yield from body.decode(wide, "replace").splitlines()
+            return
+    head = body[:1024]
+    if head.count(0) > len(head) // 3:  # UTF-16 without a mark
+        big = head[::2].count(0) > head[1::2].count(0)
+        yield from body.decode("utf-16-be" if big else "utf-16-le", "replace").splitlines()
+        return
+    plain = body.replace(b"\0", b"")
+    try:
+        yield from plain.decode("utf-8").splitlines()
+        return
+    except UnicodeDecodeError:
+        pass
+    detector = EncodingDetector()
+    detector.feed(plain, last=True)
+    guessed = detector.guess(tld=None, allow_utf8=False)
+    for line in plain.splitlines():
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError:
+            as_bytes = quote(line, safe=bytes(range(128)))  # "/caf%E9", as a server of that encoding has it in URLs
+            yield from dict.fromkeys([line.decode(guessed, "replace"), line.decode("cp1252", "replace"), as_bytes])
