@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from protego import Protego
 
-from pipeline.web.robotstxt import said
+from pipeline.web.robotstxt import Said, said
 from pipeline.web.urls import origin_of
 
 PRODUCT_TOKEN = "OpenWIT"
@@ -46,14 +46,17 @@ class Rules:
     parsed: Protego
     reason: str = ""
     detail: str = ""
+    no_training: bool = False  # the file reserves training, as X-Robots-Tag: noai does for one answer
 
     def refusal(self, url: str) -> tuple[str, str]:
         """(reason, detail) why a normalised URL of this origin may not be asked for; ("", "") if it may."""
         if self.reason:
             return self.reason, self.detail
-        if self.parsed.can_fetch(url, PRODUCT_TOKEN):
-            return "", ""
-        return "robots_disallowed", ""
+        if not self.parsed.can_fetch(url, PRODUCT_TOKEN):
+            return "robots_disallowed", ""
+        if self.no_training:
+            return "opted_out", "robots.txt: Content-Signal: ai-train=no"
+        return "", ""
 
     @property
     def crawl_delay(self) -> float:
@@ -101,7 +104,8 @@ def judge(reply: RobotsReply) -> Rules:
     """
     status = reply.http_status or 0
     if 200 <= status < 300 and reply.body is not None:
-        return Rules(parsed=parse(reply.body))
+        says = _said(reply.body)
+        return Rules(parsed=_matcher(says), no_training=says.no_training)
     if 400 <= status < 500 and status != 429:
         return Rules(parsed=parse(b""))
     out_of_reach = reply.reason in _HOST_OUT_OF_REACH and not reply.elsewhere
@@ -110,16 +114,24 @@ def judge(reply: RobotsReply) -> Rules:
 
 
 def parse(body: bytes) -> Protego:
-    """The rules of a robots.txt for our product token: the whole lines among its first MAX_ROBOTS_BYTES bytes.
+    """The rules of a robots.txt for our product token."""
+    return _matcher(_said(body))
 
-    Protego matches the patterns. It is given one group, ours: another record between two User-agent lines would end
-    the first group to it, and it keeps each rule of a group for each of its names, half a billion in a file of 500 KiB
-    made for that.
-    """
+
+def _said(body: bytes) -> Said:
+    """What the whole lines among its first MAX_ROBOTS_BYTES bytes say to us."""
     if len(body) > MAX_ROBOTS_BYTES:  # half a rule is another rule: "Disallow: /private" cut to "Disallow: /"
         end = max(body.rfind(b"\n", 0, MAX_ROBOTS_BYTES), body.rfind(b"\r", 0, MAX_ROBOTS_BYTES))
         body = body[: end + 1]
-    says = said(body, PRODUCT_TOKEN)
+    return said(body, PRODUCT_TOKEN)
+
+
+def _matcher(says: Said) -> Protego:
+    """Protego for the patterns, given one group, ours.
+
+    To it, another record between two User-agent lines would end the first group; and it keeps each rule of a group for
+    each of its names, half a billion in a file of 500 KiB made for that.
+    """
     lines = [f"User-agent: {PRODUCT_TOKEN}", f"Crawl-delay: {says.crawl_delay}"]
     lines += [f"{name}: {pattern}" for name, pattern in says.rules]
     lines += [f"Sitemap: {address}" for address in says.sitemaps]

@@ -24,13 +24,14 @@ _MARKS = (
 _INVISIBLE = re.compile("[\0\xad\u200b-\u200f\u2060\ufeff]+")  # pasted along; a mark where files were put together
 _RECORD = re.compile(  # with the misspellings that crawlers know, and without a colon
     r"(?P<agent>user[\s_\-\u2010-\u2015]*agents?)|(?P<disallow>d[ei]a?s+a?l+[oa]w(?:s|ed)?)|(?P<allow>allow)"
-    r"|(?P<delay>crawl[\s_-]*delay)|(?P<sitemap>site-?maps?)",
+    r"|(?P<delay>crawl[\s_-]*delay)|(?P<sitemap>site-?maps?)|(?P<signal>content-signals?)",
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(r"\s*[:\uff1a]\s*|\s+|$")
 _NEXT = re.compile(r"(?<=\s)(?=(?:user-?agent|disallow|allow|crawl-delay|sitemap)\s*:)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z_-]+")  # a version behind it, as in "OpenWIT/1.0", is not part of it
 _ADDRESS = re.compile(r"https?://[^/]*", re.IGNORECASE)
+_NO_TRAINING = re.compile(r"\bai-train\s*=\s*no\b", re.IGNORECASE)
 _SECONDS = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
 _QUOTES = "\"'`"
 
@@ -41,6 +42,7 @@ class Said(NamedTuple):
     rules: tuple[tuple[str, str], ...]  # (allow | disallow, pattern), in the file's order
     crawl_delay: float  # seconds, the longest that is asked for; 0 if none is
     sitemaps: tuple[str, ...]  # as written, of the whole file
+    no_training: bool  # Content-Signal: ai-train=no (https://contentsignals.org)
 
 
 @dataclass
@@ -54,6 +56,7 @@ class _Group:
     rules: list[tuple[str, str]] = field(default_factory=list)
     delay: float = 0.0
     has_rules: bool = False  # of empty patterns, too
+    no_training: bool = False
 
     @property
     def addressed(self) -> bool:
@@ -69,7 +72,9 @@ def said(body: bytes, product_token: str) -> Said:
         if name == "sitemap":
             sitemaps.append(value)
             continue
-        if name == "agent":
+        if name == "signal":
+            groups[-1].no_training |= _NO_TRAINING.search(value) is not None
+        elif name == "agent":
             if groups[-1].has_rules or len(groups) == 1:
                 groups.append(_Group())
             if before != "agent":  # a delay is for the robots right above it only: the RFC has none
@@ -85,7 +90,9 @@ def said(body: bytes, product_token: str) -> Said:
                 groups[-1].rules.extend((name, pattern) for pattern in _patterns(name, value))
         before = name
     rules = [rule for group, surely in _for_us(groups) for rule in group.rules if surely or rule[0] == "disallow"]
-    return Said(tuple(rules), max((group.delay for group, _ in _for_us(asked)), default=0.0), tuple(sitemaps))
+    delay = max((group.delay for group, _ in _for_us(asked)), default=0.0)
+    no_training = groups[0].no_training or any(group.no_training for group, _ in _for_us(groups))
+    return Said(tuple(rules), delay, tuple(sitemaps), no_training)
 
 
 def _for_us(groups: list[_Group]) -> Iterator[tuple[_Group, bool]]:
@@ -125,7 +132,7 @@ def _patterns(name: str, value: str) -> Iterator[str]:
 
 
 def _records(body: bytes) -> Iterator[tuple[str, str]]:
-    """(agent | allow | disallow | delay | sitemap, value) of each line that has one of them."""
+    """(agent | allow | disallow | delay | sitemap | signal, value) of each line that has one of them."""
     for text in _lines(body):
         line = _INVISIBLE.sub("", text.partition("#")[0])
         for part in _NEXT.split(line):  # "User-agent: * Disallow: /", where line ends were lost

@@ -208,6 +208,24 @@ def test_a_flood_of_robots_costs_no_more_than_its_length(line: str) -> None:
     assert time.process_time() - begun < 2
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("User-agent: *\nContent-Signal: search=yes,ai-train=no\nAllow: /", "opted_out"),
+        ("User-agent: *\nAllow: /\ncontent-signal : ai-input=yes, AI-Train = no", "opted_out"),
+        ("Content-Signal: ai-train=no\nUser-agent: other\nDisallow: /", "opted_out"),
+        ("User-agent: *\nContent-Signal: ai-train=no\nUser-agent: other\nDisallow: /x", "robots_disallowed"),
+        ("User-agent: other\nContent-Signal: ai-train=no\nUser-agent: *\nDisallow: /y", "opted_out"),
+        ("User-agent: *\nContent-Signal: ai-train=no\nAllow: /\n\nUser-agent: openwit\nAllow: /", ""),
+        ("User-agent: other\nContent-Signal: ai-train=no\nAllow: /", ""),
+        ("User-agent: *\nContent-Signal: ai-train=yes, search=no\nAllow: /", ""),
+        ("# Content-Signal: ai-train=no\nUser-agent: *\nAllow: /", ""),
+    ],
+)
+def test_content_signals(text: str, reason: str) -> None:
+    assert refusal(text, "/x") == reason
+
+
 NAMES = ("*", "openwit", "OpenWIT/2.0", "other", "openwit-video")
 RECORD = st.one_of(
     st.sampled_from(NAMES).map("User-agent: {}".format),
