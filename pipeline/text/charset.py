@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from chardetng_py import EncodingDetector
 
@@ -62,7 +61,8 @@ def decode(body: bytes, declared: str | None, url: str = "") -> str:
         if name == _WESTERN:  # what people declare who do not know better, and it never fails to decode
             name = _script(body) or name
         text = utf8 if name == "utf-8" else text_of(body, name)
-        if not _contradicted(text):
+        broken = errors if name == "utf-8" else text.count("\ufffd")
+        if broken < CLEARLY_BROKEN or broken <= _beyond_ascii(text) - broken:
             return text
     return utf8 if _beyond_ascii(utf8) - errors > errors else text_of(body, _guess(body, url))
 
@@ -103,17 +103,13 @@ def _beyond_ascii(text: str) -> int:
     return len(text) - len(text.encode("ascii", "ignore"))
 
 
-def _contradicted(text: str) -> bool:
-    errors = text.count("\ufffd")
-    return errors >= CLEARLY_BROKEN and errors > _beyond_ascii(text) - errors
-
-
 # ── the guess ──
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff\x1b]")
 _LONG_ASCII = re.compile(rb"([\0-\x7f]{32})[\0-\x7f]++(?<=([\0-\x7f]{32}))", re.DOTALL)
 _QUOTES = re.compile(rb"[\xab\xbb\xa1\xbf]")
 _WORD = re.compile(r"[^\W\d_]{3,}|[^\W\d_a-zA-Z]{2}")
+_DOMAIN = re.compile(r"https?://(?:[^/?#]*\.)?([a-z][a-z0-9-]*)\.?(?::\d*)?(?=[/?#]|\Z)", re.IGNORECASE | re.ASCII)
 _HTML = re.compile(rb"<html\s([^>]{0,1000})", re.IGNORECASE)
 _LANG = re.compile(rb"\blang\s*=\s*[\"']?\s*([a-z]{2,3}(?:[-_](?:tw|hk|hant))?)\b", re.IGNORECASE)
 _WEST = "us"  # a domain where one expects windows-1252: another encoding is found there only if it is another script
@@ -172,8 +168,8 @@ def _place(body: bytes, url: str) -> str | None:
         name = lang[1].decode().lower().replace("_", "-")
         if name in _COUNTRY:
             return _COUNTRY[name]
-    domain = (urlsplit(url).hostname or "").rpartition(".")[2]
-    return domain if re.fullmatch(r"[a-z][a-z0-9-]*", domain) else None
+    domain = _DOMAIN.match(url)
+    return domain[1].lower() if domain else None
 
 
 def _other_words(sample: bytes, name: str) -> int:

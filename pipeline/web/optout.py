@@ -1,8 +1,9 @@
 """Marks by which a site says that its pictures are not for us: in response headers and in a page's meta tags.
 
-A mark is one of noai, noimageai, noml, noindex, noimageindex, none and tdm. Marks count that are addressed to everyone or
-to our product token. Sources: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag
-(X-Robots-Tag and meta robots), DeviantArt 2022 (noai, noimageai), https://noml.info (noml), https://www.w3.org/community/tdmrep/ (TDM).
+A mark is one of noai, noimageai, noml, noindex, noimageindex, none and tdm. Marks count that are addressed to everyone
+or to our product token. Sources: https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag
+(X-Robots-Tag and meta robots), DeviantArt 2022 (noai, noimageai), https://noml.info (noml),
+https://www.w3.org/community/tdmrep/ (TDM).
 """
 
 from __future__ import annotations

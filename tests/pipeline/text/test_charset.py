@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.text import warc
 from pipeline.text.charset import PRESCAN_BYTES, declared_in, decode
@@ -317,6 +319,22 @@ def test_a_guess_takes_bounded_time() -> None:
         began = time.process_time()
         decode(body, None, "http://a.test/")
         assert time.process_time() - began < 2
+
+
+URLS = (
+    "",
+    "http://[",
+    "http://[::1]/",
+    "http://a.xn--p1ai./",
+    "http://1.2.3.4:80/",
+    "HTTP://A.RU:8080?x",
+    "http://a.\u0436/",
+)
+
+
+@given(st.binary(), st.sampled_from(URLS), st.sampled_from((None, "utf-8", "latin1", "gbk", "utf-16", "hz-gb-2312")))
+def test_no_bytes_raise(body: bytes, url: str, declared: str | None) -> None:
+    assert isinstance(decode(b"\xe9" + body, declared, url), str)
 
 
 def test_real_western_pages_stay_western(data: Path) -> None:
