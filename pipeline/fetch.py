@@ -56,7 +56,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Annotated[float, Positive] = 30.0  # seconds for all its requests
     max_redirects: Annotated[int, msgspec.Meta(ge=0, le=20)] = 5
     max_image_area: Annotated[int, Positive] = 128_000_000  # pixels, by the header: larger ones are not decoded
-    min_image_size: Annotated[int, msgspec.Meta(ge=0)] = 0  # pixels of the shorter side
+    min_image_size: Annotated[int, msgspec.Meta(ge=0)] = 32  # pixels of the original's shorter side; 0: no limit
+    max_aspect_ratio: Annotated[float, msgspec.Meta(ge=0)] = 4.0  # of its longer side to the shorter; 0: no limit
     # what is stored
     image_size: Annotated[int, Positive] = 256  # pixels, of the side that resize_mode says
     resize_mode: Literal["no", "keep_ratio", "keep_ratio_largest", "center_crop", "border"] = "keep_ratio"

@@ -104,7 +104,8 @@ FETCH_REASONS: dict[str, str] = {
             " too_many_bytes empty_body truncated_body bad_encoding"
         ),
         "failed_to_resize": (
-            "not_an_image too_many_pixels too_small truncated_image decoder_failed decoder_crashed decoder_timeout"
+            "not_an_image format_unsupported too_many_pixels too_small aspect_too_large truncated_image"
+            " decoder_failed decoder_crashed decoder_timeout"
         ),
     }.items()
     for reason in reasons.split()

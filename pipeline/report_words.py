@@ -64,9 +64,11 @@ _LOST_IN_FETCH = """
     empty_body: There was nothing in the answer.
     truncated_body: The answer ended before its announced length.
     bad_encoding: The body's compression is broken, or unpacks to too much.
-    not_an_image: What came is no picture in a format that is read: often a page that says it is missing.
+    not_an_image: What came is no picture: often a page that says it is missing.
+    format_unsupported: The picture is in a format that is not read, such as HEIC, JPEG XL or ICO.
     too_many_pixels: The picture has more pixels than the recipe decodes.
     too_small: The picture has fewer pixels than the recipe takes.
+    aspect_too_large: The picture is longer, measured by its shorter side, than the recipe takes.
     truncated_image: The picture ends too early.
     decoder_failed: The picture is broken.
     decoder_crashed: The decoder, in a process of its own, died of it.

@@ -12,11 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pyvips
 import webdataset
+from PIL import Image
 
 from dedup.tables import GROUP
 from demo.localweb import LocalWeb, Request
@@ -96,12 +99,26 @@ def truths(data: Path, walk: Walk) -> list[Truth]:
     return found
 
 
+@cache
+def reason_of_its_size(file: Path) -> str:
+    """What the sizes that are taken by default say of a picture, by Pillow and, of drawings, by libvips."""
+    if file.suffix == ".svg":
+        drawing = pyvips.Image.new_from_file(str(file))
+        width, height = drawing.width, drawing.height
+    else:
+        with Image.open(file) as image:
+            width, height = image.size
+    if min(width, height) < 32:
+        return "too_small"
+    return "aspect_too_large" if max(width, height) > 4 * min(width, height) else ""
+
+
 def test_true_pairs_arrive_with_the_right_image(walk: Walk, truths: list[Truth]) -> None:
     outcomes = {row["image_id"]: row for row in walk.rows("fetch", OUTCOME)}
     keeper = {row["image_id"]: row["kept_by"] for row in walk.rows("dedup", GROUP)}
     shards = Shards(str(walk.out / "6_pack"))
     texts = {bytes.fromhex(s.key): {c["text"] for c in s.meta["captions"]} for s in shards.iterate()}
-    arrived, there = 0, [truth for truth in truths if truth.file.is_file()]
+    arrived, there = 0, [truth for truth in truths if truth.file.is_file() and not reason_of_its_size(truth.file)]
     for truth in there:
         id_ = image_id(truth.image_url)
         right = outcomes[id_]["sha256"] == hashlib.sha256(truth.file.read_bytes()).digest()
@@ -120,11 +137,15 @@ def test_every_true_pair_that_did_not_arrive_has_a_reason(walk: Walk, truths: li
     for truth in truths:
         id_ = pair_id(truth.image_url, truth.text)
         if id_ in pairs:
-            reasons[outcomes[image_id(truth.image_url)]["reason"] or "arrived"] += 1
+            reason = outcomes[image_id(truth.image_url)]["reason"]
+            reasons[reason or "arrived"] += 1
+            if truth.file.is_file():
+                assert reason == reason_of_its_size(truth.file), truth
         else:
             reasons[dropped[id_]] += 1
     missing = sum(not truth.file.is_file() for truth in truths)
     assert reasons["http_404"] == missing > 0
+    assert reasons["too_small"] > 0 < reasons["aspect_too_large"]
     print(dict(reasons))
 
 
@@ -237,8 +258,6 @@ def test_kept_ids_are_uniform_over_the_range_of_ids(walk: Walk) -> None:
 
 
 def test_the_stored_images_are_small_pictures_that_open(walk: Walk) -> None:
-    from PIL import Image
-
     for sample in _some(Shards(str(walk.out / "6_pack"))):
         with Image.open(io.BytesIO(sample.image)) as image:
             image.load()

@@ -5,30 +5,29 @@ Crops stay uint8, a quarter of the bytes between processes; `normalise` runs on 
 
 from __future__ import annotations
 
-import io
 import math
-import struct
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from shards import pictures
 from shards.errors import Failure
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM")  # what shards and evaluation sets hold; no other decoder runs
+FORMATS = (*pictures.FORMATS, "PPM")
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of a decompression bomb
 MAX_ASPECT = 20  # the ends of a longer picture are cut first: resized whole, 1 x 65,535 pixels would take 10 GB
 CROP_AREA = (0.9, 1.0)  # of the largest square; the paper gives no number, this is open_clip's and MetaCLIP's
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of red, green and blue in [0, 1], as the released models use them
 STD = (0.26862954, 0.26130258, 0.27577711)
 
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, struct.error)  # Pillow's ways
+_REASONS = {"truncated_image": "broken_image", "decoder_failed": "broken_image"}
 
 
 class ImageError(Failure):
-    """Bytes that give no picture. `reason` is one of not_an_image, too_many_pixels, broken_image."""
+    """Bytes that give no picture. `reason`: not_an_image, format_unsupported, too_many_pixels, broken_image."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)  # both, so that it can be pickled on its way out of a worker
@@ -41,30 +40,15 @@ class ImageError(Failure):
 def decode(data: bytes) -> Image.Image:
     """The picture in mode RGB, 8 bits a channel: first frame, upright by EXIF, transparency over white.
 
-    Colour profiles are ignored, as the released models' preprocessing does. Raises ImageError.
+    Every format that fetch takes, and netpbm's, in which some evaluation sets come. Colour profiles are ignored, as
+    the released models' preprocessing does. Raises ImageError.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError("too_many_pixels", f"{image.width} x {image.height} of at most {MAX_PIXELS:,}")
-            ImageOps.exif_transpose(image, in_place=True)
-            return _rgb(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        return pictures.decoded(data, MAX_PIXELS, FORMATS)
+    except pictures.PictureError as error:
+        raise ImageError(_REASONS.get(error.reason, error.reason), error.detail) from error
+    except Image.DecompressionBombWarning as error:  # where warnings are errors
         raise ImageError("too_many_pixels", str(error)) from error
-    except UnidentifiedImageError as error:
-        raise ImageError("not_an_image", f"none of {', '.join(FORMATS)}") from error
-    except _BROKEN as error:
-        raise ImageError("broken_image", str(error)) from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip to white
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image.convert("RGBA"))
-        image = white
-    return image.convert("RGB")
 
 
 def training_crop(image: Image.Image, size: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -72,7 +72,7 @@ class Decoder:
             sys.executable,
             "-m",
             "pipeline.web.decoder",
-            msgspec.json.encode(self._options).decode(),
+            msgspec.msgpack.encode(self._options).hex(),  # JSON has no infinity
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # decoders print what they think of broken files
@@ -107,4 +107,4 @@ def serve(source: BinaryIO, to: BinaryIO, options: Options) -> None:
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    serve(sys.stdin.buffer, sys.stdout.buffer, msgspec.json.decode(sys.argv[1], type=Options))
+    serve(sys.stdin.buffer, sys.stdout.buffer, msgspec.msgpack.decode(bytes.fromhex(sys.argv[1]), type=Options))

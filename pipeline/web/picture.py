@@ -6,43 +6,23 @@ Options have img2dataset's names and meanings where it has them. Always RGB in s
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
-from dedup.pictures import FORMATS
 from pipeline.web.detail import of_error, one_line
-from pipeline.web.drawing import DrawingError, draw, is_drawing, size_of
+from shards.drawing import DrawingError, draw, is_drawing, size_of
 from shards.errors import UsageError
+from shards.pictures import BROKEN, PictureError, opened, orientation, over_white, pixels, upright
 
 RESIZE_MODES = ("no", "keep_ratio", "keep_ratio_largest", "center_crop", "border")
 ENCODE_FORMATS = ("jpg", "png", "webp")
 MAX_SIDE = 16_383  # pixels, as stored; the encoders of WebP and (65,535) JPEG take no more
 MAX_AREA = 2 * 89_478_485  # pixels; Pillow opens nothing larger
 MAX_PROFILE_BYTES = 4 * 2**20  # of an ICC profile; printers' have up to 3 MB
-
-_ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held (CIPA DC-008, 4.6.4)
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# What Pillow's decoders can raise on a broken file: it promises no more than that it raises.
-_BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RuntimeError, MemoryError,
-    AttributeError, AssertionError, struct.error, zlib.error,
-)  # fmt: skip
-_SMOOTH = {"L": "L", "1": "L", "RGB": "RGB", "RGBX": "RGB", "P": "RGB", "YCbCr": "RGB", "CMYK": "CMYK"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +34,8 @@ class Options:
     resize_only_if_bigger: bool = True  # a smaller picture is stored as it is, neither cropped nor padded
     encode_format: str = "jpg"
     encode_quality: int = 95  # 0 to 100; of png 0 to 9, the compression
-    min_image_size: int = 0  # pixels of the short side
+    min_image_size: int = 32  # pixels of the original's short side; 0: no limit
+    max_aspect_ratio: float = 4.0  # of the original's long side to its short one; 0: no limit
     max_image_area: int = 128_000_000  # pixels, of the original and of what is stored
 
     def __post_init__(self) -> None:
@@ -65,6 +46,7 @@ class Options:
             (self.encode_format in ENCODE_FORMATS, "encode_format", " | ".join(ENCODE_FORMATS)),
             (0 <= self.encode_quality <= best, "encode_quality", f"0 to {best} for {self.encode_format}"),
             (self.min_image_size >= 0, "min_image_size", "0 or more"),
+            (self.max_aspect_ratio == 0 or self.max_aspect_ratio >= 1, "max_aspect_ratio", "1 or more, or 0"),
             (0 < self.max_image_area <= MAX_AREA, "max_image_area", f"1 to {MAX_AREA}"),
         ):
             if not is_right:
@@ -76,7 +58,7 @@ class Picture:
     """A stored picture: `body` is encoded as the options say."""
 
     body: bytes
-    format: str  # of the original: one of FORMATS
+    format: str  # of the original: one of shards/pictures.py's FORMATS, or SVG
     original_width: int  # pixels, upright
     original_height: int
     width: int  # pixels, as stored
@@ -91,24 +73,17 @@ class Refused(NamedTuple):
     detail: str
 
 
-class _RefusedError(Exception):
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.refused = Refused(reason, one_line(detail))
-
-
 def store(body: bytes, options: Options) -> Picture | Refused:
     """Decode, set upright, resize, convert to sRGB over white, encode; or say by which name it failed.
 
-    not_an_image: no format of FORMATS, or no header. too_many_pixels, too_small: known before it is decoded.
-    truncated_image, decoder_failed: the header was good, the pixels were not.
+    too_many_pixels, too_small, aspect_too_large are known before it is decoded; the others are PictureError's.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # it warns of what is refused or noted here anyway
         try:
             return _store(body, options)
-        except _RefusedError as error:
-            return error.refused
+        except PictureError as error:
+            return Refused(error.reason, one_line(error.detail))
 
 
 def scaled_size(width: int, height: int, options: Options) -> tuple[int, int]:
@@ -125,18 +100,18 @@ def scaled_size(width: int, height: int, options: Options) -> tuple[int, int]:
 def _store(body: bytes, options: Options) -> Picture:
     if is_drawing(body):
         return _store_drawing(body, options)
-    image = _open(body)
+    image = opened(body)
     source_format, profile = (image.format or "").replace("MPO", "JPEG"), image.info.get("icc_profile")
     width, height = image.size
     target = _checked(width, height, options)
 
-    small = _decoded(image, target).resize(target, Image.Resampling.BICUBIC)
-    orientation, exif_note = _orientation(image)
-    if orientation != 1:
-        small = small.transpose(_UPRIGHT[orientation])
-    if orientation >= 5:  # it lies on its side
+    # Decoded at no less than twice the target: 2.5 times as fast as whole, and after resizing half a grey level away
+    # in the mean (45 dB).
+    small = pixels(image, body, (2 * target[0], 2 * target[1])).resize(target, Image.Resampling.BICUBIC)
+    turn, exif_note = orientation(image)
+    if turn >= 5:  # it lies on its side
         width, height = height, width
-    rgb, profile_note = _in_srgb(_over_white(small), profile)
+    rgb, profile_note = _in_srgb(over_white(upright(small, turn)), profile)
     resized = not options.resize_only_if_bigger or rgb.size != (width, height)
     stored = _fitted(rgb, options) if resized else rgb
     return Picture(
@@ -156,8 +131,8 @@ def _store_drawing(body: bytes, options: Options) -> Picture:
         target = _checked(width, height, options)
         drawn = draw(body, max(target[0] / width, target[1] / height))
     except DrawingError as error:
-        raise _RefusedError("not_an_image", f"SVG: {error}") from error
-    small = _over_white(drawn.resize(target, Image.Resampling.BICUBIC))
+        raise PictureError("not_an_image", f"SVG: {error}") from error
+    small = over_white(drawn.resize(target, Image.Resampling.BICUBIC))
     stored = _fitted(small, options) if not options.resize_only_if_bigger or target != (width, height) else small
     return Picture(
         body=_encoded(stored, options),
@@ -170,66 +145,18 @@ def _store_drawing(body: bytes, options: Options) -> Picture:
     )
 
 
-def _open(body: bytes) -> Image.Image:
-    """The picture with its header read, and its pixels not yet."""
-    try:
-        return Image.open(io.BytesIO(body), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        reason = "truncated_image" if _falls_short(body) else "not_an_image"
-        raise _RefusedError(reason, f"{len(body)} bytes that begin with {body[:16]!r}") from error
-    except Image.DecompressionBombError as error:
-        raise _RefusedError("too_many_pixels", str(error)) from error
-    except _BROKEN as error:
-        cut = _is_cut(error) or _falls_short(body)
-        raise _RefusedError("truncated_image" if cut else "not_an_image", of_error(error)) from error
-
-
 def _checked(width: int, height: int, options: Options) -> tuple[int, int]:
-    """`scaled_size`, if the picture is neither too large nor too small before and after it."""
+    """`scaled_size`, if the picture may be decoded and stored: neither too large nor too small, nor too long."""
     target = scaled_size(width, height, options)
     if width * height > options.max_image_area:
-        raise _RefusedError("too_many_pixels", f"{width} x {height}")
+        raise PictureError("too_many_pixels", f"{width} x {height}")
     if target[0] * target[1] > options.max_image_area or max(target) > MAX_SIDE:
-        raise _RefusedError("too_many_pixels", f"{width} x {height}, which becomes {target[0]} x {target[1]}")
+        raise PictureError("too_many_pixels", f"{width} x {height}, which becomes {target[0]} x {target[1]}")
     if min(width, height) < options.min_image_size:
-        raise _RefusedError("too_small", f"{width} x {height}")
+        raise PictureError("too_small", f"{width} x {height}")
+    if options.max_aspect_ratio and max(width, height) > options.max_aspect_ratio * min(width, height):
+        raise PictureError("aspect_too_large", f"{width} x {height}")
     return target
-
-
-def _decoded(image: Image.Image, target: tuple[int, int]) -> Image.Image:
-    """The pixels, in a mode whose values can be averaged: L, RGB, CMYK or RGBA.
-
-    A JPEG of at least 4 times the target is decoded at 1/2, 1/4 or 1/8, never below twice the target: 2.5 times as
-    fast, and after resizing half a grey level away in the mean (45 dB).
-    """
-    try:
-        image.draft(None, (2 * target[0], 2 * target[1]))
-        image.load()
-        if image.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if image.has_transparency_data:
-            return image.convert("RGBA")
-        if image.mode in _SMOOTH:
-            return image.convert(_SMOOTH[image.mode])
-    except _BROKEN as error:
-        raise _RefusedError("truncated_image" if _is_cut(error) else "decoder_failed", of_error(error)) from error
-    raise _RefusedError("decoder_failed", f"pixels of mode {image.mode}: what black and white are is not agreed")
-
-
-def _orientation(image: Image.Image) -> tuple[int, str]:
-    """(1 to 8 as EXIF has it, what was wrong with the EXIF data) of a decoded picture."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-        return (orientation if orientation in _UPRIGHT else 1), ""
-    except _BROKEN as error:
-        return 1, f"EXIF ignored: {of_error(error)}"
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    if image.mode != "RGBA":
-        return image
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str]:
@@ -238,7 +165,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, st
     if profile:
         try:
             return _transform(profile, image.mode).apply(image), ""
-        except (*_BROKEN, ImageCms.PyCMSError) as error:
+        except (*BROKEN, ImageCms.PyCMSError) as error:
             note = f"ICC profile ignored: {of_error(error)}"
     return image.convert("RGB"), note
 
@@ -275,22 +202,3 @@ def _encoded(image: Image.Image, options: Options) -> bytes:
         case "png":
             image.save(to, "PNG", compress_level=options.encode_quality)
     return to.getvalue()
-
-
-def _is_cut(error: Exception) -> bool:
-    """Whether Pillow found the file to end too early; it has no class for that."""
-    text = str(error).lower()
-    return isinstance(error, EOFError) or "truncated" in text or "not enough image data" in text
-
-
-def _falls_short(body: bytes) -> bool:
-    """Whether a WebP or AVIF file is shorter than it says (Pillow finds such a file to be none at all)."""
-    if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
-        return len(body) < 8 + int.from_bytes(body[4:8], "little")
-    end = 0  # of the boxes so far, each of which begins with its length (ISO/IEC 14496-12, 4.2)
-    while body[4:8] == b"ftyp" and end + 8 <= len(body):
-        length = int.from_bytes(body[end : end + 4], "big")
-        if length < 8:  # it reaches to the end, or is broken
-            break
-        end += length
-    return end > len(body)

@@ -19,7 +19,7 @@ from dedup.allpairs import edges
 from dedup.groups import groups
 from dedup.hashes import fingerprints
 from dedup.index import Index, build
-from dedup.pictures import as_stored
+from dedup.pictures import decoded as asked
 from shards.files import tar_members
 from tests.dedup.made import Column, scene, table
 
@@ -203,5 +203,5 @@ def test_copies_of_real_photos_are_found_and_no_others(data: Path) -> None:
         least = 0.98 if "," in kind else 0.99  # two edits at once
         assert len(pairs) >= least * len(usable) > 140, (kind, len(pairs), len(usable))
     clothes = tar_members(str(data / "cls" / "clothing_72px.tar"), 1 << 20)
-    shots = [as_stored(Image.open(io.BytesIO(body))) for _, body in clothes]
+    shots = [asked(io.BytesIO(body), "a shot") for _, body in clothes]
     assert len(edges(as_column(shots, 1))) == 1  # of 7 million pairs; they are one photo

@@ -95,6 +95,8 @@ def stored(made: Project) -> dict[str, bytes]:
 MORE = {
     "large.test": Behaviour(body=encoded(scene(2, 400, 300))),
     "tiny.test": Behaviour(body=encoded(scene(3, 40, 20))),
+    "long.test": Behaviour(body=encoded(scene(4, 161, 40))),
+    "icon.test": Behaviour(body=encoded(scene(5, 48, 48), "ICO")),
     "cut.test": Behaviour(body=PICTURE[: len(PICTURE) // 2]),
     "floats.test": Behaviour(body=encoded(Image.new("F", (60, 60)), "TIFF")),
     "slow.test": Behaviour(body=PICTURE, delay=60),
@@ -104,6 +106,8 @@ MORE_EXPECTED = {
     "html": ("not_an_image", 1),
     "large": ("too_many_pixels", 1),
     "tiny": ("too_small", 1),
+    "long": ("aspect_too_large", 1),
+    "icon": ("format_unsupported", 1),
     "cut": ("truncated_image", 1),
     "floats": ("decoder_failed", 1),
     "slow": ("timeout_total", 1),
@@ -144,7 +148,6 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
                 "fetch.images_per_chunk": A_CHUNK,
                 "fetch.timeout": 4.0,
                 "fetch.max_image_area": 100_000,
-                "fetch.min_image_size": 30,
             },
         )
         made.run("fetch")
@@ -340,6 +343,7 @@ def test_an_empty_lane_and_an_empty_plan(tmp_path: Path) -> None:
         ({"fetch.contact": ""}, "contact = '': sites that we ask must be able to reach you"),
         ({"fetch.contact": "nobody"}, "contact = 'nobody': sites that we ask must be able to reach you"),
         ({"fetch.connect_to": "*.test"}, "connect_to: '*.test' is not HOST-PATTERN=ADDRESS:PORT"),
+        ({"fetch.max_aspect_ratio": 0.25}, "max_aspect_ratio = 0.25: must be 1 or more, or 0"),
         ({"fetch.encode_format": "png"}, "encode_quality = 95: must be 0 to 9 for png"),
         ({"fetch.requests_per_second": 0.0}, "requests_per_second: Expected `float` > 0.0"),
     ],

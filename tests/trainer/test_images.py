@@ -54,6 +54,12 @@ TRANSPARENT_GIF.putpalette([0, 0, 0, 9, 9, 9])
         (encoded(TRANSPARENT_GIF, "PNG", transparency=b"\xff\x00"), (255, 255, 255)),
         (encoded(TRANSPARENT_GIF, "GIF", transparency=1), (255, 255, 255)),
         (encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG"), (0, 0, 0)),
+        (encoded(Image.new("RGB", (2, 2), (10, 20, 30)), "TIFF"), (10, 20, 30)),
+        (encoded(Image.new("CMYK", (2, 2), (0, 255, 255, 0)), "TIFF"), (255, 0, 0)),
+        (encoded(Image.new("RGB", (8, 8), "white"), "AVIF", quality=100), (255, 255, 255)),
+        (encoded(Image.new("RGBA", (2, 2), (0, 0, 0, 51)), "BMP"), (204, 204, 204)),
+        (encoded(Image.new("L", (8, 8), 7), "JPEG")[:-2], (7, 7, 7)),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><rect width='1' height='1'/></svg>", (0, 0, 0)),
     ],
 )
 def test_every_mode_becomes_rgb_over_white(data: bytes, colour: tuple[int, int, int]) -> None:
@@ -63,7 +69,8 @@ def test_every_mode_becomes_rgb_over_white(data: bytes, colour: tuple[int, int, 
 
 
 def test_sixteen_bits_keep_their_upper_eight() -> None:
-    assert np.asarray(decode(encoded(GREY16, "PNG")))[0].tolist() == [[0] * 3, [0x80] * 3, [0xFF] * 3]
+    for kind in ("PNG", "TIFF", "PPM"):
+        assert np.asarray(decode(encoded(GREY16, kind)))[0].tolist() == [[0] * 3, [0x80] * 3, [0xFF] * 3]
 
 
 @pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG"])
@@ -104,8 +111,8 @@ LARGE = encoded(Image.new("1", (10_000, 10_000)), "PNG")  # 100 Mpixel in 14 kB
     [
         (b"", "not_an_image"),
         (b"<svg/>", "not_an_image"),
-        (encoded(ramp(8, 8), "TIFF"), "not_an_image"),  # a picture, but not of our formats
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not_an_image"),  # would start Ghostscript
+        (encoded(Image.new("RGB", (32, 32)), "ICO"), "format_unsupported"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "format_unsupported"),  # would start Ghostscript
         (PNG[: len(PNG) // 2], "broken_image"),
         (encoded(ramp(64, 64), "JPEG")[:-200], "broken_image"),
         (BOMB, "too_many_pixels"),
@@ -126,10 +133,11 @@ def test_the_cap_holds_where_pillow_only_warns() -> None:
         decode(LARGE)
 
 
-@pytest.mark.filterwarnings("ignore:Invalid APNG:UserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_a_decoders_own_bad_examples_do_no_harm(data: Path) -> None:
     """Pillow's test pictures: broken, huge, of every mode. Each gives crops or an ImageError, never another error."""
-    outcomes = {"picture": 0, "not_an_image": 0, "too_many_pixels": 0, "broken_image": 0}
+    reasons = ("not_an_image", "format_unsupported", "too_many_pixels", "broken_image")
+    outcomes = dict.fromkeys(("picture", *reasons), 0)
     with tarfile.open(data / "hostile" / "pillow_tests.tar.gz") as archive:
         for member in archive:
             file = archive.extractfile(member)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import math
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -40,6 +41,19 @@ def test_it_stores_what_store_stores() -> None:
         return await asyncio.gather(*map(decoder.store, bodies))
 
     assert decoded(work) == [store(body, Options()) for body in bodies]
+
+
+def test_options_arrive_as_they_are() -> None:
+    """Infinity too, img2dataset's word for no limit, which JSON cannot say."""
+    options = Options(max_aspect_ratio=math.inf, min_image_size=0)
+    to = io.BytesIO()
+    Image.new("RGB", (1, 1000)).save(to, "PNG")
+
+    async def run() -> Picture | Refused:
+        async with Decoder(options) as decoder:
+            return await decoder.store(to.getvalue())
+
+    assert asyncio.run(run()) == store(to.getvalue(), options)
 
 
 def test_a_decoder_that_is_killed_is_started_again() -> None:

@@ -5,15 +5,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.web.drawing import MAX_SVG_BYTES, is_drawing
 from pipeline.web.picture import Options, Picture, Refused, store
+from shards.drawing import MAX_SVG_BYTES, is_drawing
 
 NAMES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 RED = f'<svg {NAMES} width="40" height="20"><rect width="40" height="20" fill="red"/></svg>'
 
 
+ANY_SIZE = Options(encode_format="png", encode_quality=9, min_image_size=0, max_aspect_ratio=0)
+
+
 def stored(svg: str, options: Options | None = None) -> Picture:
-    found = store(svg.encode(), options or Options(encode_format="png", encode_quality=9))
+    found = store(svg.encode(), options or ANY_SIZE)
     assert isinstance(found, Picture), found
     return found
 
@@ -86,8 +89,15 @@ def test_hostile_drawings_are_refused_by_name(svg: str, reason: str) -> None:
     assert isinstance(found, Refused) and found.reason == reason
 
 
+def test_a_drawing_is_too_small_or_too_long_by_the_size_that_it_asks_for() -> None:
+    icon = store(RED.encode(), Options())
+    assert icon == Refused("too_small", "40 x 20")
+    rule = store(RED.replace('width="40" height="20">', 'width="200" height="40">').encode(), Options())
+    assert rule == Refused("aspect_too_large", "200 x 40")
+
+
 def test_the_drawings_of_real_sites(data: Path) -> None:
     drawings = sorted((data / "web" / "stamps.test").rglob("*.svg"))
     assert len(drawings) > 100
-    refused = [path for path in drawings[::5] if isinstance(store(path.read_bytes(), Options()), Refused)]
+    refused = [path for path in drawings[::5] if isinstance(store(path.read_bytes(), ANY_SIZE), Refused)]
     assert refused == []
