@@ -13,7 +13,7 @@ import os
 import tarfile
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -83,12 +83,20 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
-def tar_members(path: str, max_bytes: int) -> Iterator[tuple[str, bytes]]:
-    """The files of a tar, compressed or not, in its order: name, bytes. Failure if it is damaged or one is larger."""
+def tar_members(
+    path: str, max_bytes: int, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[tuple[str, bytes]]:
+    """The files of a tar, compressed or not, in its order: name, bytes. Failure if it is damaged or one is larger.
+
+    Of a file whose name is not wanted there are no bytes, whatever its size.
+    """
     try:
         with open_input(path) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
             for member in tar:
                 if not member.isfile():
+                    continue
+                if not wanted(member.name):
+                    yield member.name, b""
                     continue
                 if member.size > max_bytes:
                     raise Failure(

@@ -21,7 +21,8 @@ from shards.errors import UsageError
 from shards.files import tar_members
 from tests.demo.conftest import SMALL
 from tests.running import ROOT
-from trainer.evals.zeroshot import MAX_BYTES, read_labels
+from trainer.evals.labels import read_labels
+from trainer.evals.zeroshot import MAX_BYTES
 from trainer.tokenizer import Tokenizer
 
 TINY = Size(english=2, foreign=1, copies=1, placeholders=2, evaluation=1, leaks=2)

@@ -16,11 +16,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from shards.errors import Failure, UsageError
 from shards.files import read_table, tar_members
 from shards.manifest import missing_part, read_manifest
+from shards.pictures import FORMATS
 from shards.reader import Shards
 from shards.recipe import STAGES, Recipe
 from tests.shards.helpers import make_pack
@@ -30,6 +32,7 @@ from trainer.evals import __main__ as evals
 from trainer.evals import retrieval, zeroshot
 from trainer.evals.features import Encoder
 from trainer.evals.intervals import clopper_pearson, share
+from trainer.evals.labels import read_labels
 from trainer.model import unit
 
 CLOTHES = "cls/clothing_72px"
@@ -84,6 +87,12 @@ class ColourSense(Encoder):
     def texts(self, texts: Iterable[str]) -> Tensor:
         named = [next(rgb for name, rgb in COLOURS.items() if name in text) for text in texts]
         return unit(torch.tensor(named).float() - 128)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    to = io.BytesIO()
+    image.save(to, kind, **options)
+    return to.getvalue()
 
 
 def write_tar(path: Path, files: Sequence[tuple[str, bytes]], mode: str = "w") -> str:
@@ -144,30 +153,6 @@ def test_a_model_that_sees_no_difference_is_right_about_nothing(painted: tuple[s
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
-    [
-        ("a/1.png red\n", "line 1 is not a name, a tab and a label"),
-        ("a/1.png\tred\n\n", "line 2 is not a name"),
-        ("a/1.png\tred\na/1.png\tblue\n", "line 2 labels a/1.png a second time"),
-        ("", "holds no labels"),
-        ("a/1.png\tred\nz/9.png\tred\n", "lacks 1 of the 2 pictures that .* names, z/9.png for one"),
-    ],
-)
-def test_labels_that_do_not_fit_are_named(painted: tuple[str, str], tmp_path: Path, labels: str, said: str) -> None:
-    path = tmp_path / "other.tsv"
-    path.write_text(labels)
-    with pytest.raises(Failure, match=said):
-        zeroshot.evaluate(ColourSense(), painted[0], str(path), ["{}"], 1)
-
-
-def test_labels_that_are_not_text_are_named(painted: tuple[str, str], tmp_path: Path) -> None:
-    path = tmp_path / "latin.tsv"
-    path.write_bytes("a/1.png\tgrün\n".encode("latin-1"))
-    with pytest.raises(Failure, match=r"latin\.tsv is not UTF-8"):
-        zeroshot.read_labels(str(path))
-
-
-@pytest.mark.parametrize(
     ("damage", "said"),
     [
         (lambda data: data[:700], r"is damaged"),
@@ -185,6 +170,45 @@ def test_damaged_pictures_are_named(
     path.write_bytes(damage(Path(painted[0]).read_bytes()))
     with pytest.raises(Failure, match=said):
         zeroshot.evaluate(ColourSense(), str(path), painted[1], ["{}"], 2)
+
+
+def test_pictures_of_every_format_are_classified(tmp_path: Path) -> None:
+    """Issue 12, point 11: of a red square in every format, and in every way to hold colours, all are red."""
+    red = Image.new("RGB", (40, 40), COLOURS["red"])
+    svg = (
+        "<svg xmlns='http://www.w3.org/2000/svg' width='40' height='40'><rect width='40' height='40' fill='{}'/></svg>"
+    )
+    bodies = {f"{kind}.{kind}": encoded(red, kind) for kind in (*FORMATS, "PPM")}
+    bodies |= {f"{mode}.tiff": encoded(red.convert(mode), "TIFF") for mode in ("CMYK", "RGBA", "P")}
+    bodies["moving.gif"] = encoded(red, "GIF", save_all=True, append_images=[Image.new("RGB", (40, 40), "blue")])
+    bodies["drawing.svg"] = svg.format("#dc1e1e").encode()
+    clear = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    clear.paste("red", (38, 38, 40, 40))
+    bodies["clear.bmp"] = encoded(clear, "BMP")
+    bodies["deep.png"] = encoded(Image.fromarray(np.full((40, 40), 0xFFFF, np.uint16)), "PNG")
+    bodies["cut.jpg"] = encoded(red, "JPEG")[:-2]
+    label_of = {name: "white" if name in ("clear.bmp", "deep.png") else "red" for name in bodies}
+    labels = tmp_path / "labels.tsv"
+    labels.write_text("".join(f"{name}\t{label}\n" for name, label in label_of.items()))
+    tar = write_tar(tmp_path / "pictures.tar", list(bodies.items()))
+    rows = zeroshot.evaluate(ColourSense(), tar, str(labels), ["{}"], 2).examples.to_pylist()
+    assert {row["key"]: row["predicted"] for row in rows} == label_of
+
+
+def test_what_does_not_fit_is_said_before_the_model_is_asked(painted: tuple[str, str], tmp_path: Path) -> None:
+    class Untouched(ColourSense):
+        def texts(self, texts: Iterable[str]) -> Tensor:
+            raise AssertionError("asked")
+
+    other = tmp_path / "other.tsv"
+    other.write_text("0.jpg\tred\n")
+    with pytest.raises(Failure, match=r"have no name in common: the one has '0\.jpg', the other 'b/3\.png'"):
+        zeroshot.evaluate(Untouched(), painted[0], str(other), ["{}"], 1)
+
+
+def test_a_file_that_is_not_wanted_may_be_too_large(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "large.tar", [("small", bytes(100)), ("large", bytes(101))])
+    assert list(tar_members(tar, 100, "small".__eq__)) == [("small", bytes(100)), ("large", b"")]
 
 
 def test_a_picture_that_is_too_large_is_not_read(tmp_path: Path) -> None:
@@ -333,7 +357,7 @@ def test_what_cannot_be_evaluated_is_said(
 
 def test_clothes_are_told_apart(data: Path, tmp_path: Path) -> None:
     """Trained on photographs with captions, tested on others: above guessing by more than luck."""
-    label_of = zeroshot.read_labels(str(data / f"{CLOTHES}.labels.tsv"))
+    label_of = read_labels(str(data / f"{CLOTHES}.labels.tsv"))
     tar = str(data / f"{CLOTHES}.tar")
     some = [(name, body) for name, body in tar_members(tar, zeroshot.MAX_BYTES) if name.startswith("train/")][::4]
     samples = [(f"http://shop.test/{name}", body, [label_of[name]]) for name, body in some]

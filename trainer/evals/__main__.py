@@ -45,7 +45,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """The recipe's [eval] table."""
 
     pictures: Annotated[str, recipes.ASIDE] = ""  # a tar of pictures
-    labels: Annotated[str, recipes.ASIDE] = ""  # lines of a picture's name in the tar, a tab and its label
+    labels: Annotated[str, recipes.ASIDE] = ""  # lines "name<TAB>label"; or class names, where the tar has .cls files
     templates: Annotated[tuple[Annotated[str, Meta(pattern=r"\{\}")], ...], Meta(min_length=1)] = (
         "a photo of a {}.",
         "a bad photo of the {}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from shards.errors import Failure
-from shards.files import read_bytes, tar_members
+from shards.files import tar_members
 from shards.tables import declare
 from trainer.data import in_order
 from trainer.evals.features import Encoder
 from trainer.evals.intervals import share
+from trainer.evals.labels import read
 from trainer.images import ImageError, decode, evaluation_crop
 from trainer.model import unit
 from trainer.progress import Watch
@@ -41,7 +42,7 @@ TOP = (1, 5)
 
 @dataclass(frozen=True)
 class Predictions:
-    """A row of EXAMPLE for each labelled picture, the rows of results, and how many pictures had no label."""
+    """A row of EXAMPLE for each labelled picture, the rows of results, and how many files had no label."""
 
     examples: pa.Table
     results: list[dict[str, Any]]
@@ -49,38 +50,28 @@ class Predictions:
 
 
 def evaluate(encoder: Encoder, pictures: str, labels: str, templates: Sequence[str], threads: int) -> Predictions:
-    """Classify the pictures of a tar by a file of lines "name<TAB>label". Failure where they do not fit together."""
-    label_of = read_labels(labels)
-    classes = sorted(set(label_of.values()))
+    """Classify the labelled pictures of a tar (`trainer.evals.labels`). Failure where the two do not fit together."""
+    labelled = read(pictures, labels)
+    label_of, classes = labelled.label_of, labelled.classes
     classifier = ensemble(encoder.texts([t.replace("{}", c) for c in classes for t in templates]), len(classes))
     names: list[str] = []
-    unlabelled = 0
-
-    def labelled() -> Iterator[tuple[str, bytes]]:
-        nonlocal unlabelled
-        for name, data in tar_members(pictures, MAX_BYTES):
-            if name in label_of:
-                yield name, data
-            else:
-                unlabelled += 1
 
     def crops() -> Iterator[npt.NDArray[np.uint8]]:
+        files = tar_members(pictures, MAX_BYTES, label_of.__contains__)
+        bodies = ((name, body) for name, body in files if name in label_of)
         with Watch("eval", "pictures", len(label_of)) as watch:
-            for name, crop in in_order(
-                lambda some: _crop(*some, pictures, encoder.image_size), labelled(), threads, 64
-            ):
+            for name, crop in in_order(lambda some: _crop(*some, pictures, encoder.image_size), bodies, threads, 64):
                 names.append(name)
                 watch.at(len(names))
                 yield crop
 
     features = encoder.images(crops())
-    _check_complete(names, label_of, pictures, labels)
     examples = _examples(names, [label_of[name] for name in names], classes, encoder.scale * features @ classifier.T)
     ranks = examples["rank"].to_numpy()
     results = [
         share("zero-shot", f"top-{k}", int((ranks <= k).sum()), len(ranks), min(1.0, k / len(classes))) for k in TOP
     ]
-    return Predictions(examples, results, unlabelled)
+    return Predictions(examples, results, labelled.unlabelled)
 
 
 def ensemble(texts: Tensor, classes: int) -> Tensor:
@@ -108,42 +99,8 @@ def _examples(names: Sequence[str], labels: Sequence[str], classes: Sequence[str
     return pa.table(columns, schema=EXAMPLE).sort_by("key")
 
 
-# ── pictures and labels ───────────────────────────────────────────────────────────────────────────
-
-
-def read_labels(path: str) -> dict[str, str]:
-    """Names of pictures → labels, of lines "name<TAB>label". Failure names the line that is none."""
-    try:
-        lines = [line.decode() for line in read_bytes(path).splitlines()]
-    except UnicodeDecodeError as error:
-        raise Failure(f"{path} is not UTF-8 ({error}): convert it") from None
-    labels: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        name, tab, label = line.partition("\t")
-        if not name or not tab or not label:
-            raise Failure(f"{path}, line {number} is not a name, a tab and a label: correct it")
-        if name in labels:
-            raise Failure(f"{path}, line {number} labels {name} a second time: remove one of the lines")
-        labels[name] = label
-    if not labels:
-        raise Failure(f"{path} holds no labels: give a file of lines of a name, a tab and a label")
-    return labels
-
-
 def _crop(name: str, data: bytes, path: str, size: int) -> tuple[str, npt.NDArray[np.uint8]]:
     try:
         return name, evaluation_crop(decode(data), size)
     except ImageError as error:
         raise Failure(f"{name} in {path} does not decode ({error}): restore it, or take its line out") from error
-
-
-def _check_complete(names: Sequence[str], label_of: Mapping[str, str], pictures: str, labels: str) -> None:
-    """A tar that was cut short ends like any other: only its labels tell."""
-    if len(names) > len(set(names)):
-        raise Failure(f"{pictures} holds {len(names) - len(set(names))} pictures twice: remove one of each")
-    missing = sorted(label_of.keys() - set(names))
-    if missing:
-        raise Failure(
-            f"{pictures} lacks {len(missing)} of the {len(label_of)} pictures that {labels} names, {missing[0]} for "
-            "one: restore it, or take their lines out"
-        )

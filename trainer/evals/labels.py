@@ -1,0 +1,213 @@
+"""Which picture of a tar is of which class: by lines "name<TAB>label", or by CLIP_benchmark's files NAME.cls.
+
+One picture has many names: `tar -C folder .` begins them with "./", macOS spells accents in two characters, cameras
+write .JPG, and tables of labels leave the folder or the extension out. All of that is settled here, from the names
+alone, before a model looks at anything.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from shards.errors import Failure
+from shards.files import read_bytes, tar_members
+
+EXTENSIONS = frozenset(
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "avif", "tif", "tiff", "svg"),
+        *("ppm", "pgm", "pbm", "pnm", "heic", "jxl", "jp2"),
+    )
+)
+MAX_CLASS_BYTES = 1 << 16  # of a .cls file; it holds a number
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is evaluated: at least one picture, each with one of the classes."""
+
+    label_of: dict[str, str]  # name in the tar → class
+    classes: list[str]  # sorted
+    unlabelled: int  # other files in the tar
+
+
+def read(pictures: str, labels: str) -> Labelled:
+    """Bring a tar and its labels together. Failure names what does not fit, and what to do."""
+    names, numbers = [], {}
+    for name, body in tar_members(pictures, MAX_CLASS_BYTES, lambda name: name.endswith(".cls")):
+        names.append(name)
+        if name.endswith(".cls"):
+            numbers[name] = body
+    lines = read_lines(labels)
+    if numbers and not any("\t" in line for line in lines):
+        label_of, classes = _by_number(names, numbers, lines, pictures, labels)
+        others = len(names) - len(label_of) - len(numbers)
+    else:
+        given = read_labels(labels)
+        meant = match(list(given), names)
+        _check(meant, given, names, pictures, labels)
+        label_of = {name: given[as_given] for name, as_given in meant.items()}
+        classes = sorted(set(given.values()))
+        others = len(names) - len(label_of)
+    return Labelled(label_of, classes, others)
+
+
+# ── labels ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a text in UTF-8, or in UTF-16 as spreadsheets save it; blanks at both ends of a line taken off."""
+    data = read_bytes(path)
+    try:
+        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Failure(f"{path} is not UTF-8 ({error}): convert it") from None
+    if "\0" in text:
+        raise Failure(f"{path} is not UTF-8 (it holds zero bytes, as UTF-16 does): convert it")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [unicodedata.normalize("NFC", line.strip()) for line in lines]
+
+
+def read_labels(path: str) -> dict[str, str]:
+    """Names of pictures, as given → labels, of lines "name<TAB>label". Failure names the line that is none."""
+    labels: dict[str, str] = {}
+    line_of: dict[str, int] = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line:
+            continue
+        name, *others = (" ".join(cell.split()) if i else cell.strip() for i, cell in enumerate(line.split("\t")))
+        if len(others) > 1:
+            raise Failure(f"{path}, line {number} has {1 + len(others)} columns: leave only the name and the label")
+        if not name or not others or not others[0]:
+            raise Failure(
+                f"{path}, line {number} is not a name, a tab and a label ({line[:80]!r}): correct it, with "
+                "a tab between the two"
+            )
+        first = line_of.setdefault(normal(name), number)
+        if first != number:
+            raise Failure(f"{path}, line {number} labels {name} a second time, after line {first}: remove one of them")
+        labels[name] = others[0]
+    if not labels:
+        raise Failure(f"{path} holds no labels: give a file of lines of a name, a tab and a label")
+    return labels
+
+
+def _by_number(
+    names: Sequence[str], numbers: Mapping[str, bytes], lines: Sequence[str], pictures: str, labels: str
+) -> tuple[dict[str, str], list[str]]:
+    """CLIP_benchmark's form: NAME.cls beside NAME.jpg holds a number, that of a line of class names, from 0."""
+    classes = "\n".join(lines).rstrip("\n").split("\n")
+    twice = [name for name, count in Counter(classes).items() if count > 1 or not name]
+    if twice:
+        raise Failure(f"{labels} has {twice[0] or 'an empty line'} among its class names twice: give each its own line")
+    stems = {posixpath.splitext(name)[0]: name for name in numbers}
+    if match([line.split(",")[0].strip("\"' ") for line in classes if "," in line], names):
+        raise Failure(f"{labels} has names of pictures, but no tabs: give lines of a name, a tab and a label")
+    label_of: dict[str, str] = {}
+    for name in filter(is_picture, names):
+        of_class = stems.get(posixpath.splitext(name)[0])
+        if of_class is None:
+            continue
+        if name in label_of:
+            raise Failure(f"{pictures} holds 1 pictures twice, {name}: remove one of them")
+        text = numbers[of_class].decode("ascii", "replace").strip()
+        if not text.isdecimal() or int(text) >= len(classes):
+            raise Failure(
+                f"{of_class} in {pictures} holds {text[:40]!r}, not a number from 0 to {len(classes) - 1}, of a line "
+                f"of {labels}: give the class names that belong to these pictures"
+            )
+        label_of[name] = classes[int(text)]
+    if not label_of:
+        raise Failure(f"{pictures} has no picture beside {min(numbers)} and the like: give the tar whole")
+    return label_of, sorted(classes)
+
+
+# ── names ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def normal(name: str) -> str:
+    """A path as all who mean it would write it: no "./" in it, accents composed, its extension in small letters."""
+    path = posixpath.normpath("/" + unicodedata.normalize("NFC", name.strip()).replace("\\", "/")).lstrip("/")
+    stem, extension = posixpath.splitext(path)
+    return stem + extension.lower()
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is one of a picture. macOS puts a file ._NAME of notes beside NAME."""
+    return posixpath.splitext(name)[1].lower() in EXTENSIONS and not _is_note(name)
+
+
+def match(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Names in the tar → the given names that mean them; where none fits, without the folder that all begin with."""
+    return _match(given, names, "", "") or _match(given, names, _folder(given), _folder(filter(is_picture, names)))
+
+
+def _match(given: Sequence[str], names: Sequence[str], given_folder: str, folder: str) -> dict[str, str]:
+    """The same normal name; else the same without extension and capitals, where that is only one on either side."""
+    in_tar = {normal(name).removeprefix(folder): name for name in names if not _is_note(name)}
+    meant: dict[str, str] = {}
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for as_given in given:
+        short = normal(as_given).removeprefix(given_folder)
+        if short in in_tar:
+            meant[in_tar[short]] = as_given
+        else:
+            wanted[_stem(short)].append(as_given)
+    there: dict[str, list[str]] = defaultdict(list)
+    for short, name in in_tar.items():
+        if is_picture(name) and name not in meant:
+            there[_stem(short)].append(name)
+    for stem, some in wanted.items():
+        if len(some) == len(there[stem]) == 1:
+            meant[there[stem][0]] = some[0]
+    return meant
+
+
+def _stem(path: str) -> str:
+    stem, extension = posixpath.splitext(path)
+    return (stem if extension in EXTENSIONS else path).casefold()
+
+
+def _folder(names: Iterable[str]) -> str:
+    """The folders that all names begin with, and a slash; empty where there is none."""
+    folders = {posixpath.dirname(normal(name)) for name in names}
+    shared = posixpath.commonpath(folders) if folders else ""
+    return shared and f"{shared}/"
+
+
+def _is_note(name: str) -> bool:
+    return posixpath.basename(name).startswith("._")
+
+
+def _check(
+    meant: Mapping[str, str], given: Mapping[str, str], names: Sequence[str], pictures: str, labels: str
+) -> None:
+    """Each label has its picture. A tar that was cut short ends like any other: only its labels tell."""
+    if not meant:
+        there = next(filter(is_picture, names), names[0] if names else "nothing")
+        raise Failure(
+            f"{labels} and {pictures} have no name in common: the one has {next(iter(given))!r}, the other {there!r}; "
+            "name the pictures in both alike"
+        )
+    paths = Counter(map(normal, names))
+    twice = sorted(name for name in meant if paths[normal(name)] > 1)
+    if twice:
+        raise Failure(f"{pictures} holds {len(twice)} pictures twice, {twice[0]} for one: remove one of each")
+    missing = sorted(given.keys() - set(meant.values()))
+    first = next(iter(given))
+    if missing == [first] and posixpath.splitext(normal(first))[1] not in EXTENSIONS:
+        raise Failure(
+            f"{pictures} lacks what the first line of {labels} names ({first}, {given[first]}), and nothing else: if "
+            "that is a header, take it out"
+        )
+    if missing:
+        raise Failure(
+            f"{pictures} lacks {len(missing)} of the {len(given)} pictures that {labels} names, {missing[0]} for one: "
+            "restore it, or take their lines out"
+        )
