@@ -82,7 +82,8 @@ def overlaps(options: argparse.Namespace) -> None:
     with publishing(path) as file:
         pq.write_table(said.table.replace_schema_metadata(about), file, compression="zstd", write_page_checksum=True)
     flat = f", {said.flat} too flat to tell" if said.flat else ""
-    print(f"overlap: {said.found} of {said.asked} evaluation pictures are in the dataset{flat} → {shown(path)}")
+    others = f", {said.others} other files beside them" if said.others else ""
+    print(f"overlap: {said.found} of {said.asked} evaluation pictures are in the dataset{flat}{others} → {shown(path)}")
 
 
 def _index_of(recipe: Recipe) -> str:

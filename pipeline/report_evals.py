@@ -98,4 +98,5 @@ def _pictures(recipe: Recipe, digest: str | None, names: set[str]) -> dict[str, 
     fs, inner = filesystem(path)
     if not path or not fs.exists(inner) or digest_file(path) != digest:
         return {}
-    return {name: thumbnail(body) for name, body in tar_members(path, _MAX_BYTES) if name in names}
+    members = tar_members(path, _MAX_BYTES, names.__contains__)
+    return {name: thumbnail(body) for name, body in members if name in names}

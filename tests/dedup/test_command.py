@@ -50,7 +50,7 @@ def half_transparent() -> Image.Image:
 BRIGHT = np.asarray(scene(4, 640, 480).convert("L")).astype(np.uint16) * 256
 FETCHED = {
     "photo.jpg": encoded(scene(4, 640, 480), "JPEG"),
-    "wide.webp": encoded(scene(5, 1500, 300), "WEBP"),
+    "wide.webp": encoded(scene(5, 1200, 300), "WEBP"),
     "turned.jpg": encoded(scene(6, 640, 480), "JPEG", exif=lying_on_its_side()),
     "cutout.png": encoded(half_transparent(), "PNG"),
     "palette.png": encoded(half_transparent().quantize(64), "PNG"),
@@ -188,6 +188,17 @@ def test_overlap_names_what_is_in_the_dataset(
     assert path.read_bytes() == before
 
 
+def test_what_tools_put_beside_pictures_is_passed_over(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = {"README": b"about", "z.cls": b"3", "._z.png": b"\0\5\x16\7", "labels.tsv": b"z.png\tcat"}
+    tar = tar_of(tmp_path / "beside.tar", {"z.png": ASKED["z.png"], **beside})
+    assert main(["overlap", "--recipe", recipe, "--pictures", str(tar)]) == 0
+    assert (
+        "overlap: 0 of 1 evaluation pictures are in the dataset, 4 other files beside them" in capsys.readouterr().out
+    )
+
+
 def test_nothing_overlaps(recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tar = tar_of(tmp_path / "strangers.tar", {"z.png": ASKED["z.png"]})
     assert main(["overlap", "--recipe", recipe, "--set", f"eval.pictures={tar}"]) == 0
@@ -201,7 +212,8 @@ def test_nothing_overlaps(recipe: str, tmp_path: Path, capsys: pytest.CaptureFix
         ("no pictures", 2, "gives no eval.pictures: say with --pictures which tar is asked about"),
         ("no tar", 1, "asked.tar is not there"),
         ("cut", 1, "asked.tar is damaged"),
-        ("text", 1, "labels.tsv in"),
+        ("text", 1, "labels.png in"),
+        ("texts", 1, "holds no pictures"),
         ("no index", 2, "holds no manifest.json"),
     ],
 )
@@ -217,6 +229,8 @@ def test_what_overlap_cannot_do_it_says(
         case "cut":
             tar.write_bytes(tar.read_bytes()[:9000])
         case "text":
+            tar_of(tar, {"labels.png": b"a\tb\n"})
+        case "texts":
             tar_of(tar, {"labels.tsv": b"a\tb\n"})
         case "no index":
             (tmp_path / "5_dedup" / "index" / "manifest.json").unlink()
