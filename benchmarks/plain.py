@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +94,12 @@ def plain_filter(recipe: Recipe, out: Path) -> None:
     config = recipe.config("filter", filter.Config)
     kept, dropped = Table(out, "candidate", CANDIDATE), Table(out, "drop", DROP)
     rows = rows_of(finished(recipe, "crawl"), "candidate")
-    while some := list(islice(rows, 4096)):
+    pages = groupby(rows, lambda row: row["page_url"])
+    while some := [row for _, page in islice(pages, 512) for row in page]:
         some = [row | {"text": clean(row["text"])} for row in some]
-        for row, lang, score in zip(some, *detect([row["text"] for row in some]), strict=True):
+        texts, urls, declared = ([row[name] for row in some] for name in ("text", "page_url", "page_lang"))
+        found = detect(texts, urls, declared)
+        for row, lang, score in zip(some, *found, strict=True):
             row |= {"lang": lang, "lang_score": score}
             reason = verdict(row, config)
             (dropped if reason else kept).add({**row, "reason": reason})

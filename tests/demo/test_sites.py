@@ -86,7 +86,7 @@ def test_what_is_extracted_from_the_pages_is_what_was_planted(drawn: Web) -> Non
 
 def test_the_filter_drops_what_it_is_said_to_drop(whole: Plan) -> None:
     texts = whole.truth.texts
-    languages, scores = detect([text.text for text in texts])
+    languages, scores = detect([text.text for text in texts], [text.page_url for text in texts])
     got = [
         verdict(Row(text=text.text, image_url=text.image_url, lang=lang, lang_score=float(score)), Thresholds())
         or "kept"

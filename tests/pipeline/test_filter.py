@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import pipeline.filter
 from pipeline import attempt
 from pipeline.records import CANDIDATE, DROP, REJECT
 from tests.pipeline.upstream import Project, pair, table_of
@@ -128,3 +129,67 @@ def test_a_part_that_was_lost_is_made_again_and_no_other(tmp_path: Path, capsys:
     capsys.readouterr()
     project.run("filter")
     assert "filter: nothing to do" in capsys.readouterr().out
+
+
+def on_pages(folder: Path, pages: Sequence[tuple[str, str | None, Sequence[str]]], **values: object) -> Project:
+    """filter, run over one part: of each page its URL, the language that it declares and its texts."""
+    project = Project(folder, {f"filter.{key}": value for key, value in values.items()})
+    rows = [
+        pair(f"http://a.test/{n}-{i}.jpg", text, page_url=url, page_lang=declared)
+        for n, (url, declared, said) in enumerate(pages)
+        for i, text in enumerate(said)
+    ]
+    project.write("crawl", {"a": [table_of(CANDIDATE, rows)]})
+    project.run("filter")
+    return project
+
+
+SHORT = ["GIMP B&W Tree Final", "Photograph of Albert Einstein.", "Great Cormorant"]
+AROUND = ["A brown dog on the beach", "Sunset over the lake", "Two children in the old park"]
+FOREIGN = ["Ein Kormoran", "Albert Einstein in Bern", "Der Baum im Winter", "Ein roter Fuchs", "Alte Brücke am Fluss"]
+
+
+def test_short_captions_follow_their_page(tmp_path: Path) -> None:
+    project = on_pages(
+        tmp_path / "none", [("http://a.test/en", None, [*AROUND, *SHORT]), ("http://a.test/de", None, FOREIGN)]
+    )
+    assert texts(project) == [*AROUND, *SHORT]
+    assert project.manifest("filter").counts["pairs"]["dropped"] == {"language_not_wanted": 5}
+    pages = [("http://a.test/en", "en-GB", [*AROUND, *SHORT]), ("http://a.test/de", "en", FOREIGN)]
+    assert texts(on_pages(tmp_path / "template", pages)) == [*AROUND, *SHORT]
+    assert texts(on_pages(tmp_path / "german", pages, languages=["de", "fr"])) == FOREIGN
+
+
+def test_rows_without_a_page_are_judged_alone(tmp_path: Path) -> None:
+    project = on_pages(tmp_path, [("", None, [*AROUND, SHORT[2]]), ("", None, [*FOREIGN[:1]])])
+    assert texts(project) == AROUND
+    assert project.manifest("filter").counts["pairs"]["dropped"] == {"language_unsure": 1, "language_not_wanted": 1}
+
+
+def test_a_page_is_judged_whole_wherever_row_groups_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.filter, "MAX_PAGE", 12)  # rows
+    pages = [
+        ("http://a.test/1", None, [*SHORT, *AROUND]),
+        ("http://a.test/2", "de", FOREIGN),
+        ("", None, [*SHORT, *AROUND]),
+        ("http://a.test/3", "de", [*FOREIGN * 5, *SHORT, *AROUND]),
+        ("http://a.test/1", None, [*FOREIGN, *SHORT]),
+    ]
+    found = []
+    for size in (1, 2, 3, 7, 11, 16_384):
+        monkeypatch.setattr(attempt, "ROW_GROUP", size)
+        found.append(on_pages(tmp_path / str(size), pages, rules=[]).table("filter", CANDIDATE))
+    assert [table.equals(found[0]) for table in found] == [True] * 6
+    rows = found[0].to_pylist()
+    assert [row["lang"] for row in rows[:11]] == ["en"] * 6 + ["de"] * 5
+    assert [row["lang"] for row in rows[-8:]] == ["de"] * 8, "a page that comes again is another"
+
+
+@pytest.mark.parametrize("language", ["english", "EN", "en-US", "zh-CN", "jp"])
+def test_a_language_that_is_never_found_is_refused(
+    tmp_path: Path, language: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Project(tmp_path, {"filter.languages": ["en", language]})
+    project.write("crawl", {"a": [table_of(CANDIDATE, [pair("http://a.test/0.jpg", ENGLISH)])]})
+    project.run("filter", status=2)
+    assert f"no language {language!r} is ever found" in capsys.readouterr().err
