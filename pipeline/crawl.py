@@ -37,7 +37,8 @@ from pipeline.commit import Begin, Commit, CommitLanes
 from pipeline.records import CANDIDATE, MARK, PAGE, REJECT_RECORD, fold, image_id, pair_id
 from pipeline.stage import Source, Stage, command
 from pipeline.text import urltable, warc
-from pipeline.text.extract import MAX_TEXT_CHARS, candidates
+from pipeline.text.around import MAX_TEXT_CHARS
+from pipeline.text.extract import candidates
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
 from pipeline.web.detail import one_line

@@ -35,8 +35,16 @@ CANDIDATE = declare(
         "image_url": (pa.string(), "absolute, WHATWG-normalised, without fragment"),
         "page_url": (pa.string(), "absolute; empty where a URL table does not say"),
         "text": (pa.string(), "as found at crawl, white space folded; cleaned by filter"),
-        "text_source": (pa.string(), "alt | title | figcaption | caption (URL table)"),
-        "image_source": (pa.string(), "the attribute that named the image: src | srcset | data-src … | url"),
+        "text_source": (
+            pa.string(),
+            "alt | title | aria-label | svg title | svg desc | object | figcaption | area alt | link title"
+            " | link aria-label | link | og:image:alt | twitter:image:alt | caption (URL table)",
+        ),
+        "image_source": (
+            pa.string(),
+            "the attribute that named the image: src | srcset | data-src … | source srcset | noscript src …"
+            " | og:image | twitter:image | url (URL table)",
+        ),
         "licence": (pa.string(), "URL or name of a licence that the page states | null"),
         "opt_out": (
             pa.string(),

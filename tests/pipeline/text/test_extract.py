@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.records import fold
-from pipeline.text.extract import MAX_TEXT_CHARS, REASONS, Found, candidates, largest
+from pipeline.text.around import MAX_TEXT_CHARS
+from pipeline.text.extract import REASONS, Found, candidates
+from pipeline.text.sources import largest
 from pipeline.text.warc import Page
 from pipeline.web.urls import normalise
 
@@ -71,13 +73,14 @@ def test_rows_of_a_page(body: str, expected: list[tuple[str, str, str]]) -> None
 @pytest.mark.parametrize(
     ("image", "url", "source"),
     [
-        ("<img alt=A src=a.jpg srcset='b.jpg 2x' data-src=c.jpg>", "a.jpg", "src"),
+        ("<img alt=A src=a.jpg srcset='b.jpg 2x'>", "a.jpg", "src"),
+        ("<img alt=A src=a.jpg srcset='b.jpg 2x' data-src=c.jpg>", "c.jpg", "data-src"),
         (f"<img alt=A src='{PIXEL}' data-src=c.jpg>", "c.jpg", "data-src"),
         (f"<img alt=A src='{PIXEL.upper()}' data-lazy-src=c.jpg>", "c.jpg", "data-lazy-src"),
         ("<img alt=A src=/i/blank.gif data-original=c.jpg>", "c.jpg", "data-original"),
         ("<img alt=A src=/i/placeholder-300x200.png?v=2 srcset='b.jpg 2x'>", "b.jpg", "srcset"),
-        ("<img alt=A src=/i/blank.gif>", "http://a.test/i/blank.gif", "src"),
-        ("<img alt=A src=/i/blankenburg.jpg data-src=c.jpg>", "http://a.test/i/blankenburg.jpg", "src"),
+        ("<img alt=A src=/i/grey-heron.jpg>", "http://a.test/i/grey-heron.jpg", "src"),
+        ("<img alt=A src=/i/blankenburg.jpg srcset='c.jpg 2x'>", "http://a.test/i/blankenburg.jpg", "src"),
         ("<img alt=A src='http://[' data-src=c.jpg>", "c.jpg", "data-src"),
         ("<img alt=A srcset='s.jpg 100w, b.jpg 900w, m.jpg 400w'>", "b.jpg", "srcset"),
         ("<img alt=A data-srcset='s.jpg, b.jpg 2x'>", "b.jpg", "data-srcset"),
@@ -90,7 +93,7 @@ def test_rows_of_a_page(body: str, expected: list[tuple[str, str, str]]) -> None
             "source srcset",
         ),
         ("<picture><source srcset=o.webp><picture><source srcset=p.webp><img alt=A>", "p.webp", "source srcset"),
-        ("<picture><source srcset='http://['><img alt=A src=/i/blank.gif>", "http://a.test/i/blank.gif", "src"),
+        ("<picture><source srcset='http://['><img alt=A src=/i/a-blank.gif>", "http://a.test/i/a-blank.gif", "src"),
     ],
 )
 def test_which_attribute_names_the_image(image: str, url: str, source: str) -> None:

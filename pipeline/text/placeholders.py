@@ -1,0 +1,84 @@
+"""Which URLs name no picture: blanks that a script will replace, blurred previews, templates that nobody filled."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+PICTURE = re.compile(
+    r"\.(?:jpe?g|jpe|jfif|png|gif|webp|avif|bmp|tiff?|heic|jxl|svg)(?:$|[?#&:;!])", re.IGNORECASE | re.ASCII
+)
+"""Where a picture's extension ends a URL, its path, or a URL within its query."""
+
+_UNFILLED = re.compile(  # of Angular, Liquid, JavaScript, ERB, Wicket, printf and others, and of strings put together
+    r"\{\{|\{%|\$\{|#\{|<%|\[\[|%7B%7B|%s|%\([a-z]|%%[a-z]|\{[a-z_][\w.]{0,40}\}|%7B[a-z_]\w{0,40}%7D|\{\.\w{1,40}\}"
+    r"|(?-i:__[A-Z][A-Z_]{1,40}__)|'\s{0,9}\+|\+\s{0,9}'",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Its words, as a set."""
+    return frozenset(text.split())
+
+
+_NOTHING = frozenset(["null", "none", "undefined", "nan", "true", "false", "[object object]"])
+
+# The words of a file's name. All of them blanks or words that go with them: a blank; one among others: perhaps one.
+_BLANKS = words_of(
+    "blank dummy gray grey lazy lazyload lazyloader lazyloading lgray lgrey lightgray lightgrey loader loading lqip"
+    " missing noimage noimg nophoto nopic nopicture placehold placeholder preload preloader px shim skeleton spacer"
+    " spinner throbber transp transparent notfound"
+)
+_BLANK_DRAWINGS = words_of("b black clear dot empty load mu none s t trans white x")  # as GIF, PNG, SVG
+_PIXELS = words_of("1x1 pixel")  # count visits, too: what they are, the filter says
+_BESIDE = words_of(
+    "ajax animated anim base bg circle color default dark for gif icon image images img jpg large lazy light lo medium"
+    " no not available found photo pic picture pixel png post product ratio rectangle small square"
+    " svg the thumb thumbnail wide"
+)
+_SHOWN = words_of("available image img photo pic picture thumb thumbnail")
+_DRAWN = frozenset(["gif", "png", "svg"])
+_NAME = re.compile(r"([^/]*)\.(gif|png|svg|jpe?g|webp|avif)(?:$|;)")
+_FORM = re.compile(r"(?:1?\d|2[01])x(?:1?\d|2[01])")
+_WORD = re.compile(r"\d{1,4}x\d{1,4}|[a-z]+")
+_HOSTS = re.compile(r"https?://(?:[\w-]+\.)*(?:placehold\.(?:it|co|jp)|placeholder\.(?:com|pics)|dummyimage\.com)/")
+
+# A preview is both small and of low quality, or blurred.
+_BLURRED = re.compile(r"[?&]blur=[1-9]|[,/]blur[_(:=]?\d|e_blur|:blur\(|[?&/_-]lqip(?![a-z])")
+_COARSE = re.compile(r"[?&](?:q|quality)=[1-3]?\d(?:&|$)|[,/]q_[1-3]?\d[,/]")
+_SMALL = re.compile(
+    r"[?&](?:w|width|h|height)=[1-6]?\d(?:&|$)|[,/][wh]_[1-6]?\d[,/]|/max/[1-6]\d/|/resize:fit:[1-6]\d/"
+)
+_SMALL_NAME = re.compile(r"[_-][1-6]\dx(?:[1-6]\d)?(?![\da-z])")
+
+
+def unfilled(value: str) -> bool:
+    """Whether an attribute's value is a template that a script was to fill, or what a script wrote by mistake."""
+    return _UNFILLED.search(value) is not None or value.lower() in _NOTHING
+
+
+def blank(url: str) -> Literal["no", "perhaps", "yes"]:
+    """Whether a normalised URL names a blank or a preview instead of a picture, as far as a URL can tell."""
+    low = url.lower()
+    path = low.partition("?")[0]
+    name = _NAME.match(path, path.rfind("/") + 1)
+    by_name = _blank_name(name[1], name[2] in _DRAWN) if name else "no"
+    if by_name == "yes" or _BLURRED.search(low) or _HOSTS.match(low):
+        return "yes"
+    if _SMALL.search(low) or (name and _SMALL_NAME.search(name[1][-40:])):
+        return "yes" if _COARSE.search(low) else "perhaps"
+    return by_name
+
+
+def _blank_name(name: str, drawn: bool) -> Literal["no", "perhaps", "yes"]:
+    words = set(_WORD.findall(name))
+    sizes = {word for word in words if word[0].isdigit()}
+    if drawn and len(words) == 1 and sizes and _FORM.fullmatch(name):
+        return "yes"  # 1x1.gif, and 16x9.png, which keeps the room of a picture of that form
+    blanks = words & _BLANKS | (words & _BLANK_DRAWINGS if drawn else frozenset())
+    if "no" in words and not _SHOWN.isdisjoint(words):
+        blanks |= {"no"}
+    if blanks and _BESIDE.issuperset(words - blanks - sizes):
+        return "yes"
+    return "no" if words.isdisjoint(_BLANKS | _PIXELS) else "perhaps"
