@@ -47,12 +47,13 @@ class Where(NamedTuple):
     page: str
 
 
+_PENDING = re.compile(r"[?&]is-pending-load=1(?=&|$)")  # Jetpack's, on the URL of the very picture
 _WIX = re.compile(r"https://static\.wixstatic\.com/media/[^/?]+(?=/v1/)")
 
 
 def judge(value: str, where: Where) -> Judged:
     """The image that one URL of a page names."""
-    value = value.strip()
+    value = _PENDING.sub("", value.strip())
     if value[:5].lower() == "data:":
         return Judged(value[:100], "data_uri")
     if unfilled(value) or value[:6].lower() == "about:":
@@ -225,18 +226,19 @@ _INTERCHANGE = re.compile(r"\[\s{0,9}([^\s,\[\]]+)\s{0,9},")  # of Foundation: [
 def _picture_in(value: str, attributes: Attributes) -> str:
     """The URL with a picture's extension in an attribute's value: alone, in a srcset, in CSS, in JSON; else ""."""
     value = value.strip()
-    if not PICTURE.search(value) and not _SETS.search(value):
-        return _largest_in_json(value) if value[:1] in ("{", "[") else ""
+    if value[:1] in ("{", "[") and value[:2] not in ("{{", "{%", "[["):
+        rules = _INTERCHANGE.findall(value)
+        return _largest_in_json(value) or next((url for url in reversed(rules) if PICTURE.search(url)), "")
     value = filled(value, attributes)
     if css := _IN_CSS.fullmatch(value):
         value = css[1]
-    if value[0] in "{[" and not unfilled(value[:2]):
-        rules = _INTERCHANGE.findall(value)
-        return _largest_in_json(value) or next((url for url in reversed(rules) if PICTURE.search(url)), "")
-    if value[0] in "\"'" and value[-1] == value[0]:  # a string in an expression of Vue's
+    if value[:1] in ("'", '"') and value[-1] == value[0]:  # a string in an expression of Vue's
         value = value[1:-1]
     if _SETS.search(value):
         return largest(value)
+    several = value.split("|", 2)  # b-lazy: one|another for fine screens
+    if len(several) == 2 and all(map(PICTURE.search, several)):
+        value = several[0]
     is_url = PICTURE.search(value) and "<" not in value and (" " not in value or "/" in value)
     return value if is_url else ""
 
