@@ -205,6 +205,8 @@ def _rows(image: Image, named: Named, marks: Marks, around: Around) -> list[Foun
     """The rows of one element."""
     attributes, place, tag = image.attributes, image.place, image.node.tag
     lang = lang_of(attributes) or place.lang
+    if named.source == "src":
+        named = named._replace(source=_URL_ATTRIBUTE.get(tag or "", "src"))
     if tag in _AMP and not attributes.keys().isdisjoint(("placeholder", "fallback")):  # what stands there meanwhile
         named = named._replace(judged=named.judged._replace(failure=named.judged.failure or "placeholder"))
     if named.judged.failure:

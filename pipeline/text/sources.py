@@ -81,17 +81,17 @@ _LAZY_SET = re.compile(r".*[\w-](?:srcset|bgset|imgset)$", re.ASCII)
 
 # Words of attribute names that say that the value is not the picture, or that it is the picture in another size.
 _ANOTHER = words_of(
-    "after alt alternate alternative author avatar back backside badge before blank blur blurred caption credit cursor"
-    " default description dynsrc empty err error facebook fallback filename flag flip gravatar hover hovered href icon"
-    " icons label link lo loader loading logo longdesc low lowres lowsrc lqip marker mask mouseout mouseover name next"
-    " normal onerror other out over overlay page permalink placeholder poster prev previous profile rollover second"
-    " secondary share spinner srcdoc swatch target tiny title twitter user video watermark"
+    "active after alt alternate alternative author avatar back backside badge before blank blur blurred caption credit"
+    " cursor description dynsrc empty err error facebook fallback filename flag flip gravatar hover hovered href icon"
+    " icons inactive label link lo loader loading logo longdesc low lowres lowsrc lqip marker mask mouseout mouseover"
+    " name next onerror other out over overlay page permalink placeholder poster prev previous profile rollover second"
+    " secondary selected share spinner srcdoc swatch target tiny title twitter user video watermark"
 )
 _LARGER = words_of(
     "2x 3x big desktop download enlarge full fullscreen fullsize gallery hi hidpi high highres hires large lightbox"
     " magnify max media pin pinterest popup print retina xl zoom zoomed"
 )
-_SMALLER = words_of("cropped medium mini mobile phone preview small tablet thumb thumbnail")
+_SMALLER = words_of("cropped default medium mini mobile normal phone preview small tablet thumb thumbnail")
 _KNOWN = words_of(
     "alt aria-describedby aria-hidden aria-label aria-labelledby border class content crossorigin data-sizes decoding"
     " fetchpriority height href hspace id importance itemprop ismap lang loading longdesc name referrerpolicy rel role"

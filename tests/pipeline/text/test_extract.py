@@ -182,6 +182,104 @@ def test_opt_out(head: str, headers: tuple[tuple[str, str], ...], opt_out: str |
     assert {row.opt_out for row in rows} == {opt_out}, "on candidates and on rows not taken"
 
 
+L = "<a href=/x title='T t' aria-label=B>"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        # the link around an image that says nothing itself
+        ("<a href=/x>A brown  dog <b>runs</b><img src=a.jpg></a>", [(A, "A brown dog runs", "link")]),
+        ("<a href=/x><img src=a.jpg alt=''><h3>A dog</h3><p>It runs</p></a>", [(A, "A dog It runs", "link")]),
+        (f"{L}<img src=a.jpg>C</a>", [(A, "T t", "link title"), (A, "B", "link aria-label"), (A, "C", "link")]),
+        (f"{L}<img src=a.jpg alt=A>C</a>", [(A, "A", "alt")]),
+        (f"{L}<img src=a.jpg title=A>C</a>", [(A, "A", "title")]),
+        (f"{L}<img src=a.jpg aria-label=A>C</a>", [(A, "A", "aria-label")]),
+        ("<figure><a href=/x title=T><img src=a.jpg></a><figcaption>C", [(A, "C", "figcaption")]),
+        ("<a href=/x><img src=b.jpg alt=Other><img src=a.jpg></a>",
+         [("http://a.test/d/b.jpg", "Other", "alt"), ("no_text", "", "")]),
+        ("<a href=/x><script>s</script><img src=a.jpg></a>", [("no_text", "", "")]),
+        ("<a name=x>Not a link<img src=a.jpg></a>", [("no_text", "", "")]),
+        ("<a href=/x>Before</a><img src=a.jpg>", [("no_text", "", "")]),
+        ("<a href=/x>" + "<b>" * 40 + "<img src=a.jpg>C</a>", [("no_text", "", "")]),
+        (f"<a href=/x>{'x' * 10_001}<img src=a.jpg></a>", [("text_too_long", "x" * 100, "link")]),
+        # the page's own image
+        ("<meta property=og:image content=a.jpg><meta property=og:image:alt content=' A  dog'>",
+         [(A, "A dog", "og:image:alt")]),
+        ("<meta property=og:image content=b.jpg><meta property=og:image content=a.jpg>"
+         "<meta property=og:image:width content=9><meta property=og:image:alt content=B>", [(A, "B", "og:image:alt")]),
+        ("<meta property=og:image:alt content=B><meta property=og:image content=a.jpg>", [(A, "B", "og:image:alt")]),
+        ("<meta property=og:image content=a.jpg><meta property=og:image:secure_url content=s.jpg>"
+         "<meta property=og:image:alt content=B>", [(A, "B", "og:image:alt")]),
+        ("<meta name=twitter:image content=a.jpg><meta name=twitter:image:alt content=B>",
+         [(A, "B", "twitter:image:alt")]),
+        ("<meta property=og:image content=a.jpg><meta name=twitter:image:alt content=B>",
+         [(A, "B", "twitter:image:alt")]),
+        ("<meta property=og:image content=a.jpg><meta property=og:image:alt content=A><img src=a.jpg alt=A>",
+         [(A, "A", "alt"), ("repeated_on_page", "A", "og:image:alt")]),
+        ("<meta property=og:image content=a.jpg>", []),
+        ("<meta property=og:image:alt content=A>", []),
+        ("<meta property=og:image content='http://['><meta property=og:image:alt content=A>",
+         [("url_invalid", "", "")]),
+        ("<meta property=og:image content=/i/blank.gif><meta property=og:image:alt content=A>",
+         [("placeholder", "", "")]),
+        # the parts of a map, for the picture that it divides
+        ("<img src=a.jpg usemap='#m' alt=A><map name=m><area alt=' The  tail'><area alt=''><area alt=Nose></map>",
+         [(A, "A", "alt"), (A, "The tail", "area alt"), (A, "Nose", "area alt")]),
+        ("<img src=a.jpg usemap='#n' alt=A><map name=m><area alt=Tail></map>", [(A, "A", "alt")]),
+        ("<map name=m><area alt=Tail></map>", []),
+        # other elements
+        ("<input type=IMAGE src=a.jpg alt=A><input type=text alt=B src=b.jpg>", [(A, "A", "alt")]),
+        ("<amp-img src=a.jpg alt=A title=T></amp-img>", [(A, "A", "alt"), (A, "T", "title")]),
+        ("<amp-anim srcset='b.jpg 1x, a.jpg 2x' alt=A></amp-anim>", [(A, "A", "alt")]),
+        ("<amp-img placeholder src=a.jpg alt=A></amp-img>", [("placeholder", "", "")]),
+        ("<svg><image href=a.jpg><title>T</title><desc>D</desc></image></svg>",
+         [(A, "T", "svg title"), (A, "D", "svg desc")]),
+        ("<svg><title>T</title><image xlink:href=a.jpg /></svg>", [(A, "T", "svg title")]),
+        ("<object data=a.jpg type=image/jpeg>A <b>dog</b></object>", [(A, "A dog", "object")]),
+        ("<object data=a.jpg>A dog</object>", [(A, "A dog", "object")]),
+        ("<object data=a.pdf type=application/pdf>A dog</object><object data=a.swf>B</object>", []),
+        ("<video poster=a.jpg title=A></video>", []),
+    ],
+)  # fmt: skip
+def test_texts_around_images_and_other_elements(body: str, expected: list[tuple[str, str, str]]) -> None:
+    assert short(found(body)) == expected
+
+
+def test_what_named_the_image_of_other_elements() -> None:
+    head = "<meta property=og:image content=o.jpg><meta property=og:image:alt content=O>"
+    svg = "<svg><image href=s.jpg><title>S</title></image></svg>"
+    body = f"<input type=image src=i.jpg alt=I>{svg}<object data=d.jpg>D</object>"
+    assert [(row.text, row.image_source) for row in found(head + body)] == [
+        ("I", "src"),
+        ("S", "href"),
+        ("D", "data"),
+        ("O", "og:image"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "lang"),
+    [
+        (IMAGE, (), None),
+        (f"<html lang=EN-gb>{IMAGE}", (), "en-gb"),
+        (f"<html lang=en><body><div lang=' de '><p>{IMAGE}", (), "de"),
+        (f"<html lang=en><body><p xml:lang=fr>{IMAGE}", (), "fr"),
+        ("<html lang=en><img lang=es src=a.jpg alt=A>", (), "es"),
+        (f"<html lang=''>{IMAGE}", (), None),
+        (f"<html lang=en><meta http-equiv=Content-Language content=de>{IMAGE}", (), "en"),
+        (f"<meta http-equiv=Content-Language content=de-AT>{IMAGE}", (("content-language", "fr"),), "de-at"),
+        (IMAGE, (("content-language", "en, fr"),), "en, fr"),
+        (f"<html lang='{'x' * 99}'>{IMAGE}", (), "x" * 35),
+        (f"<html lang=de>{'<div>' * 100}{IMAGE}", (), "de"),
+        ("<html lang=de><meta property=og:image content=a.jpg><meta property=og:image:alt content=A>", (), "de"),
+        ("<html lang=de><img alt=A>", (), "de"),
+    ],
+)
+def test_language_that_the_page_declares(body: str, headers: tuple[tuple[str, str], ...], lang: str | None) -> None:
+    assert [row.page_lang for row in found(body, headers=headers)] == [lang]
+
+
 def test_caps_have_names() -> None:
     assert Counter(row.reason for row in found("".join(f"<img src={n} alt=A>" for n in range(2_003)))) == {
         None: 2_000,
@@ -214,6 +312,21 @@ def test_captions_within_captions_are_read_until_it_is_too_much() -> None:
         "<img alt=A srcset='" + ", " * 200_000 + "'>",
         "<figure><figcaption>" + "x <b>y</b>" * 5_000 + "</figcaption>" + "<img src=a>" * 5_000,
         "<figure><img src=a><figcaption>x</figcaption>" * 9_000,
+        "<a href=x>" + "x" * 1_000_000 + "<img src=a>" * 2_000,
+        "<a href=x title='" + "x" * 1_000_000 + "'>" + "<img src=a>" * 2_000,
+        "<svg>" + "<g/>" * 20_000 + "<image href=a>" * 2_000,
+        "<img src=a usemap=#m>" * 2_000 + "<map name=m>" + "<area alt=x>" * 20_000,
+        "<object data=a type=image/png>" * 2_000 + "x" * 1_000_000,
+        "<meta property=og:image content=a><meta property=og:image:alt content=b>" * 14_000,
+        "<div>" * 9_000 + "<img src=a alt=A>" * 2_000,
+        "<img src=a data-x='" + "[" * 1_000_000 + "'>",
+        "<img src=# data-x='" + "{width}" * 100_000 + "' data-widths='" + "1," * 100_000 + "'>",
+        "".join(f"<img src=a data-x{n}='/{n}.jpg'>" for n in range(20_000)),
+        "<img src=# data-x='" + " 1w" * 300_000 + "'>",
+        "<img src=# data-x='" + "url(" * 300_000 + ".jpg'>",
+        "<img src=# alt=x>" * 2_000 + "<noscript>" + "<img src=b alt=x>" * 2_000,
+        "".join(f"<img alt=x src=/{'a' * 2_000}{n}.gif>" for n in range(2_000)),
+        "".join(f"<img alt=x src=/{'-1x' * 650}{n}>" for n in range(2_000)),
         "<img alt=A src='" + "/lazy" * 100_000 + "'>",
         "<meta name=robots content='" + "noai," * 100_000 + "'>",
         "<base href='" + "/" * 500_000 + "'>" + IMAGE,
