@@ -10,7 +10,7 @@ from typing import NamedTuple
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline.records import fold
-from pipeline.text.sources import Named, Source, Where, filled, judge, largest
+from pipeline.text.sources import Named, Where, filled, judge, largest
 from pipeline.web.urls import normalise
 
 MAX_TEXT_CHARS = 10_000
@@ -56,13 +56,14 @@ class Place(NamedTuple):
 
 
 _HOLDERS = frozenset({"figure", "picture", "a", "noscript", "svg"})
+_NO_FIGURE = Figure("", None)
 _NOWHERE = Place(0, None, {})
 
 
 def lang_of(attributes: dict[str, str | None]) -> str | None:
     """The language that an element declares, in lower case."""
-    lang = attributes.get("lang") or attributes.get("xml:lang") or ""
-    return lang.strip()[:MAX_LANGUAGE_CHARS].lower() or None
+    lang = attributes.get("lang") or attributes.get("xml:lang")
+    return None if lang is None else lang.strip()[:MAX_LANGUAGE_CHARS].lower() or None
 
 
 class Around:
@@ -85,18 +86,17 @@ class Around:
             above = above.parent
         place = self._places[above.mem_id] if above is not None else _NOWHERE
         for element in reversed(new):
-            attributes, tag = element.attributes, element.tag
-            depth, holders = place.depth + 1, place.holders
-            if tag in _HOLDERS and (tag != "a" or "href" in attributes):
+            tag, depth, holders = element.tag, place.depth + 1, place.holders
+            if tag in _HOLDERS and (tag != "a" or "href" in element.attributes):
                 holders = {**holders, tag or "": (element, depth)}
-            place = Place(depth, lang_of(attributes) or place.lang if attributes else place.lang, holders)
+            place = Place(depth, self._langs.get(element.mem_id, place.lang), holders)
             self._places[element.mem_id] = place
         return place
 
     def figure(self, node: LexborNode | None) -> Figure:
         """What a figure says; nothing if there is none."""
         if node is None:
-            return Figure("", None)
+            return _NO_FIGURE
         if node.mem_id not in self._figures:
             caption = next((child for child in node.iter() if child.tag == "figcaption"), None)
             text = "" if caption is None else self.text(caption)
@@ -127,13 +127,15 @@ class Around:
             ]
         return self._texts[node.mem_id]
 
-    def source(self, picture: LexborNode | None) -> Source | None:
-        """What the <source>s of a picture name, and whether for a script: the first that is usable, else the first."""
-        return None if picture is None else self._sources.get(picture.mem_id)
+    def source(self, picture: LexborNode | None, for_script: bool) -> Named | None:
+        """What the <source>s of a picture name, for a script or at once: the first that is usable, else the first."""
+        if picture is None:
+            return None
+        return (self._sources_for_script if for_script else self._sources).get(picture.mem_id)
 
-    def areas(self, usemap: str | None) -> list[str]:
+    def areas(self, usemap: str) -> list[str]:
         """The texts of the areas of a map, for the first image that is divided by it."""
-        return self._areas.pop(usemap.strip().removeprefix("#"), []) if usemap else []
+        return self._areas.pop(usemap.strip().removeprefix("#"), [])
 
     def text(self, node: LexborNode) -> str | None:
         """The text that a reader sees in a node, a space around elements that are not inline, white space folded.
@@ -158,6 +160,11 @@ class Around:
         return fold("".join(parts))
 
     @cached_property
+    def _langs(self) -> dict[int, str]:
+        nodes = self._tree.css(r"[lang], [xml\:lang]")
+        return {node.mem_id: lang for node in nodes if (lang := lang_of(node.attributes))}
+
+    @cached_property
     def _licences(self) -> dict[int, str | None]:
         """Of figures that link to Creative Commons, by node: their first such link, if it is to a licence."""
         found: dict[int, str | None] = {}
@@ -169,18 +176,26 @@ class Around:
         return found
 
     @cached_property
-    def _sources(self) -> dict[int, Source]:
-        found: dict[int, Source] = {}
-        for node in self._tree.css("source"):
-            offered = list(_sets(node.attributes))
-            pictures = [above.mem_id for above in _above(node) if above.tag == "picture"] if offered else []
+    def _sources(self) -> dict[int, Named]:
+        return self._sources_by("srcset")
+
+    @cached_property
+    def _sources_for_script(self) -> dict[int, Named]:
+        return self._sources_by("data-srcset", "data-lazy-srcset")
+
+    def _sources_by(self, *names: str) -> dict[int, Named]:
+        """By <picture>, the image that its <source>s name by one of these attributes."""
+        found: dict[int, Named] = {}
+        for node in self._tree.css(", ".join(f"source[{name}]" for name in names)):
+            attributes = node.attributes
+            url = next((url for name in names if (url := largest(filled(attributes.get(name) or "", attributes)))), "")
+            pictures = [above.mem_id for above in _above(node) if above.tag == "picture"] if url else []
             if not pictures:
                 continue
-            judged = [(Named("source srcset", judge(url, self._where)), lazy) for url, lazy in offered]
-            best = next((one for one in judged if not one[0].judged.failure), judged[0])
+            named = Named("source srcset", judge(url, self._where))
             for picture in pictures:
-                if picture not in found or (found[picture][0].judged.failure and not best[0].judged.failure):
-                    found[picture] = best
+                if picture not in found or (found[picture].judged.failure and not named.judged.failure):
+                    found[picture] = named
         return found
 
     @cached_property
@@ -202,10 +217,3 @@ def _above(node: LexborNode) -> Iterator[LexborNode]:
             return
         yield above
         above = above.parent
-
-
-def _sets(attributes: dict[str, str | None]) -> Iterator[tuple[str, bool]]:
-    """The largest image of each srcset of a <source>, and whether it is there for a script."""
-    for name in ("data-srcset", "data-lazy-srcset", "srcset"):
-        if url := largest(filled(attributes.get(name) or "", attributes)):
-            yield url, name != "srcset"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -23,7 +24,7 @@ from pipeline.text.bounds import bounded
 from pipeline.text.cards import PROPERTIES, cards
 from pipeline.text.charset import decode
 from pipeline.text.placeholders import PICTURE
-from pipeline.text.sources import Named, Source, Where, choose, judge, rival, stem
+from pipeline.text.sources import Named, Sources, Where, choose, judge, rival, stem
 from pipeline.text.warc import Page
 from pipeline.web.optout import header_marks, meta_marks
 from pipeline.web.urls import normalise
@@ -75,9 +76,10 @@ class Image(NamedTuple):
     """An element that shows an image, with what says which."""
 
     node: LexborNode
+    tag: str
     attributes: dict[str, str | None]  # src names the image whatever the element
     place: Place
-    source: Source | None  # of its <picture>
+    sources: Sources  # of its <picture>
 
 
 def candidates(page: Page) -> Iterator[Found]:
@@ -135,10 +137,10 @@ def marks_of(tree: LexborHTMLParser, page: Page) -> Marks:
 
 def _rows_of_page(tree: LexborHTMLParser, marks: Marks, where: Where, chars: int) -> Iterator[Found]:
     around = Around(tree, where, chars)
-    nodes = [node for node in tree.css(_ELEMENTS) if _shows_an_image(node)]
-    images = [_image(node, around) for node in nodes[:MAX_IMAGES]]
+    nodes = [(node, tag) for node in tree.css(_ELEMENTS) if _shows_an_image(node, tag := node.tag or "")]
+    images = [_image(node, tag, around) for node, tag in nodes[:MAX_IMAGES]]
     shared = _shared(images, where)
-    named = [choose(image.attributes, image.source, where, shared) for image in images]
+    named = [choose(image.attributes, image.sources, where, shared) for image in images]
     for n, image in enumerate(images):
         yield from _rows(image, _copy(n, images, named) or named[n], marks, around)
     for _ in nodes[MAX_IMAGES:]:
@@ -146,104 +148,105 @@ def _rows_of_page(tree: LexborHTMLParser, marks: Marks, where: Where, chars: int
     root = tree.css_first("html[lang]") if marks.cards else None
     lang = lang_of(root.attributes) if root else None
     for source, url, text in cards(marks.cards):
-        named_by = Named(source, judge(url, where))
-        row = _row(named_by, marks, None, lang)
-        failure = named_by.judged.failure
-        yield from [row._replace(reason=failure)] if failure else _with_texts(row, [(f"{source}:alt", fold(text))])
+        yield from _with_texts(Named(source, judge(url, where)), [(f"{source}:alt", fold(text))], marks, None, lang)
 
 
 # ── an image ──
 
 
-def _shows_an_image(node: LexborNode) -> bool:
-    if node.tag == "input":
+def _shows_an_image(node: LexborNode, tag: str) -> bool:
+    if tag == "input":
         return (node.attributes.get("type") or "").strip().lower() == "image"
-    if node.tag == "object":
+    if tag == "object":
         kind, data = (node.attributes.get(name) or "" for name in ("type", "data"))
         return kind.strip().lower().startswith("image/") or (not kind and PICTURE.search(data) is not None)
     return True
 
 
-def _image(node: LexborNode, around: Around) -> Image:
+def _image(node: LexborNode, tag: str, around: Around) -> Image:
     attributes, place = node.attributes, around.place(node)
-    if own := _URL_ATTRIBUTE.get(node.tag or ""):
+    if own := _URL_ATTRIBUTE.get(tag):
         attributes = {**attributes, "src": attributes.get(own) or attributes.get("xlink:href")}
-    return Image(node, attributes, place, around.source(place.holder("picture")))
+    return Image(node, tag, attributes, place, partial(around.source, place.holder("picture")))
 
 
 def _shared(images: list[Image], where: Where) -> set[str]:
     """The URLs in the src of several images that show different pictures by what else names them: placeholders."""
-    sources = [image.attributes.get("src") or "" for image in images]
-    times = Counter(sources)
+    times = Counter(src for image in images if (src := image.attributes.get("src")) and src[:5].lower() != "data:")
     shown: dict[str, set[str]] = {}
-    for image, source in zip(images, sources, strict=True):
-        if source and times[source] > 1 and (picture := rival(image.attributes, image.source, where)):
-            shown.setdefault(source, set()).add(picture)
-    urls = {source: judge(source, where).url for source, pictures in shown.items() if len(pictures) > 1}
-    return {url for source, url in urls.items() if len(shown[source] - {stem(url)}) > 1}
+    for image in images:
+        src = image.attributes.get("src") or ""
+        if times[src] > 1 and (picture := rival(image.attributes, image.sources, where)):
+            shown.setdefault(src, set()).add(picture)
+    urls = {src: judge(src, where).url for src, pictures in shown.items() if len(pictures) > 1}
+    return {url for src, url in urls.items() if len(shown[src] - {stem(url)}) > 1}
 
 
 _BESIDE = (1, 2, -1, -2)  # where among the images the copy for readers without scripts may stand
 
 
 def _copy(n: int, images: list[Image], named: list[Named]) -> Named | None:
-    """What names the copy in a <noscript> beside an image that nothing else names."""
-    image, judged = images[n], named[n].judged
-    if not (judged.failure or judged.doubtful) or image.place.holder("noscript"):
+    """What names the copy in a <noscript> beside an image that nothing names for sure."""
+    if _is_sure(named[n]) or images[n].place.holder("noscript"):
         return None
+    alt = images[n].attributes.get("alt") or ""
     for at in (n + step for step in _BESIDE if 0 <= n + step < len(images)):
-        other = images[at]
-        is_copy = other.place.holder("noscript") and (other.attributes.get("alt") or "") == (
-            image.attributes.get("alt") or ""
-        )
-        if is_copy and not (named[at].judged.failure or named[at].judged.doubtful):
+        is_copy = images[at].place.holder("noscript") and (images[at].attributes.get("alt") or "") == alt
+        if is_copy and _is_sure(named[at]):
             return Named(f"noscript {named[at].source}", named[at].judged)
     return None
 
 
+def _is_sure(named: Named) -> bool:
+    return not named.judged.failure and not named.judged.doubtful
+
+
 def _rows(image: Image, named: Named, marks: Marks, around: Around) -> list[Found]:
     """The rows of one element."""
-    attributes, place, tag = image.attributes, image.place, image.node.tag
+    node, tag, attributes, place, _ = image
     lang = lang_of(attributes) or place.lang
-    if named.source == "src":
-        named = named._replace(source=_URL_ATTRIBUTE.get(tag or "", "src"))
+    if tag in _URL_ATTRIBUTE and named.source == "src":
+        named = named._replace(source=_URL_ATTRIBUTE[tag])
     if tag in _AMP and not attributes.keys().isdisjoint(("placeholder", "fallback")):  # what stands there meanwhile
         named = named._replace(judged=named.judged._replace(failure=named.judged.failure or "placeholder"))
     if named.judged.failure:
-        return [_row(named, marks, None, lang)._replace(reason=named.judged.failure)]
+        return _with_texts(named, [], marks, None, lang)
     figure = around.figure(place.holder("figure"))
-    texts = [(name, fold(attributes.get(name) or "")) for name in ("alt", "title", "aria-label")]
+    texts: Texts = [(name, fold(value)) for name in _TEXTS if (value := attributes.get(name))]
     if tag == "image":
-        texts += around.drawing(image.node) + around.drawing(place.holder("svg"))
+        texts += around.drawing(node) + around.drawing(place.holder("svg"))
     elif tag == "object":
-        texts.append(("object", around.text(image.node)))
+        texts.append(("object", around.text(node)))
     texts.append(("figcaption", figure.caption))
-    texts += [("area alt", text) for text in around.areas(attributes.get("usemap"))]
+    if usemap := attributes.get("usemap"):
+        texts += [("area alt", text) for text in around.areas(usemap)]
     if all(text == "" for _, text in texts):
         texts = around.link(place.holder("a"))
-    row = _row(named, marks, figure.licence, lang)
-    return _with_texts(row, texts)
+    return _with_texts(named, texts, marks, figure.licence, lang)
 
 
+_TEXTS = ("alt", "title", "aria-label")
 _AMP = frozenset({"amp-img", "amp-anim"})
 
 
-def _row(named: Named, marks: Marks, licence: str | None, lang: str | None) -> Found:
-    return Found(
-        named.judged.url, "", "", named.source, licence or marks.licence, marks.opt_out, lang or marks.lang, None
-    )
+def _with_texts(named: Named, texts: Texts, marks: Marks, licence: str | None, lang: str | None) -> list[Found]:
+    """A row for each text that is not empty; one without a text where there is none, or no image."""
+    url, failure, _ = named.judged
+    licence, lang = licence or marks.licence, lang or marks.lang
 
+    def row(text: str, text_source: str, reason: str | None) -> Found:
+        return Found(url, text, text_source, named.source, licence, marks.opt_out, lang, reason)
 
-def _with_texts(row: Found, texts: Texts) -> list[Found]:
-    """The row with each of the texts; with none of them if all are empty."""
+    if failure:
+        return [row("", "", failure)]
     rows = [
-        row._replace(text=text, text_source=text_source)
+        row(text, text_source, None)
         if text is not None and len(text) <= MAX_TEXT_CHARS
-        else row._replace(text=(text or "")[:100], text_source=text_source, reason="text_too_long")
+        else row((text or "")[:100], text_source, "text_too_long")
         for text_source, text in texts
         if text != ""
     ]
-    return rows or [row._replace(reason="no_text")]
+    return rows or [row("", "", "no_text")]
 
 
 def _dropped(marks: Marks, reason: str) -> Found:

@@ -37,11 +37,12 @@ _BESIDE = words_of(
     " no not available found photo pic picture pixel png post product ratio rectangle small square"
     " svg the thumb thumbnail wide"
 )
+_TELLING = _BLANKS | _BLANK_DRAWINGS | _PIXELS | {"no"}
 _SHOWN = words_of("available image img photo pic picture thumb thumbnail")
 _DRAWN = frozenset(["gif", "png", "svg"])
 _NAME = re.compile(r"([^/]*)\.(gif|png|svg|jpe?g|webp|avif)(?:$|;)")
 _FORM = re.compile(r"(?:1?\d|2[01])x(?:1?\d|2[01])")
-_WORD = re.compile(r"\d{1,4}x\d{1,4}|[a-z]+")
+_WORD = re.compile(r"[a-z]+|\d{1,4}x\d{1,4}")
 _HOSTS = re.compile(r"https?://(?:[\w-]+\.)*(?:placehold\.(?:it|co|jp)|placeholder\.(?:com|pics)|dummyimage\.com)/")
 
 # A preview is both small and of low quality, or blurred.
@@ -55,7 +56,10 @@ _SMALL_NAME = re.compile(r"[_-][1-6]\dx(?:[1-6]\d)?(?![\da-z])")
 
 def unfilled(value: str) -> bool:
     """Whether an attribute's value is a template that a script was to fill, or what a script wrote by mistake."""
-    return _UNFILLED.search(value) is not None or value.lower() in _NOTHING
+    may_be = "{" in value or "%" in value or "__" in value or "'" in value or "[[" in value  # the search is slow
+    if may_be and _UNFILLED.search(value):
+        return True
+    return len(value) < 16 and value.lower() in _NOTHING
 
 
 def blank(url: str) -> Literal["no", "perhaps", "yes"]:
@@ -64,19 +68,25 @@ def blank(url: str) -> Literal["no", "perhaps", "yes"]:
     path = low.partition("?")[0]
     name = _NAME.match(path, path.rfind("/") + 1)
     by_name = _blank_name(name[1], name[2] in _DRAWN) if name else "no"
-    if by_name == "yes" or _BLURRED.search(low) or _HOSTS.match(low):
+    if by_name == "yes" or (("blur" in low or "lqip" in low) and _BLURRED.search(low)):
         return "yes"
-    if _SMALL.search(low) or (name and _SMALL_NAME.search(name[1][-40:])):
+    if ("placehold" in low or "dummy" in low) and _HOSTS.match(low):
+        return "yes"
+    may_be = "=" in low or "w_" in low or "h_" in low or "/max/" in low or "fit:" in low  # the search is slow
+    small = may_be and _SMALL.search(low)
+    if small or (name and _SMALL_NAME.search(name[1][-40:])):
         return "yes" if _COARSE.search(low) else "perhaps"
     return by_name
 
 
 def _blank_name(name: str, drawn: bool) -> Literal["no", "perhaps", "yes"]:
     words = set(_WORD.findall(name))
+    if words.isdisjoint(_TELLING) and not _FORM.fullmatch(name):
+        return "no"
     sizes = {word for word in words if word[0].isdigit()}
-    if drawn and len(words) == 1 and sizes and _FORM.fullmatch(name):
+    if drawn and sizes == words:
         return "yes"  # 1x1.gif, and 16x9.png, which keeps the room of a picture of that form
-    blanks = words & _BLANKS | (words & _BLANK_DRAWINGS if drawn else frozenset())
+    blanks = words & (_BLANKS | _BLANK_DRAWINGS if drawn else _BLANKS)
     if "no" in words and not _SHOWN.isdisjoint(words):
         blanks |= {"no"}
     if blanks and _BESIDE.issuperset(words - blanks - sizes):

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pipeline.text.placeholders import PICTURE, blank, unfilled, words_of
@@ -53,17 +54,20 @@ _WIX = re.compile(r"https://static\.wixstatic\.com/media/[^/?]+(?=/v1/)")
 
 def judge(value: str, where: Where) -> Judged:
     """The image that one URL of a page names."""
-    value = _PENDING.sub("", value.strip())
+    value = value.strip()
     if value[:5].lower() == "data:":
         return Judged(value[:100], "data_uri")
     if unfilled(value) or value[:6].lower() == "about:":
         return Judged(value[:100], "no_url")
+    if "is-pending" in value:
+        value = _PENDING.sub("", value)
     url = normalise(value, where.base)
     if url is None:
         return Judged(value[:100], "url_invalid")
-    if url.rstrip("?") in (where.base, where.page) or (url.count("/") == 3 and url.rstrip("?").endswith("/")):
+    bare = url.rstrip("?")
+    if bare == where.base or bare == where.page or (bare[-1] == "/" and bare.count("/") == 3):
         return Judged(value[:100], "no_url")  # what "#" and "?" become, and the site's front page
-    if (preview := _WIX.match(url)) and "blur_" in url:
+    if "blur_" in url and (preview := _WIX.match(url)):
         url = preview[0]  # which is the picture itself
     is_blank = blank(url)
     return Judged(url, "placeholder" if is_blank == "yes" else None, is_blank == "perhaps")
@@ -138,17 +142,21 @@ def _words(name: str) -> set[str]:
 # ── what names an image ──
 
 
-Source = tuple["Named", bool]
-"""What the <source>s of a <picture> name, and whether they name it for a script."""
+Sources = Callable[[bool], Named | None]
+"""What the <source>s of an image's <picture> name: asked with True for a script, with False at once."""
 
 
-def choose(attributes: Attributes, source: Source | None, where: Where, shared: Set[str]) -> Named:
+def choose(attributes: Attributes, sources: Sources, where: Where, shared: Set[str]) -> Named:
     """What names an image best. Its judgement says why there is none where nothing does.
 
-    `source` is that of its <picture>; `shared` holds URLs that stand in the src of several pictures of the page.
+    `shared` holds URLs that stand in the src of several pictures of the page.
     """
+    if _KNOWN.issuperset(attributes) and not sources(True):  # most images: nothing comes before src
+        src = Named("src", judge(attributes.get("src") or "", where))
+        if src.judged.failure is None and not src.judged.doubtful and src.judged.url not in shared:
+            return src
     doubtful = failed = None
-    for name in _in_order(attributes, source, where):
+    for name in _in_order(attributes, sources, where):
         if name.source == "src" and name.judged.url in shared:
             name = Named("src", name.judged._replace(failure="placeholder"))
         if name.judged.failure:
@@ -160,10 +168,10 @@ def choose(attributes: Attributes, source: Source | None, where: Where, shared: 
     return doubtful or failed or Named("", Judged("", "no_url"))
 
 
-def rival(attributes: Attributes, source: Source | None, where: Where) -> str | None:
+def rival(attributes: Attributes, sources: Sources, where: Where) -> str | None:
     """Which picture an image shows by what a script will put in its src: equal for sizes of the same picture."""
     others = {name: value for name, value in attributes.items() if name not in ("src", "srcset")}
-    for name in _in_order(others, source if source and source[1] else None, where, guesses=1):
+    for name in _in_order(others, lambda for_script: sources(True), where, guesses=1):
         if not name.judged.failure:
             return stem(name.judged.url)
     return None
@@ -179,7 +187,7 @@ def stem(url: str) -> str:
     return _SIZE.sub("", name[: extension.start()]) if extension else url
 
 
-def _in_order(attributes: Attributes, source: Source | None, where: Where, guesses: int = 3) -> Iterator[Named]:
+def _in_order(attributes: Attributes, sources: Sources, where: Where, guesses: int = 3) -> Iterator[Named]:
     """All that names an image, the best first; of the ranks of guesses as many as asked for."""
     kinds = [
         (kind, name, value)
@@ -187,24 +195,29 @@ def _in_order(attributes: Attributes, source: Source | None, where: Where, guess
         if value and len(name) <= MAX_NAME_CHARS and (kind := _kind(name)) is not _NOTHING
     ]
     lazy = [(kind.lazy, name, value) for kind, name, value in kinds if kind.lazy is not None]
-    for _, name, value in sorted(lazy, key=lambda found: found[0]):
+    for _, name, value in sorted(lazy, key=itemgetter(0)):
         if url := _url_for_script(value, attributes):
-            yield Named(name, judge(url, where)._replace(doubtful=False))  # nobody loads a placeholder late
+            yield Named(name, _trusted(judge(url, where)))
     for kind, name, value in kinds:
         if kind.lazy_set and (url := largest(filled(value, attributes))):
-            yield Named(name, judge(url, where)._replace(doubtful=False))
-    if source and source[1]:
-        yield source[0]
+            yield Named(name, _trusted(judge(url, where)))
+    if source := sources(True):
+        yield source
     if (src := attributes.get("src")) and src.strip():
         yield Named("src", judge(filled(src, attributes), where))
     if url := largest(attributes.get("srcset") or ""):
         yield Named("srcset", judge(url, where))
-    if source:
-        yield source[0]
+    if source := sources(False):
+        yield source
     for rank in range(guesses):
         for kind, name, value in kinds:
             if kind.guess == rank and (url := _picture_in(value, attributes)):
                 yield Named(name, judge(url, where))
+
+
+def _trusted(judged: Judged) -> Judged:
+    """Not doubtful: nobody loads a placeholder late."""
+    return judged._replace(doubtful=False) if judged.doubtful else judged
 
 
 _PAGE = re.compile(r"/$|\.(?:html?|mp4|webm|mov|m3u8|mp3|pdf|js|css|json|xml|swf)(?:$|[?#])", re.IGNORECASE)
