@@ -26,18 +26,20 @@ _NOTHING = frozenset(["null", "none", "undefined", "nan", "true", "false", "[obj
 
 # The words of a file's name. All of them blanks or words that go with them: a blank; one among others: perhaps one.
 _BLANKS = words_of(
-    "blank dummy gray grey lazy lazyload lazyloader lazyloading lgray lgrey lightgray lightgrey loader loading lqip"
-    " missing noimage noimg nophoto nopic nopicture placehold placeholder preload preloader px shim skeleton spacer"
-    " spinner throbber transp transparent notfound"
+    "blank dummy lazyload lazyloader lazyloading lgray lgrey lightgray lightgrey lqip"
+    " missing noimage noimg nophoto nopic nopicture placehold placeholder preload preloader spacer"
+    " throbber transp transparent notfound"
 )
-_BLANK_DRAWINGS = words_of("b black clear dot empty load mu none s t trans white x")  # as GIF, PNG, SVG
-_PIXELS = words_of("1x1 pixel")  # count visits, too: what they are, the filter says
+_BLANK_DRAWINGS = words_of(  # as GIF, PNG, SVG
+    "b black clear dot empty gray grey lazy load loader loading mu none px s shim skeleton spinner t trans white x"
+)
+_SUSPECTS = words_of("1x1 gray grey lazy loader loading pixel shim")  # pixels count visits, too: the filter knows them
 _BESIDE = words_of(
     "ajax animated anim base bg circle color default dark for gif icon image images img jpg large lazy light lo medium"
     " no not available found photo pic picture pixel png post product ratio rectangle small square"
     " svg the thumb thumbnail wide"
 )
-_TELLING = _BLANKS | _BLANK_DRAWINGS | _PIXELS | {"no"}
+_TELLING = _BLANKS | _BLANK_DRAWINGS | _SUSPECTS | {"no"}
 _SHOWN = words_of("available image img photo pic picture thumb thumbnail")
 _DRAWN = frozenset(["gif", "png", "svg"])
 _NAME = re.compile(r"([^/]*)\.(gif|png|svg|jpe?g|webp|avif)(?:$|;)")
@@ -91,4 +93,4 @@ def _blank_name(name: str, drawn: bool) -> Literal["no", "perhaps", "yes"]:
         blanks |= {"no"}
     if blanks and _BESIDE.issuperset(words - blanks - sizes):
         return "yes"
-    return "no" if words.isdisjoint(_BLANKS | _PIXELS) else "perhaps"
+    return "no" if words.isdisjoint(_BLANKS | _SUSPECTS) else "perhaps"

@@ -111,9 +111,10 @@ def test_an_image_without_a_picture(attributes: str, reason: str) -> None:
         ("yes", "blank.gif lgray.png spacer.gif loading.gif transparent.png grey.gif 1x1.png 1x1.trans.gif b.gif x.gif"
                 " placeholder-300x200.png lazy_placeholder.gif noImage.jpg no-image.png missing-image.svg 16x9.png"
                 " placeholder.webp ajax-loader.gif dog.jpg?q=20&w=40 dog.jpg?w=400&blur=50 dog-lqip.jpg shim.gif"),
-        ("perhaps", "pixel.gif dog-20x15.jpg dog.jpg?w=40 dog_20x20.jpg spar_quer_transparent.png grey-heron.jpg"),
+        ("perhaps", "pixel.gif dog-20x15.jpg dog.jpg?w=40 dog_20x20.jpg spar_quer_transparent.png grey-heron.jpg"
+                    " lazy.jpg grey.jpg loading.jpg"),
         ("no", "dog.jpg blankenburg.jpg 88x31.png dog@2x.png dog_2x.png dog_16x9.jpg default.jpg black-dog.png"
-               " motion-blur.jpg dog-300x200.jpg dog.jpg?w=400&q=20 x.jpg dog.jpg?blur=0 image?id=3"),
+               " motion-blur.jpg skeleton.jpg dog-300x200.jpg dog.jpg?w=400&q=20 x.jpg dog.jpg?blur=0 image?id=3"),
     ],
 )  # fmt: skip
 def test_blank(verdict: str, names: str) -> None:
