@@ -195,7 +195,10 @@ def _in_order(attributes: Attributes, sources: Sources, where: Where, guesses: i
         if value and len(name) <= MAX_NAME_CHARS and (kind := _kind(name)) is not _NOTHING
     ]
     lazy = [(kind.lazy, name, value) for kind, name, value in kinds if kind.lazy is not None]
+    src = attributes.get("src") or ""
     for _, name, value in sorted(lazy, key=itemgetter(0)):
+        if "is-pending-load" in value and src:  # Jetpack's: src has the very picture, and this some of its query
+            yield Named("src", judge(src, where))
         if url := _url_for_script(value, attributes):
             yield Named(name, _trusted(judge(url, where)))
     for kind, name, value in kinds:
@@ -203,7 +206,7 @@ def _in_order(attributes: Attributes, sources: Sources, where: Where, guesses: i
             yield Named(name, _trusted(judge(url, where)))
     if source := sources(True):
         yield source
-    if (src := attributes.get("src")) and src.strip():
+    if src.strip():
         yield Named("src", judge(filled(src, attributes), where))
     if url := largest(attributes.get("srcset") or ""):
         yield Named("srcset", judge(url, where))

@@ -1,4 +1,4 @@
-"""How content systems and scripts of lazy loading write an image, after their documentation, with the true answer.
+"""How content systems and scripts of lazy loading write an image, with the true answer.
 
 Each is (who writes so, HTML, URL of the picture relative to URL, the attribute that names it). Its alt is "A dog".
 """
@@ -25,7 +25,14 @@ LAYOUTS: dict[str, tuple[str, str, str]] = {
         "src",
     ),
     "Jetpack's lazy images": (
-        f"<img src='/u/dog.jpg' alt='A dog' data-lazy-src='/u/dog.jpg?is-pending-load=1' srcset='{GIF}'>"
+        "<img src='/u/dog.jpg?w=1100&amp;ssl=1' alt='A dog' data-lazy-srcset='/u/dog.jpg?w=1280 1280w' data-lazy-src="
+        f"'/u/dog.jpg?w=1100&amp;is-pending-load=1#038;ssl=1' srcset='{GIF}'>"
+        "<noscript><img src='/u/dog.jpg?w=1100&amp;ssl=1' alt='A dog'></noscript>",
+        "/u/dog.jpg?w=1100&ssl=1",
+        "src",
+    ),
+    "Jetpack, with a blank in src": (
+        f"<img src='{GIF}' alt='A dog' data-lazy-src='/u/dog.jpg?is-pending-load=1'>"
         "<noscript><img src='/u/dog.jpg' alt='A dog'></noscript>",
         "/u/dog.jpg",
         "data-lazy-src",
