@@ -3,8 +3,9 @@
     openwit crawl --recipe recipes/real.toml
     openwit crawl --recipe recipes/mine.toml --set 'crawl.seeds=["https://example.org/"]'
 
-An archive is a task and its candidates are one part, in the order of the archive. Texts are an image's alt and title
-and the caption of the figure it stands in; images that are lazily loaded or offered in several sizes are found too.
+An archive is a task and its candidates are one part, in the order of the archive. Texts are an image's alt and title,
+the caption of the figure it stands in, and, where there is none of these, the text of the link around it; images that
+are lazily loaded or offered in several sizes are found too.
 
 The sites of the seeds are visited first, each registered domain as a task whose parts are an archive of its pages and
 the table `page`, which says what became of every URL; then their archives are read as all others. As whom and how
@@ -51,7 +52,7 @@ from shards.files import digest
 from shards.recipe import ASIDE
 
 READS = ()
-RULES_VERSION = 3
+RULES_VERSION = 4
 LIBRARIES = ("ada-url", "fastwarc", "selectolax")
 
 VISITS_VERSION = 1  # raise it when sites have to be visited again

@@ -36,7 +36,7 @@ from shards.format import CHUNK, TarWriter
 from shards.recipe import ASIDE, expand
 
 READS = ("match",)
-RULES_VERSION = 1
+RULES_VERSION = 2
 LIBRARIES = ("pillow", "pyvips-binary")
 
 Positive = msgspec.Meta(gt=0, le=10**12)

