@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from shards.tables import name_of
 C = TypeVar("C")
 
 ROW_GROUP = 16_384  # rows; a reader of row groups holds some megabytes
+ROW_GROUP_BYTES = 64 << 20  # of the values of a row group; the row that exceeds it ends the group
 REJECTS = 16  # rows of each reason that a task keeps to look at
 
 StillOurs = Callable[[], None]  # raises Failure once another worker has taken over what one is at
@@ -210,27 +212,35 @@ class _Table:
         self._pending = Pending(folder)
         self._writer = pq.ParquetWriter(self._pending.file, schema, compression="zstd", write_page_checksum=True)
         self._waiting: list[pa.Table] = []
-        self._rows_waiting = 0
+        self._rows_waiting = self._bytes_waiting = 0
         self._rows = 0
 
     def append(self, table: pa.Table) -> None:
-        self._waiting.append(table.select(self._schema.names).cast(self._schema))
-        self._rows_waiting += table.num_rows
-        if self._rows_waiting >= ROW_GROUP:
-            self._flush(ROW_GROUP)
+        table = table.select(self._schema.names).cast(self._schema)
+        sizes = _row_bytes(table).cumsum()
+        at = 0
+        while at < table.num_rows:
+            # a group ends with the row that fills it, whatever the tables are in which the rows came
+            before = sizes[at - 1] if at else 0
+            full = int(np.searchsorted(sizes, before + ROW_GROUP_BYTES - self._bytes_waiting)) + 1
+            end = min(full, at + ROW_GROUP - self._rows_waiting, table.num_rows)
+            self._waiting.append(table.slice(at, end - at))
+            self._rows_waiting += end - at
+            self._bytes_waiting += int(sizes[end - 1] - before)
+            if self._rows_waiting >= ROW_GROUP or self._bytes_waiting >= ROW_GROUP_BYTES:
+                self._flush()
+            at = end
 
-    def _flush(self, at_least: int) -> None:
+    def _flush(self) -> None:
         rows = pa.concat_tables(self._waiting).combine_chunks()
-        whole = rows.num_rows - rows.num_rows % at_least
-        self._writer.write_table(rows.slice(0, whole), row_group_size=ROW_GROUP)
-        rest = rows.slice(whole)
-        self._rows += whole
-        self._waiting, self._rows_waiting = [rest], rest.num_rows
+        self._writer.write_table(rows, row_group_size=ROW_GROUP)
+        self._rows += rows.num_rows
+        self._waiting, self._rows_waiting, self._bytes_waiting = [], 0, 0
 
     def place(self, task: str) -> Part:
         """The part under its name: the task and the digest of the bytes, so that no two attempts collide."""
         if self._rows_waiting:
-            self._flush(1)
+            self._flush()
         self._writer.close()
         file, name = self._pending.file, name_of(self._schema)
         stem = f"{task}-{file.sha256[:16]}.parquet"
@@ -241,3 +251,17 @@ class _Table:
         with suppress(Failure):  # a writer that is closed after its file has no room left says so once more
             self._writer.close()
         self._pending.discard()
+
+
+def _row_bytes(table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """About how many bytes the values of each row take: a number of that row alone."""
+    sizes = np.zeros(table.num_rows, np.int64)
+    for column in table.columns:
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_binary(kind):
+            sizes += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+        elif pa.types.is_list(kind):
+            sizes += 8 * pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        else:
+            sizes += 8
+    return sizes

@@ -35,14 +35,15 @@ import pyarrow.compute as pc
 from pipeline import fetch
 from pipeline.attempt import Attempt, Job, StillOurs, Task
 from pipeline.commit import Begin, Commit, CommitLanes
-from pipeline.records import CANDIDATE, MARK, PAGE, REJECT_RECORD, fold, image_id, pair_id
+from pipeline.records import CANDIDATE, COLUMN, MARK, PAGE, REJECT_RECORD, fold, image_id, pair_id
 from pipeline.stage import Source, Stage, command
 from pipeline.text import urltable, warc
 from pipeline.text.around import MAX_TEXT_CHARS
 from pipeline.text.extract import candidates
+from pipeline.text.tablecolumns import Kinds, packed
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
-from pipeline.web.detail import one_line
+from pipeline.web.detail import one_line, without_user
 from pipeline.web.politeness import Budget
 from pipeline.web.urls import host_of, normalise, registered_domain
 from pipeline.web.visit import Manners, Visit
@@ -57,6 +58,7 @@ LIBRARIES = ("ada-url", "fastwarc", "selectolax")
 
 VISITS_VERSION = 1  # raise it when sites have to be visited again
 ROWS = 4096  # in a table of candidates, or of an archive's records, on its way
+CHARS = 8 << 20  # of the texts in such a table of candidates
 READERS = 4  # threads in which a lane reads pages and writes archives; a page made to hurt takes up to 1 GB
 NAMED = ("no_text", "text_too_long", "repeated_on_page")  # drops whose image has a URL all the same
 
@@ -65,13 +67,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The recipe's [crawl] table."""
 
     warc: Annotated[list[str], ASIDE] = []  # archives: paths and patterns
-    urls: Annotated[list[str], ASIDE] = []  # tables of image URLs with captions: Parquet, CSV, TSV
+    urls: Annotated[list[str], ASIDE] = []  # tables of image URLs with captions: Parquet, CSV, TSV, JSON
     seeds: list[str] = []  # URLs of sites to visit
     depth: Annotated[int, msgspec.Meta(ge=0)] = 3  # links from a seed; 0 = the seeds alone, and no sitemaps
     pages_per_domain: Annotated[int, msgspec.Meta(ge=1)] = 1000  # that are asked for, whatever comes of it
     crawl_id: str = ""  # what the rows say of their origin, for example CC-MAIN-2026-30
     max_page_bytes: Annotated[int, msgspec.Meta(ge=1)] = 5_000_000  # larger pages are left out, by name
-    truncated: Literal["fail", "skip"] = "fail"  # what an archive that ends too early does to the stage
+    truncated: Literal["fail", "skip"] = "fail"  # what a file that ends too early does to the stage
+    quoting: Literal["auto", "csv", "none"] = "auto"  # quotes in CSV and TSV: as they make sense; all quote; all text
+    url_column: str = ""  # of the tables; empty: the one that has a known name, see docs/data.md
+    text_column: str = ""  # their captions, one or a list a row; empty: the known names
+    columns: list[str] = []  # the names of all columns of CSV and TSV without a header
 
 
 def sources(config: Config) -> dict[str, list[str]]:
@@ -84,13 +90,16 @@ def run(stage: Stage[Config]) -> None:
     files = [(kind, source) for kind, some in stage.sources.items() for source in some]
     if not files and not stage.config.seeds:
         raise UsageError(f"{stage.recipe.path}: there is nothing to crawl: give crawl.seeds, crawl.warc or crawl.urls")
+    for source in stage.sources["urls"]:
+        urltable.check(source.path, table_options(stage.config))
     if stage.config.seeds:
         visits = visits_of(stage)
         done = stage.run(VisitSites(visits), visits, sites(stage, visits.config.domains_at_once))
         files += [("warc", Source(stage.path(part), part.sha256)) for part in stage.parts(done, "warc")]
 
     # archive or URL table → candidate                                             a task a file
-    job = stage.job("candidates", ("crawl_id", "max_page_bytes", "truncated"))
+    uses = ("crawl_id", "max_page_bytes", "truncated", "quoting", "url_column", "text_column", "columns")
+    job = stage.job("candidates", uses)
     tasks = [Task(source.id, source.digest, (kind, source.path, source.name)) for kind, source in files]
     stage.run(Crawl(job), job, tasks)
 
@@ -246,9 +255,11 @@ class Crawl(Commit):
 def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:
     """One file: all rows found, those with a reason dropped under it."""
     kind, path, name = task.args
-    found = rows_of_archive(path, name, config, attempt) if kind == "warc" else rows_of_table(path)
+    found = (
+        rows_of_archive(path, name, config, attempt) if kind == "warc" else rows_of_table(path, name, config, attempt)
+    )
     origin = {"crawl_id": config.crawl_id, "warc_file": name, "lang": None, "lang_score": None}
-    while some := list(islice(found, ROWS)):
+    while some := list(_some(found)):
         rows = pa.Table.from_pylist([{**row, **origin} for row in some], schema=CANDIDATE)
         reasons = pa.array([row["reason"] for row in some], pa.string())
         kept = pc.is_null(reasons)
@@ -303,25 +314,78 @@ def reject_records(records: Sequence[warc.Problem], name: str, attempt: Attempt)
     attempt.reject("records", kept, reasons, REJECT_RECORD, "warc_offset")
 
 
-def rows_of_table(path: str) -> Iterator[dict[str, Any]]:
-    """Rows of candidates, with a reason or None, from a table of image URLs."""
-    for row in urltable.rows(path):
-        url, text = normalise(row.url), fold(row.text)
-        reason = "no_url" if not row.url else "url_invalid" if not url else "no_text" if not text else None
-        if len(text) > MAX_TEXT_CHARS:
-            reason, text = "text_too_long", text[:100]
-        yield {
-            "image_url": url or row.url[:100],
-            "text": text,
-            "text_source": "caption",
-            "image_source": "url",
+def rows_of_table(path: str, name: str, config: Config, attempt: Attempt) -> Iterator[dict[str, Any]]:
+    """Rows of candidates, with a reason or None, from a table of image URLs; its lost records are counted apart."""
+    notes, kinds, lost, records = Counter[str](), Kinds(), list[urltable.Row](), 0
+    for row in urltable.rows(path, table_options(config), notes):
+        records += 1
+        if row.reason:
+            lost.append(row)
+            if len(lost) == ROWS:
+                reject_rows(lost, name, attempt)
+                lost.clear()
+            continue
+        columns, left_out = packed(row.columns)
+        notes["column_values_left_out"] += len(left_out)
+        kinds.add({key: None if key in left_out else value for key, value in row.columns.items()})
+        rest = {
             "page_url": normalise(row.page_url) or "",
+            "uid": row.uid,
+            "columns": columns,
             "warc_offset": row.number,
-            "licence": None,
-            "opt_out": None,
-            "reason": reason,
-            **_ids(url or row.url, text),
         }
+        for text in row.texts or ("",):
+            yield {**_candidate(row.url, text), **rest}
+    reject_rows(lost, name, attempt)
+    attempt.took("rows", records)
+    attempt.kept("rows", kinds.rows)
+    for note, n in sorted((+notes).items()):
+        attempt.note(note, n)
+    if kinds.columns:
+        attempt.rows(kinds.table(), COLUMN)
+
+
+def reject_rows(rows: Sequence[urltable.Row], name: str, attempt: Attempt) -> None:
+    """Records of a table that are no rows."""
+    reasons = pa.array([row.reason for row in rows], pa.string())
+    said = [{"warc_file": name, "warc_offset": row.place, "detail": row.detail} for row in rows]
+    attempt.reject(
+        "rows", pa.Table.from_pylist(said, schema=REJECT_RECORD.remove(0)), reasons, REJECT_RECORD, "warc_offset"
+    )
+
+
+def _candidate(written: str, text: str) -> dict[str, Any]:
+    """What a row of a table says of one image and one text, with a reason or None."""
+    url, text = normalise(written), fold(text)
+    reason = "no_url" if not written.strip() else "url_invalid" if not url else "no_text" if not text else None
+    if len(text) > MAX_TEXT_CHARS:
+        reason, text = "text_too_long", text[:100]
+    shown = url or without_user(written)
+    return {
+        "image_url": url or shown[:100],
+        "text": text,
+        "text_source": "caption",
+        "image_source": "url",
+        "licence": None,
+        "opt_out": None,
+        "reason": reason,
+        **_ids(shown, text),
+    }
+
+
+def table_options(config: Config) -> urltable.Options:
+    """What the recipe says of tables."""
+    return urltable.Options(*(getattr(config, key) for key in urltable.Options._fields))
+
+
+def _some(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The next rows, as many as may be held at once."""
+    chars = 0
+    for row in islice(rows, ROWS):
+        yield row
+        chars += len(row["text"]) + len(row.get("columns") or "")
+        if chars > CHARS:
+            return
 
 
 def _ids(url: str, text: str) -> dict[str, bytes]:

@@ -66,9 +66,9 @@ COLUMN = declare(
     "column",
     1,
     {
-        "name": (pa.string(), "a column of the URL table beside its URLs, captions and uid"),
-        "kind": (pa.string(), "text | integer | number | boolean | list | object"),
-        "gaps": (pa.int64(), "rows in which it has no value, or a list in it is empty"),
+        "name": (pa.string(), "a column that a URL table has besides ours; sorted by name and kind within a part"),
+        "kind": (pa.string(), "text | integer | number | boolean | list | object: a row for each that it has"),
+        "gaps": (pa.int64(), "rows of that table in which the column has no value, or an empty list"),
     },
 )
 
@@ -190,8 +190,11 @@ REJECT_RECORD = declare(
     1,
     {
         **_REASON,
-        "warc_file": (pa.string(), "name of the archive"),
-        "warc_offset": (pa.int64(), "bytes from its start to the record"),
+        "warc_file": (pa.string(), "name of the archive or URL table"),
+        "warc_offset": (
+            pa.int64(),
+            "bytes from its start to the record; number of the line or row, from 1, in a table",
+        ),
         "detail": (pa.string(), "what exactly was wrong, for a person to read"),
     },
 )

@@ -123,6 +123,8 @@ def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
         path = expand(pattern, recipe)
         fs, inner = filesystem(path)
         matches = [match for match in fs.glob(inner) if fs.isfile(match)] if re.search(r"[*?\[]", inner) else [inner]
+        if matches == [inner] and fs.isdir(inner):
+            raise UsageError(f"{recipe}: {key} names {path}, which is a folder: name the files in it, {path}/*.parquet")
         if not matches or not all(fs.isfile(match) for match in matches):
             raise UsageError(f"{recipe}: {key} names {path}, which is not there: correct the path")
         found |= {absolute(match) if is_local(path) else fs.unstrip_protocol(match) for match in matches}

@@ -1,109 +1,246 @@
-"""Tables of image URLs with captions, as others publish them: Parquet, CSV or TSV, plain or gzipped."""
+"""Tables of image URLs with captions, as others publish them: Parquet, CSV, TSV, JSON, JSON lines; packed or not.
+
+The first bytes and the name of a file say how it is read, the names of its columns what they are: see docs/data.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
-
+from pipeline.text import jsontable, parquettable
+from pipeline.text.delimited import Layout, lines, records
+from pipeline.text.tablecolumns import (
+    MAX_NAMES,
+    Options,
+    Roles,
+    distinct,
+    has_url,
+    json_value,
+    listed,
+    roles,
+    text_of,
+    texts_of,
+    trimmed,
+)
+from pipeline.text.tablefile import Damaged, TableFile, recognise, whole_ones
+from pipeline.text.tablelayout import layout_of
+from pipeline.web.detail import one_line, without_user
 from shards.errors import Failure, UsageError
-from shards.files import open_input
 
-# What a column is called: img2dataset and DataComp; LAION; cc2dataset.
-_URL = ("url", "URL", "image_url")
-_TEXT = ("caption", "text", "TEXT", "alt")
-_PAGE = ("page_url",)
-_BLOCK = 4 << 20  # bytes of CSV read at a time
+__all__ = ["Options", "Row", "check", "rows"]
+
+_SAMPLE = 1000  # rows that are looked at before anything runs
+
+# Why a record is no row, and what to do where that is so of most of a table.
+REASONS = {
+    "too_many_cells": "its rows have more cells than its header: quote the cells that hold a delimiter, or use tabs",
+    "too_few_cells": "its rows have fewer cells than its header: write every cell, or correct the header",
+    "line_too_long": "its lines are endless: get it again",
+    "not_json": "its lines are not JSON: get it again",
+    "not_an_object": "its rows are not objects: write each as an object with names",
+    "url_not_text": "its URLs are not texts: name another column by crawl.url_column",
+    "caption_not_text": "its captions are neither texts nor lists of texts: name another column by crawl.text_column",
+}
 
 
 class Row(NamedTuple):
-    """One row of the table."""
+    """One record of the table: a row, or why it is none."""
 
-    number: int  # from 0
-    url: str  # as written
-    text: str  # as written, "" where the table has none
-    page_url: str
+    number: int  # of the record, from 0
+    place: int  # of its line, where it has lines, else of the row; from 1
+    url: str = ""  # as written, "" where the table has none
+    texts: tuple[str, ...] = ()  # as written; several of a column of lists, none that is empty
+    page_url: str = ""
+    uid: str | None = None
+    columns: Mapping[str, Any] = {}  # the others, as JSON has them; None where a row has no value
+    reason: str = ""  # of a record that is lost: one of REASONS, truncated_file or damaged_file
+    detail: str = ""  # what exactly was wrong
 
 
-def rows(path: str) -> Iterator[Row]:
-    """The rows of a table, in order; Failure where it cannot be read, UsageError where it has no column of URLs.
+class _Found(NamedTuple):
+    """A record as its form has it."""
 
-    Only the three columns are looked at; bytes that are no UTF-8 become U+FFFD, as in web pages.
+    values: Mapping[str, Any] | None
+    place: int
+    reason: str = ""
+    text: str = ""
+
+
+def rows(path: str, options: Options, notes: Counter[str] | None = None) -> Iterator[Row]:
+    """The records of a table, in order; `notes` counts what is worth knowing besides.
+
+    UsageError where it has no URLs or captions, Failure where it is damaged and options.truncated is not "skip".
+    Bytes that are no UTF-8 become U+FFFD, as in web pages.
     """
-    number = 0
+    notes = Counter() if notes is None else notes
+    table, number = recognise(path), 0
     try:
-        for batch in _batches(path):
-            for url, text, page in zip(*(_texts(batch, known) for known in (_URL, _TEXT, _PAGE)), strict=True):
-                yield Row(number, url, text, page)
-                number += 1
-    except (pa.ArrowException, OSError) as error:  # OSError: a gzip or a page of Parquet that does not decompress
-        raise Failure(
-            f"{path} cannot be read after row {number} ({error}): get it again, or take it out of crawl.urls"
-        ) from error
+        for row in _rows(table, options, notes, whole=True):
+            yield row
+            number = row.number + 1
+    except Damaged as error:
+        if options.truncated == "fail":
+            raise Failure(
+                f"{table.shown} cannot be read after row {number} ({error}): get it again, take it out of crawl.urls, "
+                'or set crawl.truncated = "skip" to take what is whole'
+            ) from error
+        yield Row(number, number + 1, reason=error.reason, detail=str(error))
 
 
-def _batches(path: str) -> Iterator[pa.RecordBatch]:
-    name = path.lower().removesuffix(".gz")
-    if name.endswith(".parquet"):
-        with open_input(path) as file, pq.ParquetFile(file) as table:
-            yield from table.iter_batches(columns=_columns(table.schema_arrow.names, path))
-    elif name.endswith((".csv", ".tsv")):
-        with _open_csv(path, None) as table:
-            columns = _columns(table.schema.names, path)
-        with _open_csv(path, columns) as table:
-            yield from table
+def check(path: str, options: Options) -> None:
+    """Raise what `rows` would raise of the beginning of a table; UsageError also where most rows of that are none."""
+    table, bad, good = recognise(path), Counter[str](), 0
+    try:
+        for row in islice(_rows(table, options, Counter(), whole=False), _SAMPLE):
+            good += not row.reason
+            bad[row.reason] += bool(row.reason)
+    except Damaged as error:
+        if options.truncated == "fail":
+            raise Failure(
+                f"{table.shown} cannot be read ({error}): get it again, or take it out of crawl.urls"
+            ) from error
+    lost = sum(bad.values())
+    if lost and (not good or (lost > good and lost >= 10)):
+        reason = max(sorted(bad), key=lambda name: bad[name])
+        raise UsageError(f"{table.shown}: of its first {lost + good:,} rows {lost:,} cannot be used: {REASONS[reason]}")
+
+
+def _rows(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> Iterator[Row]:
+    chosen, records = _open(table, options, notes, whole)
+    others: dict[str, bool] = dict.fromkeys(chosen.own, False)  # by name, whether a column is one of the others
+    for number, (values, place, reason, text) in enumerate(records):
+        if values is None:
+            yield Row(number, place, reason=reason, detail=one_line(without_user(text)))
+            continue
+        url = text_of(values.get(chosen.url))
+        texts = _texts(values, chosen)
+        if url is None or texts is None:
+            yield Row(number, place, reason="url_not_text" if url is None else "caption_not_text")
+            continue
+        uid = text_of(values.get(chosen.uid)) if chosen.uid else None
+        page = text_of(values.get(chosen.page)) if chosen.page else None
+        yield Row(number, place, url, texts, page or "", uid or None, _others(values, others, notes))
+
+
+def _texts(values: Mapping[str, Any], chosen: Roles) -> tuple[str, ...] | None:
+    """The captions of a row, of the first column that has any; None where they are no texts."""
+    texts: tuple[str, ...] | None = ()
+    for name in chosen.texts:
+        texts = texts_of(values.get(name))
+        if texts is None or any(map(str.strip, texts)):
+            break
+    return texts
+
+
+def _others(values: Mapping[str, Any], others: dict[str, bool], notes: Counter[str]) -> dict[str, Any]:
+    """The other columns of a row, as JSON has them."""
+    columns = {}
+    for name, value in values.items():
+        if name not in others:
+            others[name] = len(others) < MAX_NAMES
+            if not others[name]:
+                del others[name]
+                notes["column_values_left_out"] += 1
+                continue
+        if others[name]:
+            try:
+                columns[name] = json_value(value)
+            except (ValueError, TypeError):  # a picture, for example
+                columns[name] = None
+                notes["column_values_left_out"] += 1
+    return columns
+
+
+# ── forms ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _open(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> tuple[Roles, Iterator[_Found]]:
+    if table.kind == "parquet":
+        names = parquettable.names(table)
+        return roles(trimmed(names), options, table.shown), _of_parquet(table, distinct(names))
+    if table.kind == "json":
+        return _json(table, options, notes)
+    layout, encoding = layout_of(table, options, notes, whole)
+    return roles(layout.names, options, table.shown), _of_lines(table, layout, encoding, notes)
+
+
+def _of_parquet(table: TableFile, names: list[str]) -> Iterator[_Found]:
+    place = 1
+    for columns in parquettable.batches(table):
+        for values in zip(*columns, strict=True):
+            yield _Found(dict(zip(names, values, strict=True)), place)
+            place += 1
+
+
+def _of_lines(table: TableFile, layout: Layout, encoding: str, notes: Counter[str]) -> Iterator[_Found]:
+    for cells, place, reason, text, _ in records(lines(table.chunks()), layout, notes):
+        if reason:
+            yield _Found(None, place, reason, text.decode(encoding, "replace"))
+        else:
+            values = [None if cell in _NULLS else cell.decode(encoding, "replace") for cell in cells]
+            yield _Found(dict(zip(layout.names, values, strict=True)), place)
+
+
+_NULLS = {b"", rb"\N"}  # \N of databases
+
+
+def _json(table: TableFile, options: Options, notes: Counter[str]) -> tuple[Roles, Iterator[_Found]]:
+    """JSON in any of its forms. Its columns are those of its first rows."""
+
+    first = jsontable.begins_with(table.chunks())
+    if not first:
+        raise Damaged(EOFError("it is empty"))
+    if first not in "[{":
+        raise UsageError(f"{table.shown} is no JSON (it begins with {first!r}): get it again, or name it as what it is")
+    if first == "{" and _is_lines(table, options):
+        sample, items = jsontable.in_lines(table.chunks(), Counter()), jsontable.in_lines(table.chunks(), notes)
     else:
-        raise UsageError(
-            f"{path} is no table that crawl.urls can read: give .parquet, .csv or .tsv (or .csv.gz, .tsv.gz)"
-        )
+        key = _list_of(table, options) if first == "{" else ""
+        sample, items = jsontable.items(table.chunks(), key), jsontable.items(table.chunks(), key)
+    seen = list(islice(whole_ones(sample), _SAMPLE))
+    names = list(dict.fromkeys(n for item in seen if isinstance(item.value, dict) for n in trimmed(list(item.value))))
+    if seen and not names:
+        raise UsageError(f"{table.shown} is a list of {type(seen[0].value).__name__}, not of objects: {_AS_ROWS}")
+    chosen = roles(names, options, table.shown) if names else Roles("", ("",), "", "")
+    return chosen, _of_items(items)
 
 
-@contextmanager
-def _open_csv(path: str, columns: list[str] | None) -> Iterator[pa.RecordBatchReader]:
-    """A CSV or TSV, with the columns asked for as bytes: a type that is guessed of its start may not fit the rest."""
-    name = path.lower()
-    parse = pyarrow.csv.ParseOptions(
-        delimiter="\t" if name.removesuffix(".gz").endswith(".tsv") else ",", newlines_in_values=True
+_AS_ROWS = "write it as a list of objects, or as an object a line (pandas: to_json(orient='records'))"
+
+
+def _of_items(items: Iterator[jsontable.Item]) -> Iterator[_Found]:
+    for value, place, reason, text in items:
+        if reason:
+            yield _Found(None, place, reason, text)
+        elif not isinstance(value, dict):
+            yield _Found(None, place, "not_an_object", str(value)[:1000])
+        else:
+            yield _Found({text_of(name.strip(" \t\ufeff")) or "column": part for name, part in value.items()}, place)
+
+
+def _is_lines(table: TableFile, options: Options) -> bool:
+    """Whether a text that begins with an object has more of them, or is a row by itself."""
+    first = list(islice(jsontable.in_lines(table.chunks(), Counter()), 3))
+    objects = [item.value for item in first if isinstance(item.value, dict)]
+    if not objects or len(first) > 1 or has_url(list(objects[0]), options):
+        return bool(objects)
+    return not any(isinstance(value, (list, dict)) for value in objects[0].values())
+
+
+def _list_of(table: TableFile, options: Options) -> str:
+    """The key of the list of rows that an object has; UsageError where it has none."""
+    seen = []
+    for key, first in jsontable.lists(table.chunks()):
+        if isinstance(first, dict) and has_url(list(first), options):
+            with suppress(UsageError):
+                roles(list(first), options, table.shown)
+                return key
+        seen.append(f"{key} of {', '.join(first) if isinstance(first, dict) else type(first).__name__}")
+    raise UsageError(
+        f"{table.shown} is an object without a list of rows that have both a URL and a caption "
+        f"(it has {listed(seen) or 'no lists'}): {_AS_ROWS}, each with its own"
     )
-    with (
-        open_input(path) as file,
-        pyarrow.csv.open_csv(
-            pa.CompressedInputStream(file, "gzip") if name.endswith(".gz") else file,
-            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
-            parse_options=parse,
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=columns, column_types=dict.fromkeys(columns or (), pa.binary())
-            ),
-        ) as table,
-    ):
-        yield table
-
-
-def _columns(names: list[str], path: str) -> list[str]:
-    """Those of a table's columns that are read."""
-    found = [name for known in (_URL, _TEXT, _PAGE) if (name := _first(known, names))]
-    if _first(_URL, names) is None:
-        raise UsageError(
-            f"{path} has no column of image URLs (it has {', '.join(names)}): call one {' or '.join(_URL)}"
-        )
-    for name in found:
-        if names.count(name) > 1:
-            raise UsageError(f"{path} has {names.count(name)} columns called {name}: rename all but one")
-    return found
-
-
-def _texts(batch: pa.RecordBatch, known: tuple[str, ...]) -> list[str]:
-    """The column that has one of the known names, "" where a value or the whole of it is missing."""
-    name = _first(known, batch.schema.names)
-    if name is None:
-        return [""] * batch.num_rows
-    values = batch[name].cast(pa.string(), safe=False).cast(pa.binary())  # numbers, too; whatever the bytes are
-    return [(value or b"").decode("utf-8", "replace") for value in values.to_pylist()]
-
-
-def _first(known: tuple[str, ...], names: list[str]) -> str | None:
-    return next((name for name in known if name in names), None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 MAX_DETAIL_CHARS = 200
+_USER = re.compile(r"(:[/\\]{0,8}|[/\\]{2})[^/\\?#\s]{0,1024}@")
 
 
 def one_line(text: str) -> str:
@@ -13,3 +16,8 @@ def one_line(text: str) -> str:
 def of_error(error: Exception) -> str:
     """The class of an exception and what it says."""
     return one_line(": ".join(filter(None, (type(error).__name__, str(error)))))
+
+
+def without_user(text: str) -> str:
+    """The text with "…" for the user and password of every URL in it: they are nobody's to read."""
+    return _USER.sub(r"\1…@", text) if "@" in text else text

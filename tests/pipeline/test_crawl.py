@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from pipeline.records import CANDIDATE, DROP, MARK, REJECT, image_id
+from pipeline.records import CANDIDATE, COLUMN, DROP, MARK, REJECT, REJECT_RECORD, image_id
 from tests.pipeline.upstream import Project
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -248,15 +251,173 @@ def test_long_tables_come_in_several_batches(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_be_read_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "links.csv").write_text("link,words\nhttp://a.test/a.jpg,A dog\n")
-    said = refused(tmp_path / "out", capsys, 2, urls=[str(tmp_path / "links.csv")])
-    assert "links.csv has no column of image URLs (it has link, words): call one url or URL or image_url" in said
-    (tmp_path / "broken.csv").write_text('url,caption\nhttp://a.test/a.jpg,A dog\nhttp://a.test/b.jpg,"A\ncat",9\n')
-    said = refused(tmp_path / "out", capsys, 1, urls=[str(tmp_path / "broken.csv")])
-    assert "broken.csv cannot be read after row 0" in said and "Expected 2 columns, got 3" in said
+    good = tmp_path / "good.csv"
+    good.write_text("url,caption\nhttp://a.test/a.jpg,A dog\n")
+    links = tmp_path / "links.csv"
+    links.write_text("link,words\nhttp://a.test/a.jpg,A dog\n")
+    said = refused(tmp_path / "out", capsys, 2, urls=[str(good), str(links)])
+    assert "links.csv has no column of image URLs that is known by its name (it has link, words)" in said
+    assert not (tmp_path / "out" / "1_crawl" / "_receipts").exists(), "before any task runs"
     (tmp_path / "cut.tsv.gz").write_bytes(gzip.compress(b"url\tcaption\n" + b"http://a.test/a.jpg\tA dog\n" * 99)[:-9])
     said = refused(tmp_path / "out", capsys, 1, urls=[str(tmp_path / "cut.tsv.gz")])
-    assert "cut.tsv.gz cannot be read after row 0" in said and "get it again" in said
+    assert "cut.tsv.gz cannot be read" in said and 'set crawl.truncated = "skip"' in said
+    project = crawled(tmp_path / "skip", urls=[str(tmp_path / "cut.tsv.gz")], truncated="skip")
+    assert project.manifest("crawl").counts["rows"]["dropped"] == {"truncated_file": 1}
+
+
+def test_records_of_a_table_that_are_no_rows_are_counted_and_shown(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "url,caption,n\nhttp://a.test/a.jpg,A dog,1\n\nhttp://user:secret@a.test/b.jpg,A cat\n"
+        'http://a.test/c.jpg,"A\ncow",\nhttp://a.test/d.jpg,A,red,hen\n'
+    )
+    project = crawled(tmp_path / "out", urls=[str(table)])
+    manifest = project.manifest("crawl")
+    assert manifest.counts == {
+        "rows": {"in": 4, "kept": 2, "dropped": {"too_few_cells": 1, "too_many_cells": 1}},
+        "pairs": {"in": 2, "kept": 2, "dropped": {}},
+    }
+    assert manifest.facts["notes"] == {"blank_lines": 1, "continuation_lines": 1}
+    assert [(row["image_url"], row["text"], row["columns"]) for row in project.rows("crawl", CANDIDATE)] == [
+        ("http://a.test/a.jpg", "A dog", '{"n":"1"}'),
+        ("http://a.test/c.jpg", "A cow", '{"n":null}'),
+    ]
+    assert {
+        (row["reason"], row["warc_file"], row["warc_offset"], row["detail"])
+        for row in project.rows("crawl", REJECT_RECORD)
+    } == {
+        ("too_few_cells", "t.csv", 4, "http://…@a.test/b.jpg,A cat"),
+        ("too_many_cells", "t.csv", 7, "http://a.test/d.jpg,A,red,hen"),
+    }
+
+
+def test_a_tables_own_columns_are_carried(tmp_path: Path) -> None:
+    table = {
+        "url": URLS[:2],
+        "captions": [["A dog", "It  runs"], ["A cat"]],
+        "uid": ["b", None],
+        "score": [0.5, None],
+        "boxes": [[], [[1, 2], [3, 4]]],
+        "more": [{"b": "ü", "a": 1}, {"b": None, "a": 2}],
+        "none": pa.nulls(2),
+    }
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    project = crawled(tmp_path / "out", urls=[str(tmp_path / "t.parquet")])
+    one = '{"boxes":[],"more":{"a":1,"b":"ü"},"none":null,"score":0.5}'
+    assert [
+        (row["text"], row["text_source"], row["uid"], row["columns"]) for row in project.rows("crawl", CANDIDATE)
+    ] == [
+        ("A dog", "caption", "b", one),
+        ("It runs", "caption", "b", one),
+        ("A cat", "caption", None, '{"boxes":[[1,2],[3,4]],"more":{"a":2,"b":null},"none":null,"score":null}'),
+    ]
+    assert [tuple(row.values()) for row in project.rows("crawl", COLUMN)] == [
+        ("boxes", "list", 1),
+        ("more", "object", 0),
+        ("none", "text", 2),
+        ("score", "number", 1),
+    ]
+    assert project.manifest("crawl").counts["rows"] == {"in": 2, "kept": 2, "dropped": {}}
+
+
+def test_a_column_of_several_kinds_is_named_with_each(tmp_path: Path) -> None:
+    lines = [
+        {"url": f"http://a.test/{n}", "caption": "A dog", **more} for n, more in enumerate([{"n": 1}, {"n": "x"}, {}])
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    project = crawled(tmp_path / "out", urls=[str(tmp_path / "t.jsonl")])
+    assert [tuple(row.values()) for row in project.rows("crawl", COLUMN)] == [("n", "integer", 1), ("n", "text", 1)]
+    assert [row["columns"] for row in project.rows("crawl", CANDIDATE)] == ['{"n":1}', '{"n":"x"}', None]
+
+
+def test_columns_beyond_the_bound_of_a_row_are_left_out_by_name(tmp_path: Path) -> None:
+    table = {"url": URLS[:2], "caption": ["A dog", "A cat"], "n": [1, 2], "vector": [[0.1] * 4000, [0.1]]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    project = crawled(tmp_path / "out", urls=[str(tmp_path / "t.parquet")])
+    assert [row["columns"] for row in project.rows("crawl", CANDIDATE)] == ['{"n":1}', '{"n":2,"vector":[0.1]}']
+    assert project.manifest("crawl").facts["notes"] == {"column_values_left_out": 1}
+    assert [tuple(row.values()) for row in project.rows("crawl", COLUMN)] == [
+        ("n", "integer", 0),
+        ("vector", "list", 1),
+    ]
+
+
+def test_users_and_passwords_of_urls_are_nowhere_in_what_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = [
+        "http://user:secret@a.test/a.jpg",
+        "https:user:secret@a.test",
+        "//user:secret@a.test/b",
+        f"http://{'u' * 99}:secret@a.test/",
+    ]
+    table = {
+        "url": [*URLS[:1], *secret],
+        "caption": ["A dog"] * 5,
+        "page_url": secret[:1] * 5,
+        "thumbnail": secret[:1] * 5,
+    }
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    project = crawled(tmp_path / "out", urls=[str(tmp_path / "t.parquet")])
+    assert project.manifest("crawl").counts["pairs"]["dropped"] == {"url_invalid": 4}
+    written = [project.rows("crawl", schema) for schema in (CANDIDATE, REJECT, REJECT_RECORD, COLUMN)]
+    assert "…@a.test" in str(written) and "secret" not in str(written)
+    assert "secret" not in str(capsys.readouterr())
+
+
+def test_what_the_recipe_says_of_tables(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text('"A dog"\thttp://a.test/a.jpg\n"A cat"\thttp://a.test/b.jpg\n')
+    said = {
+        "urls": [str(tmp_path / "t.tsv")],
+        "columns": ["words", "link"],
+        "url_column": "link",
+        "text_column": "words",
+    }
+    for quoting, mark in (("auto", ""), ("csv", ""), ("none", '"')):
+        project = crawled(tmp_path / quoting, quoting=quoting, **said)
+        assert [row["text"] for row in project.rows("crawl", CANDIDATE)] == [f"{mark}A dog{mark}", f"{mark}A cat{mark}"]
+
+
+def test_a_folder_given_for_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tables").mkdir()
+    said = refused(tmp_path / "out", capsys, 2, urls=[str(tmp_path / "tables")])
+    assert f"crawl.urls names {tmp_path}/tables, which is a folder: name the files in it" in said
+
+
+MEMORY = """
+import resource, sys
+from tests.pipeline.upstream import Project
+from pathlib import Path
+folder, table = map(Path, sys.argv[1:])
+Project(folder, {"crawl.urls": [str(table)]}).run("crawl")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["parquet", "json", "csv", "jsonl"])
+def test_memory_is_bounded_by_bytes(tmp_path: Path, form: str) -> None:
+    """64,000 captions of 20,000 characters in one row group, or in one list, took 5.4 GB."""
+    n, path = 64_000, tmp_path / f"t.{form}"
+    rows = (
+        {"url": f"http://a.test/{i}", "caption": f"{i} " * (20_000 // len(f"{i} ")), "m": "x" * 9_000} for i in range(n)
+    )
+    if form == "parquet":
+        schema = pa.schema({"url": pa.string(), "caption": pa.string(), "m": pa.string()})
+        with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
+            writer.write_table(pa.Table.from_pylist(list(rows), schema=schema), row_group_size=n)
+        assert pq.read_metadata(path).num_row_groups == 1
+    else:
+        with path.open("w") as file:
+            file.write({"csv": "url,caption,m\n", "json": "["}.get(form, ""))
+            for i, row in enumerate(rows):
+                end = "\n" if form != "json" else "]" if i == n - 1 else ","
+                file.write((",".join(row.values()) if form == "csv" else json.dumps(row)) + end)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    command = [sys.executable, "-c", MEMORY, str(folder), str(path)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert max(map(int, output.splitlines()[-1].split())) < 600, "MiB"
 
 
 def test_archives_and_tables_together(tmp_path: Path) -> None:

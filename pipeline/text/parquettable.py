@@ -1,0 +1,66 @@
+"""Rows of Parquet, in batches that are bounded by bytes, whatever the row groups are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.text.tablefile import Damaged, TableFile
+from shards.files import open_input
+
+_BYTES = 8 << 20  # of a batch, as far as the file says how large its rows are
+_ROWS = 512  # in a batch: a dictionary may hold rows of a megabyte that the file says nothing of
+_BUFFER = 1 << 20  # bytes read at a time of a column: else a column of a row group is read whole
+
+
+def names(table: TableFile) -> list[str]:
+    """The columns of the table; Damaged where it has no footer."""
+    with open_input(table.path) as file:
+        try:
+            return list(pq.read_schema(file).names)
+        except (pa.ArrowException, OSError) as error:
+            raise Damaged(error) from error
+
+
+def batches(table: TableFile) -> Iterator[list[list[Any]]]:
+    """The columns of some rows after the other, as Python has their values; Damaged where a page is."""
+    with open_input(table.path) as file:
+        try:
+            with pq.ParquetFile(file, buffer_size=_BUFFER) as parquet:
+                for batch in parquet.iter_batches(batch_size=_batch_rows(parquet.metadata)):
+                    columns = [_values(column) for column in batch.columns]
+                    yield columns
+        except (pa.ArrowException, OSError) as error:
+            raise Damaged(error) from error
+
+
+def _batch_rows(metadata: pq.FileMetaData) -> int:
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    row = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    return int(max(1, min(_ROWS, _BYTES // max(row, 1))))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _values(column.cast(kind.value_type, safe=False))
+    if pa.types.is_timestamp(kind):
+        utc = column.cast(pa.timestamp(kind.unit, "UTC" if kind.tz else None))
+        return [text and text.replace(" ", "T") for text in utc.cast(pa.string()).to_pylist()]
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            return list(column.to_pylist())
+        except UnicodeDecodeError:  # of writers that do not look at what they mark as text
+            raw = column.cast(pa.large_binary()).to_pylist()
+            return [None if value is None else value.decode("utf-8", "replace") for value in raw]
+    try:
+        return list(column.to_pylist())
+    except (ValueError, pa.ArrowException):  # times within lists that Python has not, texts within them that are none
+        return [_Unreadable()] * len(column)
+
+
+class _Unreadable:
+    """Stands for a value that Python has no form for."""
