@@ -84,10 +84,7 @@ def rows(path: str, options: Options, notes: Counter[str] | None = None) -> Iter
             number = row.number + 1
     except Damaged as error:
         if options.truncated == "fail":
-            raise Failure(
-                f"{table.shown} cannot be read after row {number} ({error}): get it again, take it out of crawl.urls, "
-                'or set crawl.truncated = "skip" to take what is whole'
-            ) from error
+            raise _failure(table, number, error) from error
         yield Row(number, number + 1, reason=error.reason, detail=str(error))
 
 
@@ -100,13 +97,18 @@ def check(path: str, options: Options) -> None:
             bad[row.reason] += bool(row.reason)
     except Damaged as error:
         if options.truncated == "fail":
-            raise Failure(
-                f"{table.shown} cannot be read ({error}): get it again, or take it out of crawl.urls"
-            ) from error
+            raise _failure(table, good, error) from error
     lost = sum(bad.values())
     if lost and (not good or (lost > good and lost >= 10)):
         reason = max(sorted(bad), key=lambda name: bad[name])
         raise UsageError(f"{table.shown}: of its first {lost + good:,} rows {lost:,} cannot be used: {REASONS[reason]}")
+
+
+def _failure(table: TableFile, number: int, error: Damaged) -> Failure:
+    return Failure(
+        f"{table.shown} cannot be read after row {number} ({error}): get it again, take it out of crawl.urls, "
+        'or set crawl.truncated = "skip" to take what is whole'
+    )
 
 
 def _rows(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> Iterator[Row]:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -331,7 +332,7 @@ def test_a_column_of_several_kinds_is_named_with_each(tmp_path: Path) -> None:
 
 
 def test_columns_beyond_the_bound_of_a_row_are_left_out_by_name(tmp_path: Path) -> None:
-    table = {"url": URLS[:2], "caption": ["A dog", "A cat"], "n": [1, 2], "vector": [[0.1] * 4000, [0.1]]}
+    table = {"url": URLS[:2], "caption": ["A dog", "A cat"], "n": [1, 2], "vector": [[0.1] * 5000, [0.1]]}
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
     project = crawled(tmp_path / "out", urls=[str(tmp_path / "t.parquet")])
     assert [row["columns"] for row in project.rows("crawl", CANDIDATE)] == ['{"n":1}', '{"n":2,"vector":[0.1]}']
@@ -390,7 +391,7 @@ from tests.pipeline.upstream import Project
 from pathlib import Path
 folder, table = map(Path, sys.argv[1:])
 Project(folder, {"crawl.urls": [str(table)]}).run("crawl")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+print(*(resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 """
 
 
@@ -398,26 +399,35 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, resource.getru
 @pytest.mark.parametrize("form", ["parquet", "json", "csv", "jsonl"])
 def test_memory_is_bounded_by_bytes(tmp_path: Path, form: str) -> None:
     """64,000 captions of 20,000 characters in one row group, or in one list, took 5.4 GB."""
-    n, path = 64_000, tmp_path / f"t.{form}"
-    rows = (
-        {"url": f"http://a.test/{i}", "caption": f"{i} " * (20_000 // len(f"{i} ")), "m": "x" * 9_000} for i in range(n)
-    )
-    if form == "parquet":
-        schema = pa.schema({"url": pa.string(), "caption": pa.string(), "m": pa.string()})
-        with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
-            writer.write_table(pa.Table.from_pylist(list(rows), schema=schema), row_group_size=n)
-        assert pq.read_metadata(path).num_row_groups == 1
-    else:
-        with path.open("w") as file:
-            file.write({"csv": "url,caption,m\n", "json": "["}.get(form, ""))
-            for i, row in enumerate(rows):
-                end = "\n" if form != "json" else "]" if i == n - 1 else ","
-                file.write((",".join(row.values()) if form == "csv" else json.dumps(row)) + end)
+    path, batches = tmp_path / f"t.{form}", 64
+    write_captions(path, batches)
     folder = tmp_path / "out"
     folder.mkdir()
     command = [sys.executable, "-c", MEMORY, str(folder), str(path)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "of 64,000 pairs" in output
     assert max(map(int, output.splitlines()[-1].split())) < 600, "MiB"
+
+
+def write_captions(path: Path, thousands: int) -> None:
+    """A table of so many times 1,000 rows of 20 to 30,000 characters; half of its captions are not too long."""
+    schema = pa.schema({"url": pa.string(), "caption": pa.string(), "more": pa.string()})
+    n = thousands * 1000
+    words = (f"A dog {i} " * (9_990 // len(f"A dog {i} ")) for i in range(n))
+    rows = ([f"http://a.test/{i}", text * (1 + i % 2), "x" * 10_000] for i, text in enumerate(words))
+    if path.suffix == ".parquet":
+        with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
+            while some := list(islice(rows, 1000)):
+                columns = [pa.array(column) for column in zip(*some, strict=True)]
+                writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=n)
+        assert pq.read_metadata(path).num_row_groups == 1
+        return
+    with path.open("w") as file:
+        file.write({".csv": "url,caption,more", ".json": "["}.get(path.suffix, ""))
+        for i, row in enumerate(rows):
+            said = ",".join(row) if path.suffix == ".csv" else json.dumps(dict(zip(schema.names, row, strict=True)))
+            file.write(("," if i and path.suffix == ".json" else "\n") + said)
+        file.write("]" if path.suffix == ".json" else "\n")
 
 
 def test_archives_and_tables_together(tmp_path: Path) -> None:
