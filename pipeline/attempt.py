@@ -24,7 +24,7 @@ from shards.tables import name_of
 C = TypeVar("C")
 
 ROW_GROUP = 16_384  # rows; a reader of row groups holds some megabytes
-ROW_GROUP_BYTES = 64 << 20  # of the values of a row group; the row that exceeds it ends the group
+ROW_GROUP_BYTES = 32 << 20  # of the values of a row group; the row that exceeds it ends the group
 REJECTS = 16  # rows of each reason that a task keeps to look at
 
 StillOurs = Callable[[], None]  # raises Failure once another worker has taken over what one is at

@@ -35,15 +35,14 @@ import pyarrow.compute as pc
 from pipeline import fetch
 from pipeline.attempt import Attempt, Job, StillOurs, Task
 from pipeline.commit import Begin, Commit, CommitLanes
-from pipeline.records import CANDIDATE, COLUMN, MARK, PAGE, REJECT_RECORD, fold, image_id, pair_id
+from pipeline.records import CANDIDATE, MARK, PAGE, REJECT_RECORD, image_id, pair_id
 from pipeline.stage import Source, Stage, command
+from pipeline.tablerows import rows_of_table
 from pipeline.text import urltable, warc
-from pipeline.text.around import MAX_TEXT_CHARS
 from pipeline.text.extract import candidates
-from pipeline.text.tablecolumns import Kinds, packed
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
-from pipeline.web.detail import one_line, without_user
+from pipeline.web.detail import one_line
 from pipeline.web.politeness import Budget
 from pipeline.web.urls import host_of, normalise, registered_domain
 from pipeline.web.visit import Manners, Visit
@@ -58,7 +57,7 @@ LIBRARIES = ("ada-url", "fastwarc", "selectolax")
 
 VISITS_VERSION = 1  # raise it when sites have to be visited again
 ROWS = 4096  # in a table of candidates, or of an archive's records, on its way
-CHARS = 8 << 20  # of the texts in such a table of candidates
+CHARS = 4 << 20  # of the texts in such a table of candidates
 READERS = 4  # threads in which a lane reads pages and writes archives; a page made to hurt takes up to 1 GB
 NAMED = ("no_text", "text_too_long", "repeated_on_page")  # drops whose image has a URL all the same
 
@@ -256,7 +255,9 @@ def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:
     """One file: all rows found, those with a reason dropped under it."""
     kind, path, name = task.args
     found = (
-        rows_of_archive(path, name, config, attempt) if kind == "warc" else rows_of_table(path, name, config, attempt)
+        rows_of_archive(path, name, config, attempt)
+        if kind == "warc"
+        else rows_of_table(path, name, table_options(config), attempt)
     )
     origin = {"crawl_id": config.crawl_id, "warc_file": name, "lang": None, "lang_score": None}
     while some := list(_some(found)):
@@ -312,65 +313,6 @@ def reject_records(records: Sequence[warc.Problem], name: str, attempt: Attempt)
     rows = [{"warc_file": name, "warc_offset": record.offset, "detail": one_line(record.detail)} for record in records]
     kept = pa.Table.from_pylist(rows, schema=REJECT_RECORD.remove(0))
     attempt.reject("records", kept, reasons, REJECT_RECORD, "warc_offset")
-
-
-def rows_of_table(path: str, name: str, config: Config, attempt: Attempt) -> Iterator[dict[str, Any]]:
-    """Rows of candidates, with a reason or None, from a table of image URLs; its lost records are counted apart."""
-    notes, kinds, lost, records = Counter[str](), Kinds(), list[urltable.Row](), 0
-    for row in urltable.rows(path, table_options(config), notes):
-        records += 1
-        if row.reason:
-            lost.append(row)
-            if len(lost) == ROWS:
-                reject_rows(lost, name, attempt)
-                lost.clear()
-            continue
-        columns, left_out = packed(row.columns)
-        notes["column_values_left_out"] += len(left_out)
-        kinds.add({key: None if key in left_out else value for key, value in row.columns.items()})
-        rest = {
-            "page_url": normalise(row.page_url) or "",
-            "uid": row.uid,
-            "columns": columns,
-            "warc_offset": row.number,
-        }
-        for text in row.texts or ("",):
-            yield {**_candidate(row.url, text), **rest}
-    reject_rows(lost, name, attempt)
-    attempt.took("rows", records)
-    attempt.kept("rows", kinds.rows)
-    for note, n in sorted((+notes).items()):
-        attempt.note(note, n)
-    if kinds.columns:
-        attempt.rows(kinds.table(), COLUMN)
-
-
-def reject_rows(rows: Sequence[urltable.Row], name: str, attempt: Attempt) -> None:
-    """Records of a table that are no rows."""
-    reasons = pa.array([row.reason for row in rows], pa.string())
-    said = [{"warc_file": name, "warc_offset": row.place, "detail": row.detail} for row in rows]
-    attempt.reject(
-        "rows", pa.Table.from_pylist(said, schema=REJECT_RECORD.remove(0)), reasons, REJECT_RECORD, "warc_offset"
-    )
-
-
-def _candidate(written: str, text: str) -> dict[str, Any]:
-    """What a row of a table says of one image and one text, with a reason or None."""
-    url, text = normalise(written), fold(text)
-    reason = "no_url" if not written.strip() else "url_invalid" if not url else "no_text" if not text else None
-    if len(text) > MAX_TEXT_CHARS:
-        reason, text = "text_too_long", text[:100]
-    shown = url or without_user(written)
-    return {
-        "image_url": url or shown[:100],
-        "text": text,
-        "text_source": "caption",
-        "image_source": "url",
-        "licence": None,
-        "opt_out": None,
-        "reason": reason,
-        **_ids(shown, text),
-    }
 
 
 def table_options(config: Config) -> urltable.Options:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.text.tablefile import Damaged, TableFile
 from shards.files import open_input
 
-_BYTES = 8 << 20  # of a batch, as far as the file says how large its rows are
+_BYTES = 4 << 20  # of a batch, as far as the file says how large its rows are
 _ROWS = 512  # in a batch: a dictionary may hold rows of a megabyte that the file says nothing of
 _BUFFER = 1 << 20  # bytes read at a time of a column: else a column of a row group is read whole
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -368,7 +369,7 @@ def test_users_and_passwords_of_urls_are_nowhere_in_what_is_written(
 
 def test_what_the_recipe_says_of_tables(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text('"A dog"\thttp://a.test/a.jpg\n"A cat"\thttp://a.test/b.jpg\n')
-    said = {
+    said: dict[str, Any] = {
         "urls": [str(tmp_path / "t.tsv")],
         "columns": ["words", "link"],
         "url_column": "link",
@@ -416,10 +417,8 @@ def write_captions(path: Path, thousands: int) -> None:
     words = (f"A dog {i} " * (9_990 // len(f"A dog {i} ")) for i in range(n))
     rows = ([f"http://a.test/{i}", text * (1 + i % 2), "x" * 10_000] for i, text in enumerate(words))
     if path.suffix == ".parquet":
-        with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
-            while some := list(islice(rows, 1000)):
-                columns = [pa.array(column) for column in zip(*some, strict=True)]
-                writer.write_batch(pa.record_batch(columns, schema=schema), row_group_size=n)
+        some = pa.table([pa.array(column) for column in zip(*islice(rows, 1000), strict=True)], schema=schema)
+        pq.write_table(pa.concat_tables([some] * thousands), path, use_dictionary=False, row_group_size=n)
         assert pq.read_metadata(path).num_row_groups == 1
         return
     with path.open("w") as file:
