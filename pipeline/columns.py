@@ -22,19 +22,20 @@ TEXT = "text"
 def kinds(crawl: Manifest) -> dict[str, str]:
     """The kind (as in the table column) in which each column of the crawl's URL tables comes out, sorted by name."""
     tasks = {part.task for part in crawl.of("candidate") if part.rows}
-    whole: defaultdict[str, dict[str, str]] = defaultdict(dict)  # of each column: the tables without a gap, its kind
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    whole: defaultdict[str, set[str]] = defaultdict(set)  # of each column: the tables in which no row lacks it
     for part, path in zip(crawl.of("column"), crawl.paths("column"), strict=True):
-        for row in read_table(path, COLUMN).to_pylist():
-            if part.task in tasks:
-                whole[row["name"]].update({part.task: row["kind"]} if row["gaps"] == 0 else {})
-    return {name: _common(whole[name].values()) if whole[name].keys() == tasks else TEXT for name in sorted(whole)}
+        for row in read_table(path, COLUMN).to_pylist() if part.task in tasks else ():
+            found[row["name"]].add(row["kind"])
+            whole[row["name"]].update([part.task] if row["gaps"] == 0 else [])
+    return {name: _common(found[name]) if whole[name] == tasks else TEXT for name in sorted(found)}
 
 
-def _common(found: Any) -> str:
-    one = set(found)
-    if one == {"integer", "number"}:
+def _common(kinds: set[str]) -> str:
+    """The kind of values of these kinds, as JSON has them."""
+    if kinds == {"integer", "number"}:
         return "number"
-    return one.pop() if len(one) == 1 else TEXT
+    return next(iter(kinds)) if len(kinds) == 1 else TEXT
 
 
 def values(columns: str | None, kinds: Mapping[str, str]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ COLUMN = declare(
     {
         "name": (pa.string(), "a column that a URL table has besides ours; sorted by name and kind within a part"),
         "kind": (pa.string(), "text | integer | number | boolean | list | object: a row for each that it has"),
-        "gaps": (pa.int64(), "rows of that table in which the column has no value, or an empty list"),
+        "gaps": (pa.int64(), "rows of that table in which it has no value, or within it a null or an empty list"),
     },
 )
 

@@ -211,6 +211,13 @@ def packed(columns: Mapping[str, Value]) -> tuple[str | None, list[str]]:
 _KIND_OF = {str: "text", bool: "boolean", int: "integer", float: "number", list: "list", dict: "object"}
 
 
+def _is_whole(value: Value) -> bool:
+    """Whether there is a value, and within it neither a null nor an empty list, which have no type."""
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_whole, value))
+    return all(map(_is_whole, value.values())) if isinstance(value, dict) else value is not None
+
+
 class Kinds:
     """Which kinds of values the other columns of a table have, and in how many of its rows they have none."""
 
@@ -224,8 +231,8 @@ class Kinds:
         self.rows += 1
         for name, value in columns.items():
             kinds = self.columns.setdefault(name, set())
-            if value is not None and value != []:
-                self._filled[name] += 1
+            self._filled[name] += _is_whole(value)
+            if value is not None:
                 kinds.add(_KIND_OF[type(value)])
 
     def table(self) -> pa.Table:

@@ -42,6 +42,8 @@ def crawled(folder: Path, **tasks: Declared | None) -> Project:
         ({"a": [("score", "number", 0)], "b": [("score", "integer", 0)]}, {"score": "number"}),
         ({"a": [("score", "number", 0)], "b": [("score", "boolean", 0)]}, {"score": "text"}),
         ({"a": [("score", "number", 0)], "b": [("other", "list", 0)]}, {"other": "text", "score": "text"}),
+        ({"a": [("score", "number", 0), ("score", "integer", 0)]}, {"score": "number"}),
+        ({"a": [("score", "number", 0), ("score", "text", 0)]}, {"score": "text"}),
         ({"a": [("boxes", "list", 0)], "b": None}, {"boxes": "text"}),
         ({"a": [("boxes", "list", 0)]}, {"boxes": "list"}),
     ],

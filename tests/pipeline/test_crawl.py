@@ -315,7 +315,7 @@ def test_a_tables_own_columns_are_carried(tmp_path: Path) -> None:
     ]
     assert [tuple(row.values()) for row in project.rows("crawl", COLUMN)] == [
         ("boxes", "list", 1),
-        ("more", "object", 0),
+        ("more", "object", 1),
         ("none", "text", 2),
         ("score", "number", 1),
     ]
