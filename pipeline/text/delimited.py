@@ -19,6 +19,9 @@ from typing import NamedTuple
 
 MAX_LINE = 4 << 20  # bytes; longer lines are lost by name
 MAX_RECORD = 1 << 20  # bytes of a record of several lines; beyond it, its quote is taken for text
+MAX_OPENED = (
+    16  # cells of a record that go on over lines; beyond them, too, and each line is looked at so often at most
+)
 _URL = re.compile(rb'[\s"]*+(?:(?:[a-z][a-z0-9+.-]*+:)?//|www\.)', re.IGNORECASE)
 
 Line = bytes | None  # without its end; None for one that is too long
@@ -170,11 +173,11 @@ class _Cutter:
         cells, rest, strict = form.cut(line)
         if rest is None:
             return cells, 0, strict
-        size, rows, more = len(line), int(self._is_row(line)), 0
+        size, rows, more, opened = len(line), int(self._is_row(line)), 0, 1
         before = [rest, end]  # it and the record grow; nothing is looked at twice
         while rest is not None:
             raw = following.line(more)
-            if raw is None or size > MAX_RECORD or len(cells) >= self.width:
+            if raw is None or size > MAX_RECORD or len(cells) >= self.width or opened > MAX_OPENED:
                 return None
             line, end = _bare(raw)
             rows += self._is_row(line)
@@ -184,6 +187,7 @@ class _Cutter:
             if found is None:
                 return None
             if found[0]:
+                opened += 1
                 before.clear()
             cells += found[0]
             rest, strict, size, more = found[1], strict and found[2], size + len(raw), more + 1

@@ -139,16 +139,16 @@ def _kind_by_name(path: str) -> str:
 
 
 def _encoding(head: bytes) -> str:
-    """UTF-16 by its mark, or by the zeros beside its Latin letters, line ends and separators; empty for all else."""
+    """UTF-16 by its mark, or by the zeros beside the Latin letters, beginning with the header's; empty for all else."""
     if head.startswith(codecs.BOM_UTF16_LE):
         return "utf-16-le"
     if head.startswith(codecs.BOM_UTF16_BE):
         return "utf-16-be"
     half = len(head) // 2
-    even, odd = head[: 2 * half : 2].count(0), head[1 : 2 * half : 2].count(0)
-    if half and odd > 0.3 * half and even < 0.03 * half:
+    even, odd = head[: 2 * half : 2], head[1 : 2 * half : 2]
+    if odd[:4] == bytes(4) and odd.count(0) > 0.3 * half and even.count(0) < 0.03 * half:
         return "utf-16-le"
-    return "utf-16-be" if half and even > 0.3 * half and odd < 0.03 * half else ""
+    return "utf-16-be" if even[:4] == bytes(4) and even.count(0) > 0.3 * half and odd.count(0) < 0.03 * half else ""
 
 
 def _unpacked(path: str, packing: str) -> Iterator[bytes]:

@@ -323,9 +323,8 @@ def test_a_tables_own_columns_are_carried(tmp_path: Path) -> None:
 
 
 def test_a_column_of_several_kinds_is_named_with_each(tmp_path: Path) -> None:
-    lines = [
-        {"url": f"http://a.test/{n}", "caption": "A dog", **more} for n, more in enumerate([{"n": 1}, {"n": "x"}, {}])
-    ]
+    found: list[dict[str, Any]] = [{"n": 1}, {"n": "x"}, {}]
+    lines = [{"url": f"http://a.test/{n}", "caption": "A dog", **more} for n, more in enumerate(found)]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
     project = crawled(tmp_path / "out", urls=[str(tmp_path / "t.jsonl")])
     assert [tuple(row.values()) for row in project.rows("crawl", COLUMN)] == [("n", "integer", 1), ("n", "text", 1)]

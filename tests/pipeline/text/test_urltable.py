@@ -342,6 +342,10 @@ def test_bytes_as_programs_write_them(tmp_path: Path, name: str, data: bytes, no
     assert +found == notes
 
 
+def test_zeros_are_no_utf_16(tmp_path: Path) -> None:
+    assert read(put(tmp_path, "a.csv", b"url,caption\nu," + b"x\x00" * 90)) == [("u", ("x\x00" * 90,))]
+
+
 @pytest.mark.parametrize("encoding", ["cp1251", "koi8-r"])
 def test_other_encodings_are_refused(tmp_path: Path, encoding: str) -> None:
     path = put(tmp_path, "a.csv", "url,caption\nu,Рыжая собака бежит по траве\n".encode(encoding))
@@ -549,6 +553,16 @@ def test_no_line_is_lost_whatever_it_holds(
     data = (f"url{sign}caption\n" + "".join(signs)).encode()
     path = put(tmp_path_factory.getbasetemp(), name, data)
     assert lines_of(path, quoting=quoting).total() == data.count(b"\n") + (not data.endswith(b"\n"))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("quoting", ["auto", "csv"])
+@pytest.mark.parametrize("line", ['"', '"a', 'x","y', '"a""', r'"\"', '"http://a.test/', 'http://a.test/,"a'])
+@pytest.mark.parametrize("columns", [2, 500])
+def test_quotes_made_to_cost_time(tmp_path: Path, line: str, columns: int, quoting: str) -> None:
+    names = ",".join(["url", "caption", *map(str, range(columns - 2))])
+    path = put(tmp_path, "a.csv", (f"{names}\n" + f"{line}\n" * 5_000).encode())
+    assert lines_of(path, quoting=quoting).total() == 5_001
 
 
 TABLES: list[tuple[str, dict[str, Any]]] = [
