@@ -288,11 +288,8 @@ def pages_of_archive(path: str, name: str, config: Config, attempt: Attempt) -> 
     for page in warc.pages(path, config.max_page_bytes):
         attempt.took("records", 1)
         if isinstance(page, warc.Problem):
-            if page.reason in warc.LOSSES and config.truncated == "fail":
-                raise Failure(
-                    f"{path}: {page.reason} at byte {page.offset} ({page.detail}): get the archive again, or set "
-                    'crawl.truncated = "skip" to take what is whole'
-                )
+            if page.reason in warc.LOSSES:
+                lose(page, path, config, attempt)
             others.append(page)
         elif (page_url := normalise(page.url)) is None:
             others.append(warc.Problem("url_invalid", page.offset, page.url))
@@ -305,6 +302,19 @@ def pages_of_archive(path: str, name: str, config: Config, attempt: Attempt) -> 
             reject_records(others, name, attempt)
             others.clear()
     reject_records(others, name, attempt)
+
+
+def lose(loss: warc.Problem, path: str, config: Config, attempt: Attempt) -> None:
+    """Note a part of an archive that cannot be read, for the exit line; Failure unless the recipe lets it go."""
+    if config.truncated == "fail":
+        if loss.reason == warc.NOT_AN_ARCHIVE:
+            raise Failure(f"{path} is {loss.detail}")
+        raise Failure(
+            f"{path}: {loss.reason} at byte {loss.offset} ({loss.detail}): get the archive again, or set "
+            'crawl.truncated = "skip" to take what is whole'
+        )
+    attempt.note(loss.reason)
+    attempt.note("bytes_not_read", loss.lost)
 
 
 def reject_records(records: Sequence[warc.Problem], name: str, attempt: Attempt) -> None:

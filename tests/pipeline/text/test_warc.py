@@ -13,7 +13,7 @@ from fastwarc.stream_io import BrotliWriter, ZstdWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.text import warc
+from pipeline.text import stored
 from pipeline.text.warc import LOSSES, Page, Problem, pages
 from shards.errors import Failure
 
@@ -208,7 +208,7 @@ def test_how_the_file_is_read_in_changes_nothing(tmp_path: Path, monkeypatch: py
     data = b"".join(gzip.compress(one, mtime=0) + gzip.compress(b"", mtime=0) for one in RECORDS)
     whole = read(tmp_path, data)
     assert reasons(whole) == ["not_a_response", "not_a_response", "page", "not_a_response", "page"]
-    monkeypatch.setattr(warc, "_READ_BYTES", size)
+    monkeypatch.setattr(stored, "READ_BYTES", size)
     assert read(tmp_path, data) == whole
     assert reasons(read(tmp_path, data[:-1]))[-1] == "truncated_file"
 
