@@ -7,6 +7,8 @@ the end of the file. Where one is not, all up to the next that starts is a gap: 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
@@ -17,7 +19,13 @@ from pipeline.text.stored import PADDING, Gzip, Place, Plain
 MAX_HEAD = 64 << 10  # bytes of a record's header
 _LENGTH = re.compile("[0-9]{1,18}")
 _WANTED = field_pattern(
-    "warc-type", "content-length", "warc-target-uri", "content-type", "warc-segment-number", "warc-truncated"
+    "warc-type",
+    "content-length",
+    "content-type",
+    "warc-target-uri",
+    "warc-block-digest",
+    "warc-segment-number",
+    "warc-truncated",
 )
 _DATE = re.compile("[0-9]{12,18}")
 _PADDING = re.compile(rb"[%s]*" % re.escape(PADDING))
@@ -58,8 +66,11 @@ class Form(Protocol):
     def head(self, data: bytes, at: int) -> Head | str | None:
         """The header that starts there; what is wrong with it; None if more bytes are needed."""
 
-    def follows(self, data: bytes, at: int) -> bool:
-        """Whether a record starts there, though its header may be damaged."""
+    def starts(self, data: bytes, at: int) -> bool:
+        """Whether a header can be read there; in linear time wherever many seem to start."""
+
+    def follows(self, data: bytes, at: int, padding: int) -> bool:
+        """Whether a record starts there, behind bytes of padding, though its header may be damaged."""
 
 
 # ── the two forms ──
@@ -67,11 +78,12 @@ class Form(Protocol):
 
 class Warc:
     near = 512
-    start = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n")
+    start = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n(?=[A-Za-z-]{4,40}[ \t]*:)")
+    _version = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n")
     _field = re.compile(rb"\n(?:WARC/\d|WARC-[A-Za-z-]{4,30}[ \t]*:)", re.IGNORECASE)
 
     def head(self, data: bytes, at: int) -> Head | str | None:
-        version = self.start.match(data, at)
+        version = self._version.match(data, at)
         if version is None:
             partial = len(data) - at < 32 and b"WARC/".startswith(data[at : at + 5])
             return None if partial else "no WARC record starts here"
@@ -94,9 +106,16 @@ class Warc:
         url = fields.get("warc-target-uri", "").strip("<>")  # Wget writes <…>, as WARC/1.0 has it
         return Head(end[1] - at, kind, url, fields.get("content-type", "").lower(), fields, int(length))
 
-    def follows(self, data: bytes, at: int) -> bool:
+    def starts(self, data: bytes, at: int) -> bool:
+        other = data.find(b"\nWARC/", at + 5, at + MAX_HEAD)
+        end = at + MAX_HEAD if other < 0 else other + 1
+        return isinstance(self.head(data[at:end], 0), Head)
+
+    def follows(self, data: bytes, at: int, padding: int) -> bool:
         if data.startswith(b"WARC/", at):
             return True
+        if padding < 4:  # else a length that ends within a header would do
+            return False
         field = self._field.search(data, at, at + self.near)
         return field is not None and field[0][5:6] != b"/"
 
@@ -125,11 +144,23 @@ class Arc:
         kind, media = ("response", "application/http") if is_web else (url.partition(":")[0], words[date + 1])
         return Head(end + 1 - at, kind, url, media, {}, int(length))
 
-    def follows(self, data: bytes, at: int) -> bool:
-        return isinstance(self.head(data, at), Head) or self._block.match(data, at) is not None
+    def starts(self, data: bytes, at: int) -> bool:
+        return isinstance(self.head(data, at), Head)
+
+    def follows(self, data: bytes, at: int, padding: int) -> bool:
+        return self.starts(data, at) or self._block.match(data, at) is not None
 
 
 # ── cutting ──
+
+
+def _has_its_digest(head: Head, block: bytes | None) -> bool | None:
+    """Whether a block is what its digest says, whatever stands in it or follows it; None where that cannot be said."""
+    algorithm, _, digest = head.fields.get("warc-block-digest", "").lower().partition(":")
+    if algorithm != "sha1" or block is None:
+        return None
+    made = hashlib.sha1(block)
+    return digest in (made.hexdigest(), base64.b32encode(made.digest()).decode().lower())
 
 
 class _Broken(NamedTuple):
@@ -185,14 +216,15 @@ class Cutter:
         if self._source.ends_before(start + head.length):
             return _Broken(place, f"the record that starts here is longer than the file: {head.length} bytes", True)
         parts, missing = self._body(head.length)
-        if not missing and self._is_whole():
-            return Record(head, place.offset, b"".join(parts) if head.length <= self._most else None)
+        block = b"".join(parts) if head.length <= self._most else None
+        if not missing and self._is_whole(head, block):
+            return Record(head, place.offset, block)
         wrong = f"the record that starts here does not end after the {head.length} bytes of its Content-Length"
         broken = self._broken(place, wrong, at_end=missing and self._over)
         if start >= self._base and head.length <= self._most:
             self._at = start - self._base
         else:
-            self._goto(place._replace(skip=place.skip + head.size))
+            self._goto(place._replace(skip=place.skip + head.size), self._base + len(self._buffer) - start)
         return broken
 
     def _head(self) -> Head | str | None:
@@ -227,16 +259,21 @@ class Cutter:
     def _starts(self) -> bool:
         return isinstance(self._head(), Head)
 
-    def _is_whole(self) -> bool:
+    def _is_whole(self, head: Head, block: bytes | None) -> bool:
         """Whether what follows a block is what may follow it."""
         end = self._here()
         self._pass_padding()
         if self._source.ended_within(end, self._here()):
             return True
-        while not (follows := self._form.follows(self._buffer, self._at)):
+        padding = self._here() - end
+        while not (follows := self._form.follows(self._buffer, self._at, padding)):
             if len(self._buffer) - self._at >= self._form.near or not self._more():
                 break
-        return follows or (self._at == len(self._buffer) and self._source.fault is None)
+        if self._over and self._source.fault:
+            return follows
+        if follows or self._at == len(self._buffer):  # a wrong length may lead from record to record, too
+            return b"\nWARC/" not in (block or b"") or _has_its_digest(head, block) is not False
+        return _has_its_digest(head, block) is True
 
     def _gap(self, broken: _Broken) -> Gap:
         """Go on at the next record that starts, if there is one."""
@@ -259,7 +296,7 @@ class Cutter:
                 self._at = start.start()
                 if len(self._buffer) - self._at < MAX_HEAD and not self._over:
                     break  # read on: it may be cut off here
-                if self._is_plausible():
+                if self._form.starts(self._buffer, self._at):
                     return True
                 self._at += 1
             else:
@@ -267,12 +304,6 @@ class Cutter:
             if not self._more() and self._form.start.search(self._buffer, self._at) is None:
                 self._at = len(self._buffer)
                 return False
-
-    def _is_plausible(self) -> bool:
-        """Whether a header can be read here, without looking far where many start."""
-        other = self._buffer.find(b"\nWARC/", self._at + 5, self._at + MAX_HEAD)
-        end = self._at + MAX_HEAD if other < 0 else other
-        return isinstance(self._form.head(self._buffer[self._at : end], 0), Head)
 
     # ── the stream ──
 
@@ -298,9 +329,9 @@ class Cutter:
             if self._at < len(self._buffer) or not self._more():
                 return
 
-    def _goto(self, place: Place) -> None:
-        """Back to a place that was passed, if that does not cost too much."""
-        if self._source.goto(place):
+    def _goto(self, place: Place, back: int) -> None:
+        """Back to a place, by so many bytes, if that does not cost too much."""
+        if self._source.goto(place, back + place.skip):
             self._begin()
             while self._here() < place.skip:
                 self._at = len(self._buffer)

@@ -23,6 +23,7 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
         rb"version https://git-lfs\.github\.com/spec/",
         "the pointer of a file in Git LFS, not the file: get it (git lfs pull)",
     ),
+    (rb"/annex/objects/", "the pointer of a file in git-annex, not the file: get it (git annex get)"),
     (rb"WARC/0\.\d{1,2} +\d", "a WARC of an early draft (0.9): rewrite it as WARC/1.0 (warctools)"),
     (rb"\{\s*\"log\"\s*:", "a HAR file: convert it to WARC (har2warc)"),
     (
@@ -34,7 +35,8 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
         "an index (CDX), not the archive that it is of",
     ),
     (
-        rb"(?:https?://|s3://|gs://|/|[\w.-]{1,100}/|part-)[^\s]{1,500}\.(?:w?arc(?:\.wat|\.wet)?(?:\.gz)?|parquet)\r?\n",
+        rb"(?:https?://|s3://|gs://|/|[\w.-]{1,100}/|part-)[^\s]{1,500}"
+        rb"\.(?:w?arc(?:\.wat|\.wet)?(?:\.gz)?|parquet)\r?\n",
         "a list of files: get the archives that it names, and name those",
     ),
     (
@@ -42,8 +44,8 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
         "an error message of a server, kept in the archive's place: get the archive again",
     ),
     (
-        rb"(?i:(?:<\?xml[^>]{0,200}>\s*)?(?:<!--|<!doctype|<html|<head|<body|<title))",
-        "an HTML page, not an archive: if it is what a server answered in the archive's place, get the archive again; "
+        rb"(?i:(?:<\?xml[^>]{0,200}>\s*)?(?:<!--|<!doctype|<html|<head|<body|<title|<\?xml))",
+        "an HTML or XML page, not an archive: if a server answered so in the archive's place, get the archive again; "
         "for pages of your own, serve them and name the site in crawl.seeds",
     ),
     (rb"[\{\[]", "a JSON file, not an archive: name WARC or ARC files in crawl.warc"),

@@ -1,6 +1,6 @@
 """HTTP messages as archives hold them: header fields, media types, content and transfer codings.
 
-Read leniently, as browsers do (https://fetch.spec.whatwg.org, "extract a MIME type"; https://mimesniff.spec.whatwg.org).
+Read leniently, as browsers do: https://fetch.spec.whatwg.org ("extract a MIME type"), https://mimesniff.spec.whatwg.org.
 What a server or a crawler wrote wrong, and what is undone already though the header says otherwise, is no reason to
 lose a page. What is no text after all has a name.
 """

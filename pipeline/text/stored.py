@@ -18,8 +18,8 @@ PADDING = b"\r\n\0"  # what tar, dd and text editors add behind a file, and writ
 _PIECE_BYTES = 64 << 10  # of a member, at most
 _FIRST_BYTES = 16  # of a member, at least in its first piece: enough to see whether a record starts
 _BLOCK = 1 << 20
-_AGAIN = 4  # times a file may be read again …
-_AGAIN_BYTES = 64 << 20  # … and these bytes
+_AGAIN = 2  # times all may be read again …
+_AGAIN_BYTES = 64 << 20  # … and so many bytes
 
 _MEMBER = re.compile(rb"\x1f\x8b\x08(?=[\x00-\x1f].{4}[\x00-\x08][\x00-\x0d\xff])", re.DOTALL)  # RFC 1952, 2.3
 _RECORD = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n|\A[a-z]{3,9}:[^ \r\n]{1,8192} \S{1,64} \d{12,18} ")
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
     offset: int  # bytes from the file's start to the gzip member, or, in a plain file, to the byte: as a CDX has it
     skip: int  # uncompressed bytes from there
-    stored: int  # as offset, but within a long member about where the byte is
+    stored: int  # as offset, but within a member of several records about where the byte is
 
 
 class Fault(NamedTuple):
@@ -53,8 +53,8 @@ class Plain:
         self._file = file
         self._input = start
         self._taken = len(start)  # bytes of the file up to where it was read
-        self._furthest = len(start)
-        self._again = 0  # bytes that were read again
+        self._passed = 0  # bytes of the stream that were read, those included that were
+        self._again = 0  # read again
         self._size: int | None = None  # of the file
         self._origin = 0  # bytes from the file's start to position 0
 
@@ -63,6 +63,7 @@ class Plain:
         if not self._input:
             self._more()
         data, self._input = self._input, b""
+        self._passed += len(data)
         return data
 
     def place(self, position: int) -> Place:
@@ -78,9 +79,12 @@ class Plain:
         """Whether it is known without reading on that the stream ends before a position."""
         return self._origin + position > self.end()
 
-    def goto(self, place: Place) -> bool:
-        """Read on from a place that was passed, less its skip (position 0); False: all stays as it is."""
-        if not self._back_to(place.offset):
+    def goto(self, place: Place, again: int) -> bool:
+        """Read on from a place that was passed, less its skip (position 0); False: all stays as it is.
+
+        `again`: how many bytes of the stream are read again for it.
+        """
+        if not self._back_to(place.offset, again):
             return False
         self._origin = place.offset
         return True
@@ -102,12 +106,11 @@ class Plain:
     def _more(self) -> bool:
         self._input = self._file.read(READ_BYTES)
         self._taken += len(self._input)
-        self._furthest = max(self._furthest, self._taken)
         return bool(self._input)
 
-    def _back_to(self, offset: int) -> bool:
-        again = self._again + self._taken - offset
-        if again > _AGAIN * self._furthest + _AGAIN_BYTES:
+    def _back_to(self, offset: int, again: int) -> bool:
+        again += self._again
+        if again > _AGAIN * (self._passed - self._again) + _AGAIN_BYTES:
             return False
         try:
             self._file.seek(offset)
@@ -119,7 +122,9 @@ class Plain:
 
 class _Piece(NamedTuple):
     position: int
+    size: int
     stored: int  # bytes from the file's start to what it was inflated from
+    stored_size: int
     offset: int  # of its member
     member: int  # position at which the member starts
 
@@ -178,9 +183,19 @@ class Gzip(Plain):
                 if at_end and not more:
                     self.fault = Fault(self._offset, "the file ends within the gzip member that starts here", True)
         if data:
-            self._pieces.append(_Piece(self._position, stored, self._offset, self._member))
+            self._pieces.append(
+                _Piece(
+                    self._position,
+                    len(data),
+                    stored,
+                    self._taken - len(self._input) - stored,
+                    self._offset,
+                    self._member,
+                )
+            )
             self.fresh = self._position == self._member
             self._position += len(data)
+            self._passed += len(data)
         return data
 
     def place(self, position: int) -> Place:
@@ -191,8 +206,9 @@ class Gzip(Plain):
         if not self._pieces:
             return Place(self._offset, 0, self._offset)
         piece = self._pieces[0]
-        at_start = position == piece.member
-        return Place(piece.offset, position - piece.member, piece.offset if at_start else piece.stored)
+        skip = position - piece.member
+        within = (position - piece.position) * piece.stored_size // piece.size
+        return Place(piece.offset, skip, piece.stored + within if skip else piece.offset)
 
     def ended_within(self, first: int, last: int) -> bool:
         return any(first <= end <= last for end in self._ends)
@@ -200,8 +216,8 @@ class Gzip(Plain):
     def ends_before(self, position: int) -> bool:
         return False  # who knows
 
-    def goto(self, place: Place) -> bool:
-        if not self._back_to(place.offset):
+    def goto(self, place: Place, again: int) -> bool:
+        if not self._back_to(place.offset, again):
             return False
         self._begin()
         return True
@@ -209,7 +225,9 @@ class Gzip(Plain):
     def resume(self) -> bool:
         assert self.fault is not None
         behind = self.fault.offset + 1
-        found = find_member(self._file, behind if self._back_to(behind) else self._taken - len(self._input))
+        found = find_member(
+            self._file, behind if self._back_to(behind, self._taken - behind) else self._taken - len(self._input)
+        )
         if found is None:
             return False
         self._file.seek(found)

@@ -108,7 +108,7 @@ def _opened(file: BinaryIO, path: str) -> _Opened:
     if find_member(file, 0) is not None:
         file.seek(0)
         return _Opened(Gzip(file, b""), form, b"", False)
-    return _Opened(source, form, b"" if source.goto(Place(0, 0, 0)) else first, False)
+    return _Opened(source, form, b"" if source.goto(Place(0, 0, 0), 0) else first, False)
 
 
 def _derived(record: Record) -> str | None:
