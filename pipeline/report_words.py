@@ -29,6 +29,9 @@ _LOST_EARLY = """
     too_large: The page has more bytes than the recipe takes.
     truncated_file: The archive ends in the middle of a record; nothing behind it could be read.
     damaged_file: The archive is damaged here; nothing behind it could be read.
+    damaged_record: A record of the archive is damaged; what follows it was read.
+    not_an_archive: The file is no web archive, but something else.
+    segmented: A part of a record that is spread over several.
     redirected: A redirect: where it leads is a page of its own.
     out_of_scope: It leads to another site.
     too_deep: More links from a seed than the recipe follows.

@@ -62,6 +62,7 @@ class Form(Protocol):
 
     start: re.Pattern[bytes]
     near: int  # bytes that `follows` may want to see
+    cut: re.Pattern[bytes]  # what a file ends with that ends soon after a header starts
 
     def head(self, data: bytes, at: int) -> Head | str | None:
         """The header that starts there; what is wrong with it; None if more bytes are needed."""
@@ -78,6 +79,7 @@ class Form(Protocol):
 
 class Warc:
     near = 512
+    cut = re.compile(rb"WA?R?C?")
     start = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n(?=[A-Za-z-]{4,40}[ \t]*:)")
     _version = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n")
     _field = re.compile(rb"\n(?:WARC/\d|WARC-[A-Za-z-]{4,30}[ \t]*:)", re.IGNORECASE)
@@ -124,10 +126,16 @@ class Arc:
     """`URL IP date type … length`, a line; `filedesc://` is the first URL."""
 
     near = 16 << 10
+    cut = re.compile(rb"[^\r\n]{1,8192}")
     start = re.compile(
-        rb"^[A-Za-z][A-Za-z0-9+.-]{1,20}:[^ \r\n]{1,8192} [^ \r\n]{1,64} \d{12,18} [^\r\n]{0,500}\d[ \t]*\r?$", re.M
+        rb"^[A-Za-z][A-Za-z0-9+.-]{1,20}:[^\r\n]{1,8192} \d{12,18} [^\r\n]{0,500}\d[ \t]*\r?$", re.MULTILINE
     )
-    _block = re.compile(rb"[^\r\n]{10,8192} \d{1,15}\r?\nHTTP/\d", re.IGNORECASE)
+    _scheme = re.compile(rb"(?:https?|ftp)://|dns:|filedesc:", re.IGNORECASE)
+    _damaged = re.compile(
+        rb"[^\r\n]{10,8192} \d{1,15}\r?\nHTTP/\d"
+        rb"|[a-z][a-z0-9+.-]{1,20}:[^\r\n]{1,8192} \d{12,18} [^\r\n]{1,500}\n",
+        re.IGNORECASE,
+    )
 
     def head(self, data: bytes, at: int) -> Head | str | None:
         end = data.find(b"\n", at, at + MAX_HEAD)
@@ -148,7 +156,10 @@ class Arc:
         return isinstance(self.head(data, at), Head)
 
     def follows(self, data: bytes, at: int, padding: int) -> bool:
-        return self.starts(data, at) or self._block.match(data, at) is not None
+        if padding:
+            return self.starts(data, at) or self._damaged.match(data, at) is not None
+        # Some writers leave out the line end. A length that ends within a URL leads to no scheme.
+        return self._scheme.match(data, at) is not None and self.starts(data, at)
 
 
 # ── cutting ──
@@ -220,7 +231,7 @@ class Cutter:
         if not missing and self._is_whole(head, block):
             return Record(head, place.offset, block)
         wrong = f"the record that starts here does not end after the {head.length} bytes of its Content-Length"
-        broken = self._broken(place, wrong, at_end=missing and self._over)
+        broken = self._broken(place, wrong, at_end=missing > 0 and self._over)
         if start >= self._base and head.length <= self._most:
             self._at = start - self._base
         else:
@@ -265,12 +276,13 @@ class Cutter:
         self._pass_padding()
         if self._source.ended_within(end, self._here()):
             return True
-        padding = self._here() - end
+        padding = self._here() - end + (block or b"\n").endswith(b"\n")
         while not (follows := self._form.follows(self._buffer, self._at, padding)):
             if len(self._buffer) - self._at >= self._form.near or not self._more():
                 break
         if self._over and self._source.fault:
             return follows
+        follows = follows or (self._over and padding > 0 and bool(self._form.cut.fullmatch(self._buffer, self._at)))
         if follows or self._at == len(self._buffer):  # a wrong length may lead from record to record, too
             return b"\nWARC/" not in (block or b"") or _has_its_digest(head, block) is not False
         return _has_its_digest(head, block) is True

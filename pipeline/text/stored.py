@@ -22,7 +22,7 @@ _AGAIN = 2  # times all may be read again …
 _AGAIN_BYTES = 64 << 20  # … and so many bytes
 
 _MEMBER = re.compile(rb"\x1f\x8b\x08(?=[\x00-\x1f].{4}[\x00-\x08][\x00-\x0d\xff])", re.DOTALL)  # RFC 1952, 2.3
-_RECORD = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n|\A[a-z]{3,9}:[^ \r\n]{1,8192} \S{1,64} \d{12,18} ")
+_RECORD = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n|\A[A-Za-z]{3,9}:[^\r\n]{1,8192} \d{12,18} ")
 _LOOK = 16 << 10  # bytes of a member, stored and inflated, in which its first record must start
 
 

@@ -65,17 +65,18 @@ def pages(path: str, max_bytes: int) -> Iterator[Page | Problem]:
         if archive.kind:
             yield Problem(NOT_AN_ARCHIVE, 0, archive.kind, archive.source.end())
             return
-        judged = 0
+        is_known, is_first = archive.known, True
         for found in Cutter(archive.source, archive.form, max_bytes + MAX_HEADER, archive.first):
             if isinstance(found, Gap):
-                nothing = not archive.known and not found.offset and found.reason == "damaged_file"
-                yield Problem(NOT_AN_ARCHIVE, 0, _UNKNOWN, found.lost) if nothing else Problem(*found)
+                nothing = not is_known and found.reason == "damaged_file"
+                yield Problem(NOT_AN_ARCHIVE, 0, _UNKNOWN, archive.source.end()) if nothing else Problem(*found)
                 continue
-            if not judged and found.head.kind != "warcinfo":
+            is_known = True
+            if is_first and found.head.kind != "warcinfo":
+                is_first = False
                 if kind := _derived(found):
                     yield Problem(NOT_AN_ARCHIVE, found.offset, kind, archive.source.end() - found.offset)
                     return
-                judged += 1
             yield _judged(found, max_bytes)
 
 
@@ -97,13 +98,13 @@ def _opened(file: BinaryIO, path: str) -> _Opened:
     head, arc = first.lstrip(PADDING), Arc()
     if kind := kind_of(head):
         return _Opened(source, Warc(), first, True, kind)
-    if b"WARC/".startswith(head[:5]):
+    if head and b"WARC/".startswith(head[:5]):
         return _Opened(source, Warc(), first, True)
     if head.startswith(b"filedesc:") or isinstance(arc.head(head, 0), Head):
         return _Opened(source, arc, first, True)
     # It is damaged at its start, or it is no archive.
     form: Form = arc if ".arc" in path.rpartition("/")[2].lower() else Warc()
-    if isinstance(source, Gzip):
+    if isinstance(source, Gzip) or not head:
         return _Opened(source, form, first, not head)
     if find_member(file, 0) is not None:
         file.seek(0)

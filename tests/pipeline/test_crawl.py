@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -192,6 +193,60 @@ def test_an_archive_without_a_byte_is_a_lost_one(tmp_path: Path, capsys: pytest.
     assert f"{path}: truncated_file at byte 0" in said and 'crawl.truncated = "skip"' in said
     project = crawled(tmp_path / "skip", warc=[path], truncated="skip")
     assert project.manifest("crawl").counts == {"records": {"in": 1, "kept": 0, "dropped": {"truncated_file": 1}}}
+
+
+def test_a_damaged_record_is_in_the_exit_line_and_costs_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where three other reasons are more frequent."""
+    many = [page(f"http://a.test/{n}", f"<img src={n}.jpg alt='A dog'>") for n in range(9)]
+    other = [("http://a.test/x", "404 Not Found", HTML, "")] * 2 + [
+        ("http://a.test/y", "200 OK", {"Content-Type": "image/png"}, "")
+    ] * 2
+    raw = bytearray(Path(archive(tmp_path / "whole.warc.gz", *many, *other)).read_bytes())
+    middle = len(raw) // 3
+    raw[middle] ^= 0xFF
+    raw[middle + 1] ^= 0xFF
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(raw)
+    said = refused(tmp_path / "strict", capsys, 1, warc=[str(path)])
+    assert f"{path}: damaged_record at byte " in said and 'crawl.truncated = "skip"' in said
+    project = crawled(tmp_path / "skip", warc=[str(path)], truncated="skip")
+    manifest = project.manifest("crawl")
+    assert manifest.counts["records"]["in"] == 1 + 2 * 13
+    assert manifest.counts["records"]["dropped"]["damaged_record"] == 1
+    lost = manifest.facts["notes"]["bytes_not_read"]
+    assert manifest.facts["notes"] == {"damaged_record": 1, "bytes_not_read": lost} and 100 < lost < 1000
+    assert f"; bytes not read {lost}; damaged record 1 → " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("truncated", ["fail", "skip"])
+def test_what_is_no_archive_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], truncated: str) -> None:
+    path = tmp_path / "a.wacz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.warc.gz", b"")
+    if truncated == "fail":
+        said = refused(tmp_path / "out", capsys, 1, warc=[str(path)])
+        assert f"{path} is a zip file, as WACZ files are: unzip it" in said and "again" not in said
+    else:
+        project = crawled(tmp_path / "out", warc=[str(path)], truncated="skip")
+        assert project.manifest("crawl").counts == {"records": {"in": 1, "kept": 0, "dropped": {"not_an_archive": 1}}}
+        assert f"bytes not read {path.stat().st_size}; not an archive 1" in capsys.readouterr().out
+
+
+def test_an_arc_gives_the_rows_of_a_warc(tmp_path: Path, data: Path) -> None:
+    folder = data / "warc" / "webrecorder+warcio"
+    html = b"<!doctype html><img src=a.jpg alt='A brown dog'>"
+    block = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + html
+    line = f"http://a.test/d/ 1.2.3.4 20010101000000 text/html {len(block)}\n".encode()
+    old = tmp_path / "a.arc"
+    old.write_bytes((folder / "example.arc").read_bytes() + line + block + b"\n")
+    new = archive(tmp_path / "a.warc.gz", page("http://a.test/d/", "<img src=a.jpg alt='A brown dog'>"))
+    one, other = (
+        crawled(tmp_path / n, warc=[str(path)]).rows("crawl", CANDIDATE) for n, path in [("1", old), ("2", new)]
+    )
+    assert one[0]["pair_id"] == other[0]["pair_id"] and len(one) == len(other) == 1
+    assert old.read_bytes()[one[0]["warc_offset"] :].startswith(line)
 
 
 # ── URL tables ──
