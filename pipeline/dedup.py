@@ -29,6 +29,7 @@ from dedup import index
 from dedup.allpairs import LINK, bands, links_in_band, same_bytes_links, same_hashes_links
 from dedup.groups import groups, without
 from dedup.hashes import HASH_DEF, columns, fingerprints
+from dedup.lookup import Lookup
 from dedup.tables import CAPTION, FINGERPRINT, GROUP
 from dedup.views import HASHES, Views, views
 from pipeline.attempt import Attempt, Job, Task
@@ -41,7 +42,7 @@ from shards import choice
 from shards.command import leave
 from shards.errors import Failure
 from shards.files import digest, join, names_in, open_input, read_batches, read_table
-from shards.format import CHUNK, ids_in, range_of, shards_of
+from shards.format import CHUNK, Ids, ids_in, range_of, shards_of
 from shards.merge import read_range
 from shards.recipe import Recipe
 from shards.tables import ID
@@ -234,18 +235,18 @@ def commit_groups(task: Task, edges: pa.Table | None, config: Config, attempt: A
     """All edges together: which images stay."""
     print_paths, pair_paths = task.args
     edges = EDGE.empty_table() if edges is None else edges
-    linked = pc.unique(pa.chunked_array([*edges["a"].chunks, *edges["b"].chunks], ID))
+    linked = Lookup(np.unique(np.concatenate([ids_in(edges["a"]), ids_in(edges["b"])])))
     kept = 0
     involved = [FINGERPRINT.empty_table()]
     for path in print_paths:
         for rows in read_batches(path, FINGERPRINT):
             kept += rows.num_rows
-            involved.append(rows.filter(pc.is_in(rows["image_id"], linked)))
+            involved.append(rows.filter(pa.array(linked.find(ids_in(rows["image_id"]))[1])))
     images = pa.concat_tables(involved).sort_by("image_id").combine_chunks()
-    ids = ids_in(images["image_id"])
+    place = Lookup(ids_in(images["image_id"]))
     links = np.empty(edges.num_rows, LINK)
-    links["i"] = np.searchsorted(ids, ids_in(edges["a"]))
-    links["j"] = np.searchsorted(ids, ids_in(edges["b"]))
+    links["i"], _ = place.find(ids_in(edges["a"]))
+    links["j"], _ = place.find(ids_in(edges["b"]))
     links["mirrored"] = edges["mirrored"]
     table, picture = groups(images, links)
     table = without(table, on_many_domains(table["image_id"], picture, pair_paths, config.placeholder_domains))
@@ -259,20 +260,20 @@ def commit_groups(task: Task, edges: pa.Table | None, config: Config, attempt: A
 def on_many_domains(images: pa.ChunkedArray, picture: np.ndarray, pair_paths: Sequence[str], least: int) -> np.ndarray:
     """Which images have a picture that so many registered domains show, with so many texts: bool [n].
 
-    `picture` [n] has the same number for images that cannot be told apart.
+    `images` [n] is ascending, `picture` [n] has the same number for images that cannot be told apart.
     """
     domains: defaultdict[int, set[str]] = defaultdict(set)
     texts: defaultdict[int, set[str]] = defaultdict(set)
     suspects = np.flatnonzero(np.bincount(picture, minlength=1)[picture] >= least)  # an image has one URL, one domain
-    ids, number = images.take(pa.array(suspects)).combine_chunks(), picture[suspects]
+    place, number = Lookup(ids_in(images)[suspects]), picture[suspects]
     for path in pair_paths if len(suspects) else ():
         for rows in read_batches(path, PAIR, ["image_id", "image_url", "text"]):
-            rows = rows.append_column("place", pc.index_in(rows["image_id"], ids))
-            for row in rows.filter(pc.is_valid(rows["place"])).to_pylist():
-                which = int(number[row["place"]])
-                for found, one in (domains, registered_domain(host_of(row["image_url"]))), (texts, row["text"]):
-                    if len(found[which]) < least:
-                        found[which].add(one)
+            places, found = place.find(ids_in(rows["image_id"]))
+            some = rows.select(["image_url", "text"]).filter(pa.array(found)).to_pylist()
+            for which, row in zip(number[places[found]].tolist(), some, strict=True):
+                for seen, one in (domains, registered_domain(host_of(row["image_url"]))), (texts, row["text"]):
+                    if len(seen[which]) < least:
+                        seen[which].add(one)
     shown = [which for which in domains if len(domains[which]) >= least and len(texts[which]) >= least]
     return np.isin(picture, shown)
 
@@ -301,19 +302,20 @@ def read_texts(task: Task, parts: int, group_paths: Sequence[str]) -> Iterator[K
     """The texts of one part of pairs, each with the image that stays for its own, by range of that image's id."""
     duplicates, keepers = _keepers(tuple(group_paths))
     for rows in read_batches(task.args[0], PAIR):
-        images = rows["image_id"].combine_chunks()
-        places = pc.index_in(images, duplicates)
-        keeper = pc.coalesce(keepers.take(places), images)
-        rows = rows.replace_schema_metadata().append_column("keeper", keeper)
-        yield from split(rows, shards_of(ids_in(rows["keeper"]), parts))
+        keeper = ids_in(rows["image_id"])
+        places, found = duplicates.find(keeper)
+        keeper[found] = keepers[places[found]]
+        rows = rows.replace_schema_metadata().append_column("keeper", _binary(keeper.view(np.uint8).reshape(-1, 16)))
+        yield from split(rows, shards_of(keeper, parts))
 
 
 @functools.cache
-def _keepers(group_paths: tuple[str, ...]) -> tuple[pa.Array, pa.Array]:
-    """Dropped images and, beside each, the one that stays for it."""
-    rows = pa.concat_tables([GROUP.empty_table(), *(read_table(path, GROUP) for path in group_paths)])
-    rows = rows.filter(pc.invert(rows["keep"])).combine_chunks()
-    return rows["image_id"].combine_chunks(), rows["kept_by"].combine_chunks()
+def _keepers(group_paths: tuple[str, ...]) -> tuple[Lookup, Ids]:
+    """Dropped images and, at the place of each, the one that stays for it. Read once by each process."""
+    some = ["image_id", "keep", "kept_by"]
+    rows = pa.concat_tables([GROUP.empty_table().select(some), *(read_table(p, GROUP, some) for p in group_paths)])
+    rows = rows.filter(pc.invert(rows["keep"])).sort_by("image_id")
+    return Lookup(ids_in(rows["image_id"])), ids_in(rows["kept_by"])
 
 
 def commit_captions(seed: int, task: Task, texts: pa.Table | None, config: Config, attempt: Attempt) -> None:
