@@ -5,6 +5,7 @@ openwit filter --recipe recipes/real.toml [--set filter.min_words=3]
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import signal
@@ -13,8 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-WORK_TO_DO = 3  # exit status of a stage asked with --check
-INTERRUPTED = 130  # and of one ended by Ctrl-C, as a shell has it
+from shards.command import INTERRUPTED, NOBODY_LISTENS, WORK_TO_DO, arguments, guarded, leave
 
 Verb = tuple[str, tuple[str, ...], str]  # module, words before the user's own, what it does
 
@@ -71,28 +71,48 @@ def _run(verb: str, rest: list[str]) -> int:
 
 def _all(rest: list[str]) -> int:
     """Every stage that has something to do, in a process of its own, so that no stage's memory is another's."""
+    options = arguments("all", OTHERS["all"][2], check=True).parse_args(rest)
+    ask = [*rest, "--check"]
     verbs = list(STAGES)
-    while verbs and (status := _run(verbs[0], [*rest, "--check"])) == 0:
+    while verbs and (status := _run(verbs[0], ask)) == 0:
         verbs.pop(0)  # it was done, and said so
-    if verbs and status != WORK_TO_DO:
+    if not verbs or options.check or status != WORK_TO_DO:
         return status
-    for verb in verbs:
-        if status := _apart(verb, rest):
-            if status > 128 and status != INTERRUPTED:
-                why = " (was memory short?)" if status == 128 + signal.SIGKILL else ""
-                print(f"{verb}: ended by signal {status - 128}{why}: run the same command again", file=sys.stderr)
-            elif verb != "report" and status != INTERRUPTED:
+    for verb in verbs[1:-1]:  # what is wrong with a later stage's table is said before an earlier one works for days
+        if (status := _apart(verb, ask, stdout=subprocess.DEVNULL)) not in {0, WORK_TO_DO}:
+            return status
+    for verb in STAGES:
+        status = (_apart(verb, rest) if verb in verbs else 0) or _left_nothing(verb, options)
+        if status in {INTERRUPTED, NOBODY_LISTENS}:
+            return status
+        if status > 128:
+            why = " (was memory short?)" if status == 128 + signal.SIGKILL else ""
+            print(f"{verb}: ended by signal {status - 128}{why}: run the same command again", file=sys.stderr)
+            return status
+        if status:
+            if verb != "report":
                 _apart("report", rest)  # it shows best what went wrong
             return status
     return 0
 
 
-def _apart(verb: str, rest: list[str]) -> int:
+def _left_nothing(verb: str, options: argparse.Namespace) -> int:
+    """1, and a sentence, where a stage that is done has left nothing for those after it."""
+    from shards.recipe import read
+    from shards.runs import check_that_some_are_left
+
+    return guarded("all", lambda: check_that_some_are_left(read(options.recipe, options.set), verb), options.debug)
+
+
+def _apart(verb: str, rest: list[str], stdout: int | None = None) -> int:
     """A verb in a process of its own, which ends when this one is asked to, or is gone; its exit status."""
-    return run_to_end([sys.executable, "-m", "openwit", verb, *rest], dict(os.environ), held={signal.SIGINT})
+    words = [sys.executable, "-m", "openwit", verb, *rest]
+    return run_to_end(words, dict(os.environ), held={signal.SIGINT}, stdout=stdout)
 
 
-def run_to_end(words: Sequence[str], env: dict[str, str], held: Iterable[signal.Signals] = ()) -> int:
+def run_to_end(
+    words: Sequence[str], env: dict[str, str], held: Iterable[signal.Signals] = (), stdout: int | None = None
+) -> int:
     """The exit status of a command, as a shell has it: 128 + the signal's number if one ended it, 130 after Ctrl-C.
 
     A terminal's Ctrl-C reaches the command as well, and it is waited for: whatever it ends with, it may just have been
@@ -108,7 +128,7 @@ def run_to_end(words: Sequence[str], env: dict[str, str], held: Iterable[signal.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
         try:
-            child = subprocess.Popen(words, env={**env, _PARENT: str(os.getpid())})
+            child = subprocess.Popen(words, env={**env, _PARENT: str(os.getpid())}, stdout=stdout)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
@@ -140,18 +160,15 @@ def _usage() -> str:
 
 
 def entry() -> NoReturn:
-    """The installed command. It ends at once: threads of libraries have been seen to abort it on the usual way out."""
-    try:
-        # Held back while Python starts, which would end with a trace of its own insides.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        _end_with_parent()
-        status = main()
-    except KeyboardInterrupt:  # while the libraries of a verb were being loaded, or between two verbs
-        print("openwit: interrupted", file=sys.stderr)
-        status = INTERRUPTED
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    """The installed command."""
+    leave(_started)
+
+
+def _started(argv: Sequence[str] | None) -> int:
+    # Held back while Python starts, which would end with a trace of its own insides.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _end_with_parent()
+    return main(argv)
 
 
 if __name__ == "__main__":

@@ -91,4 +91,4 @@ def _index_of(recipe: Recipe) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command.leave(main)

@@ -8,7 +8,6 @@ Interrupted anywhere, it goes on where it was; run again, it finds that there is
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import sys
 import time
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shards.command import say_all
+from shards.command import leave
 from shards.errors import Failure, UsageError
 from shards.files import publish
 
@@ -33,7 +32,6 @@ and for pages of your own the three steps in README.md."""
 
 def main() -> int:
     """Exit status 0 if everything is true, 1 with one sentence if something is not."""
-    say_all()
     started = time.monotonic()
     try:
         with only_one():
@@ -112,6 +110,4 @@ def made_of(web: Web) -> Path:
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stdout.flush()
-    os._exit(status)  # on its usual way out Python would report an interrupt that was answered, too, as the end
+    leave(lambda _: main())  # on its usual way out Python would report an interrupt that was answered, too, as the end

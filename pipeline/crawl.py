@@ -347,4 +347,4 @@ def _ids(url: str, text: str) -> dict[str, bytes]:
 main = command("pipeline.crawl")
 
 if __name__ == "__main__":
-    leave(main(None))
+    leave(main)

@@ -398,4 +398,4 @@ def build_index(task: Task, config: Config, attempt: Attempt) -> None:
 main = command("pipeline.dedup")
 
 if __name__ == "__main__":
-    leave(main(None))
+    leave(main)

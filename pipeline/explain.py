@@ -181,4 +181,4 @@ def _query_names(finished: dict[str, Manifest], ids: set[int]) -> dict[int, str]
 
 
 if __name__ == "__main__":
-    command.leave(main())
+    command.leave(main)

@@ -229,4 +229,4 @@ def options(config: Config) -> Options:
 main = command("pipeline.fetch")
 
 if __name__ == "__main__":
-    leave(main(None))
+    leave(main)

@@ -106,4 +106,4 @@ def _pages(rows: pa.Table) -> np.ndarray:
 main = command("pipeline.filter")
 
 if __name__ == "__main__":
-    leave(main(None))
+    leave(main)

@@ -348,4 +348,4 @@ def commit_plan(rate: float, task: Task, asked: pa.Table | None, config: Config,
 main = command("pipeline.match")
 
 if __name__ == "__main__":
-    leave(main(None))
+    leave(main)

@@ -185,4 +185,4 @@ def _query_texts(paths: tuple[str, ...]) -> dict[int, str]:
 main = command("pipeline.pack")
 
 if __name__ == "__main__":
-    leave(main(None))
+    leave(main)

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from pipeline import engines, fetch
 from pipeline.report_words import count, last_part, size, span
-from pipeline.status import TRAINERS, State, look, raw_files
+from pipeline.stage import raw_files
+from pipeline.status import TRAINERS, State, look
 from shards import command, runs
 from shards.errors import UsageError
 from shards.files import file_size, filesystem, is_local, join, names_in, open_input, read_bytes, shown
@@ -182,10 +183,10 @@ def _raw(recipe: Recipe, name: str) -> tuple[float | None, str]:
     """The bytes of a stage's raw files; of sites to visit only how many pages are asked for at most."""
     config = recipe.config(name, _module(name).Config)
     try:
-        files = raw_files(recipe, name, _module(name), config)
+        files = [path for some in raw_files(recipe, name, _module(name), config).values() for path in some]
     except UsageError as error:
         return None, f"unknown: {error}"
-    total = sum(file_size(path) for _, path in files)
+    total = sum(map(file_size, files))
     what = f"{count(len(files), 'file')}, {size(total)}"
     if seeds := getattr(config, "seeds", []):
         seconds = config.pages_per_domain / recipe.config("fetch", fetch.Config).requests_per_second
@@ -222,4 +223,4 @@ def _module(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    command.leave(main())
+    command.leave(main)

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.attempt import Job, Task
 from shards.files import entries_in, is_local, join, names_in
 from shards.manifest import Receipt, add_up
+from shards.runs import top_drops
 
 _MINUTE = 60.0  # seconds between lines at the least, unless the count doubled
 
@@ -101,11 +102,3 @@ class Watch:
         rows = new.get(unit, {"in": 0})["in"]
         rate = rows / max(time.monotonic() - self._started, 1e-9)
         return f"{count['in']:,} {unit}, {rate:,.0f}/s{top_drops(count['dropped'])}"
-
-
-def top_drops(dropped: dict[str, int], most: int = 3) -> str:
-    """The most frequent reasons, for a line: " (too_few_words 1,234 · lang_unwanted 56)"."""
-    if not dropped:
-        return ""
-    top = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))[:most]
-    return " (" + " · ".join(f"{reason} {n:,}" for reason, n in top) + ")"

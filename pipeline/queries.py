@@ -235,4 +235,4 @@ def _write_counts(counts: Counter[str], attempt: Attempt) -> None:
 main = command("pipeline.queries")
 
 if __name__ == "__main__":
-    leave(main(None))
+    leave(main)

@@ -281,4 +281,4 @@ def _environment() -> jinja2.Environment:
 
 
 if __name__ == "__main__":
-    command.leave(main())
+    command.leave(main)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,12 +22,12 @@ import apache_beam as beam
 from pipeline import engines
 from pipeline.attempt import Job, Task
 from pipeline.commit import in_lanes
-from pipeline.progress import Watch, top_drops
+from pipeline.progress import Watch
 from shards import recipe as recipes
 from shards import runs
 from shards.command import run_recipe
-from shards.errors import Failure
-from shards.files import digest, digest_file, file_size, join, publish, remove, shown, to_json
+from shards.errors import Failure, WorkToDo
+from shards.files import digest, digest_file, file_size, join, names_in, publish, remove, shown, to_json
 from shards.manifest import Manifest, Part, Receipt
 
 C = TypeVar("C")
@@ -41,21 +42,62 @@ class Source:
 
     path: str
     digest: str
+    longer: str = ""  # its name with some of its folders, where another file of the stage has the same: see `names_of`
 
     @property
     def name(self) -> str:
-        """The file's own name, without its folder."""
-        return self.path.rsplit("/", 1)[-1]
+        """What rows say of their origin: the file's own name, with as many folders as tell it from the others."""
+        return self.longer or _own_name(self.path)
 
     @property
     def id(self) -> str:
-        """Names the file by what it holds: the same on every machine, another when a byte changes."""
-        return f"{self.stem}-{self.digest[:12]}"
+        """Names the file by its name and what it holds: the same on every machine, another when a byte changes."""
+        of = self.digest if self.stem == self.name else digest(self.name, self.digest)  # what the stem leaves out, too
+        return f"{self.stem}-{of[:12]}"
 
     @property
     def stem(self) -> str:
         """What the id says of the file's name."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)[:80]
+        return re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)[-80:]
+
+
+def _own_name(path: str) -> str:
+    return recipes.public(path).rsplit("/", 1)[-1]
+
+
+def names_of(paths: Iterable[str]) -> dict[str, str]:
+    """The name of each file: its own, or with as many of its folders before it as no other file shares.
+
+    So a/part-0.parquet and b/part-0.parquet are told apart, on every machine by the same names.
+    """
+    folders = {path: recipes.public(path).split("/") for path in paths}
+    names: dict[str, str] = {}
+    for n in range(1, max(map(len, folders.values()), default=0) + 1):
+        endings = {path: "/".join(parts[-n:]) for path, parts in folders.items()}
+        shared = Counter(endings.values())
+        names |= {
+            path: ending
+            for path, ending in endings.items()
+            if path not in names and (shared[ending] == 1 or n >= len(folders[path]))
+        }
+    return names
+
+
+def _without_copies(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:
+    """Of files of the same name and content the first; a line about each of the others."""
+    first: dict[tuple[str, str], Source] = {}
+    said = []
+    for source in sources:
+        kept = first.setdefault((_own_name(source.path), source.digest), source)
+        if kept is not source:
+            said.append(f"{source.name} is a copy of {kept.name}: it is read once")
+    return sorted(first.values(), key=lambda source: source.id), said
+
+
+def raw_files(recipe: recipes.Recipe, name: str, module: Any, config: Any) -> dict[str, list[str]]:
+    """The raw files of a stage by kind, sorted; UsageError where they cannot be listed from here."""
+    patterns = module.sources(config) if hasattr(module, "sources") else {}
+    return {kind: recipes.files(some, recipe.path, f"{name}.{kind}") for kind, some in patterns.items()}
 
 
 class Stage(Generic[C]):
@@ -66,13 +108,18 @@ class Stage(Generic[C]):
     def __init__(self, recipe: recipes.Recipe, name: str, module: Any) -> None:
         self.recipe, self.name = recipe, name
         self.config: C = recipe.config(name, module.Config)
+        self.engine = recipe.config("engine", engines.Config)
         self.seed = recipe.run.seed
         self.folder = recipe.folder(name)
         self.reads = {stage: runs.finished(recipe, stage, name) for stage in module.READS}
         self.raw_bytes = 0  # of all raw files together
-        self.sources = self._sources(module)
         inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
-        inputs |= {f"{kind}:{source.id}": source.digest for kind, some in self.sources.items() for source in some}
+        self.sources: dict[str, list[Source]] = {}  # by kind, sorted by id
+        self.copies: list[str] = []  # a line about each file that is another's copy
+        for kind, some in self._sources(module).items():
+            inputs |= {f"{kind}:{source.id}": source.digest for source in some}
+            self.sources[kind], copies = _without_copies(some)
+            self.copies += copies
         self.facts: dict[str, Any] = {
             "stage": name,
             "rules_version": module.RULES_VERSION,
@@ -84,20 +131,17 @@ class Stage(Generic[C]):
                 **(module.determined_by(recipe) if hasattr(module, "determined_by") else {}),
             },
         }
-        self.engine = recipe.config("engine", engines.Config)
         self._receipts: list[Receipt] = []
         self._work: dict[str, dict[str, float]] = {}  # what this process did of each step, see runs.how_it_ran
 
     def _sources(self, module: Any) -> dict[str, list[Source]]:
-        if not hasattr(module, "sources"):
-            return {}
-        found = {}
-        for kind, patterns in module.sources(self.config).items():
-            paths = recipes.files(patterns, self.recipe.path, f"{self.name}.{kind}")
-            self.raw_bytes += sum(map(file_size, paths))
-            by_id = {source.id: source for source in (Source(path, digest_file(path)) for path in paths)}
-            found[kind] = [by_id[id_] for id_ in sorted(by_id)]
-        return found
+        files = raw_files(self.recipe, self.name, module, self.config)
+        paths = [path for some in files.values() for path in some]
+        if self.recipe.check and paths and "_manifest.json" not in names_in(self.folder):
+            raise WorkToDo  # which is known without reading them
+        self.raw_bytes = sum(map(file_size, paths))
+        names = names_of(paths)
+        return {kind: [Source(path, digest_file(path), names[path]) for path in some] for kind, some in files.items()}
 
     # ── running tasks ──
 
@@ -171,6 +215,8 @@ def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
     stage: Stage[Any] = Stage(recipe, name, module)
     if runs.nothing_to_do(recipe, stage.folder, stage.facts):
         return
+    for line in stage.copies:
+        print(f"{name}: {line}", flush=True)
     with runs.alone(stage.folder, name):
         # What the raw files hold, for `openwit status`, which does not open them; gone once the stage is complete.
         publish(join(stage.folder, BEGUN), to_json(stage.facts["inputs"]))
@@ -184,7 +230,7 @@ def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
 def summary(manifest: Manifest) -> str:
     """The exit line: what came in and what was kept, a clause a unit; notes are what a reader must know."""
     clauses = [
-        f"kept {count['kept']:,} of {count['in']:,} {unit}{top_drops(count['dropped'])}"
+        f"kept {count['kept']:,} of {count['in']:,} {unit}{runs.top_drops(count['dropped'])}"
         for unit, count in sorted(manifest.counts.items())
     ]
     clauses += [f"{name.replace('_', ' ')} {n:,}" for name, n in sorted(manifest.facts["notes"].items())]

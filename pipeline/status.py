@@ -16,15 +16,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
 from pipeline.attempt import Job, Task
 from pipeline.report_words import count, size, span
-from pipeline.stage import BEGUN, Source, Stage
+from pipeline.stage import BEGUN, Source, Stage, names_of, raw_files
 from pipeline.web.urls import host_of, normalise, registered_domain
-from shards import command
+from shards import command, runs
 from shards import recipe as recipes
 from shards.errors import UsageError
 from shards.files import entries_in, join, names_in, read_bytes, shown
@@ -98,14 +98,15 @@ def changes(recipe: Recipe, name: str, manifest: Manifest, manifests: Manifests)
     facts = manifest.facts
     if name in TRAINERS:
         given = {key: value for key, value in recipe.tables.get(name, {}).items() if key in facts["config"]}
-        yield from _differences({"seed": recipe.run.seed, **given}, {"seed": facts["seed"], **facts["config"]})
+        before = {"seed": facts["seed"], **{key: facts["config"][key] for key in given}}
+        yield from runs.differences({"seed": recipe.run.seed, **given}, before)
     else:
         module = importlib.import_module(f"pipeline.{name}")
         config = recipe.config(name, module.Config)
-        yield from _differences(_said_now(recipe, module, config), _said(facts))
-        known = {_named(key) for key in facts.get("inputs", {}) if ":" in key}
+        yield from runs.differences(_said_now(recipe, module, config), _said(facts))
+        known = {runs.named(key) for key in facts.get("inputs", {}) if ":" in key}
         with suppress(UsageError):  # raw files that cannot be listed from here: what was made from them stands
-            names = {f"{kind}:{Source(path, '').stem}" for kind, path in raw_files(recipe, name, module, config)}
+            names = _names(raw_files(recipe, name, module, config)).keys()
             yield from (f"{file} is new" for file in sorted(names - known))
             yield from (f"{file} is gone" for file in sorted(known - names))
     for stage, made_from in facts.get("inputs", {}).items():
@@ -138,29 +139,11 @@ def _said(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _differences(now: dict[str, Any], before: dict[str, Any]) -> Iterator[str]:
-    for key in now:
-        if before.get(key) != now[key]:
-            yield f"{key} was {_short(before[key]) if key in before else 'not there'}, is {_short(now[key])}"
-
-
-def _short(value: Any) -> str:
-    said = json.dumps(value, ensure_ascii=False)
-    return said if len(said) <= 60 else said[:57] + "…"
-
-
-def raw_files(recipe: Recipe, name: str, module: Any, config: Any) -> list[tuple[str, str]]:
-    """The raw files of a stage, (kind, path) each; UsageError where they cannot be listed from here."""
-    return [
-        (kind, path)
-        for kind, patterns in (module.sources(config) if hasattr(module, "sources") else {}).items()
-        for path in recipes.files(patterns, recipe.path, f"{name}.{kind}")
-    ]
-
-
-def _named(source: str) -> str:
-    """What a raw file's name in a manifest says without its digest: its kind and stem."""
-    return source.rpartition("-")[0]
+def _names(files: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, Source]]:
+    """Raw files that are not opened: kind and source by what their names in a manifest say without a digest."""
+    names = names_of(path for some in files.values() for path in some)
+    sources = ((kind, Source(path, "", names[path])) for kind, some in files.items() for path in some)
+    return {f"{kind}:{source.stem}": (kind, source) for kind, source in sources}
 
 
 # ── in work, or not begun ─────────────────────────────────────────────────────────────────────────
@@ -217,15 +200,15 @@ class _Looked(Stage[Any]):
         if not hasattr(module, "sources"):
             return {}
         files = raw_files(self.recipe, self.name, module, self.config)
-        if files and BEGUN not in names_in(self.folder):
+        if any(files.values()) and BEGUN not in names_in(self.folder):
             raise UsageError(f"what its raw files held is not written down; openwit {self.name} will see")
         digests: dict[str, list[str]] = {}
-        for key, digest in json.loads(read_bytes(join(self.folder, BEGUN))).items() if files else ():
-            digests.setdefault(_named(key), []).append(digest)
-        found: dict[str, list[Source]] = {kind: [] for kind in module.sources(self.config)}
-        for kind, path in files:
-            known = digests.get(f"{kind}:{Source(path, '').stem}")
-            found[kind].append(Source(path, known.pop() if known else ""))
+        for key, digest in json.loads(read_bytes(join(self.folder, BEGUN))).items() if any(files.values()) else ():
+            digests.setdefault(runs.named(key), []).append(digest)
+        found: dict[str, list[Source]] = {kind: [] for kind in files}
+        for name, (kind, source) in _names(files).items():
+            known = digests.get(name)
+            found[kind].append(replace(source, digest=known.pop() if known else ""))
         return found
 
     def _run(self, work: Callable[[Sequence[Task]], None], job: Job[Any], tasks: Sequence[Task]) -> list[Receipt]:
@@ -299,4 +282,4 @@ def _rate(receipts: Iterable[tuple[Receipt, float]]) -> str:
 
 
 if __name__ == "__main__":
-    command.leave(main())
+    command.leave(main)

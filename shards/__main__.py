@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from shards.command import guarded
+from shards.command import guarded, leave
 from shards.errors import Failure
 from shards.verify import verify
 
@@ -41,4 +41,4 @@ def _verify(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main)

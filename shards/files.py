@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.registry import known_implementations
 
 from shards.errors import Failure, UsageError
 from shards.tables import check
@@ -36,10 +37,13 @@ def filesystem(path: str) -> tuple[Any, str]:
     """The fsspec file system that owns a path, and the path as it knows it."""
     try:
         fs, inner = fsspec.core.url_to_fs(path, use_listings_cache=False)  # others write there, too
-    except (ValueError, ImportError) as error:
+    except ImportError:
+        package = known_implementations[path.partition(":")[0]]["class"].partition(".")[0]
         raise UsageError(
-            f"{path} is on no file system that can be reached here ({error}): install it, or move"
+            f"{path} is read by {package}, which is not here: pip install {package}, then run again"
         ) from None
+    except ValueError as error:
+        raise UsageError(f"{path} is on no file system that is known ({error}): correct it") from None
     return fs, inner
 
 

@@ -7,15 +7,18 @@ remedy. (Here, because every room that runs something may import this one.)
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import fsspec
 import msgspec
+from fsspec.implementations.local import LocalFileSystem
 
 from shards.errors import UsageError
 from shards.files import absolute, filesystem, is_local
@@ -28,6 +31,9 @@ TABLES = ("run", "engine", *STAGES)
 ASIDE = msgspec.Meta(extra={"aside": True})
 
 C = TypeVar("C", bound=msgspec.Struct)
+
+_MAGIC = re.compile(r"[*?\[]")  # what makes a path a pattern
+_DEEP = 4  # levels of folders that are looked into for what to suggest
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +111,7 @@ def in_manifest(config: msgspec.Struct) -> dict[str, Any]:
 
 
 def expand(text: str, recipe: str) -> str:
-    """Environment variables (${NAME}) filled in; UsageError where one is not set."""
+    """Environment variables (${NAME}) and a leading ~ filled in; UsageError where a variable is not set."""
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -113,22 +119,129 @@ def expand(text: str, recipe: str) -> str:
             raise UsageError(f"{recipe} needs the environment variable {name}: set it (export {name}=…) and run again")
         return os.environ[name]
 
-    return re.sub(r"\$\{(\w+)\}", value, text)
+    filled = re.sub(r"\$\{(\w+)\}", value, text)
+    return os.path.expanduser(filled)  # noqa: PTH111 (a Path would make s3:/ of s3://)
 
 
 def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
-    """The files that a list of paths and glob patterns stands for, sorted; UsageError where one matches nothing."""
+    """The files that a list of paths and glob patterns stands for, sorted; UsageError where one stands for none.
+
+    A name that is there is that file or folder, whatever characters are in it: data[1].parquet is no pattern then.
+    """
     found: set[str] = set()
     for pattern in patterns:
         path = expand(pattern, recipe)
         fs, inner = filesystem(path)
-        matches = [match for match in fs.glob(inner) if fs.isfile(match)] if re.search(r"[*?\[]", inner) else [inner]
-        if matches == [inner] and fs.isdir(inner):
-            raise UsageError(f"{recipe}: {key} names {path}, which is a folder: name the files in it, {path}/*.parquet")
-        if not matches or not all(fs.isfile(match) for match in matches):
-            raise UsageError(f"{recipe}: {key} names {path}, which is not there: correct the path")
+        try:
+            matches = [inner] if fs.isfile(inner) else [match for match in _glob(fs, inner) if fs.isfile(match)]
+            wrong = "" if matches else _why_none(fs, inner, path)
+        except Exception as error:  # of the libraries of object stores, each its own
+            said = f"{type(error).__name__}: {error}".replace(path, public(path))
+            remedy = "correct the path, or what gives access to it"
+            raise UsageError(
+                f"{recipe}: {key} names {public(path)}, which cannot be looked for ({said}): {remedy}"
+            ) from error
+        if wrong:
+            raise UsageError(f"{recipe}: {key} names {public(path)}, {wrong}")
         found |= {absolute(match) if is_local(path) else fs.unstrip_protocol(match) for match in matches}
     return sorted(found)
+
+
+def public(path: str) -> str:
+    """A path as it may stand in logs and tables: of a URL neither user and password nor what a signature is in."""
+    scheme, found, rest = path.partition("://")
+    if not found:
+        return path
+    rest = re.sub(r"[?#].*", "", rest, flags=re.DOTALL) if scheme in {"http", "https"} else rest
+    return f"{scheme}://{re.sub(r'^[^/]*@', '', rest)}"
+
+
+def _glob(fs: Any, inner: str) -> list[str]:
+    """What a pattern stands for. The folders before it that are there under their very names are none of it."""
+    if not _MAGIC.search(inner):
+        return []
+    parts = inner.split("/")
+    for i, part in enumerate(parts):
+        if _MAGIC.search(part):
+            if not fs.isdir("/".join(parts[: i + 1])):
+                break
+            parts[i] = glob.escape(part)
+    pattern = "/".join(parts)
+    if not isinstance(fs, LocalFileSystem):
+        return list(fs.glob(pattern))
+    # fsspec does not go into folders that are links, and a link may lead to a folder above it: each folder counts once.
+    once: dict[tuple[str, str], str] = {}
+    for match in sorted(_local_glob(pattern), key=_depth):
+        folder, _, name = match.rstrip("/").rpartition("/")
+        once.setdefault((os.path.realpath(folder), name), match)
+    return list(once.values())
+
+
+def _local_glob(pattern: str) -> list[str]:
+    head, deep, tail = f"{pattern}/*".partition("/**/") if pattern.endswith("/**") else pattern.partition("/**/")
+    found = glob.glob(head or "/", include_hidden=True)  # noqa: PTH207 (a Path has no include_hidden)
+    if not deep:
+        return found
+    folders = (folder for top in found for folder in _folders(top))
+    return [match for folder in folders for match in _local_glob(f"{glob.escape(folder)}/{tail}")]
+
+
+def _folders(top: str) -> Iterator[str]:
+    """A folder and all below it, links among them too, each once however many ways lead to it."""
+    seen: set[str] = set()
+    waiting = [top]
+    while waiting:
+        for folder, below, _ in os.walk(waiting.pop(0)):  # which does not go into links
+            if (real := os.path.realpath(folder)) in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            yield folder
+            below.sort()
+            waiting += [link for name in below if os.path.islink(link := f"{folder}/{name}")]  # noqa: PTH114
+
+
+def _depth(path: str) -> tuple[bool, int, str]:
+    """Orders paths: those without a link before them first, then by the number of their folders."""
+    folder = path.rpartition("/")[0]
+    return os.path.realpath(folder) != folder, path.count("/"), path
+
+
+def _why_none(fs: Any, inner: str, path: str) -> str:
+    """Why a path stands for no file, and what to write instead."""
+    if not path.strip():
+        return "which is empty: give a path"
+    if _glob(fs, inner):
+        return "which stands for folders alone: write /* behind it for the files in them"
+    if fs.isdir(inner):
+        below = [name[len(inner.rstrip("/")) + 1 :] for name in fs.find(inner, maxdepth=_DEEP)]
+        if not below:
+            return "which is a folder without files: name files, or a pattern of them"
+        kinds = Counter(("**/" if "/" in name else "") + f"*{_ending(name)}" for name in below)
+        (pattern, n), *_ = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+        return (
+            f"which is a folder: name the files in it, for example {public(path).rstrip('/')}/{pattern} "
+            f"({n:,} of its {len(below):,} files)"
+        )
+    if fs.exists(inner):
+        return "which is no file that can be read twice (a pipe or a device): write what it gives to a file"
+    if "\\" in path:
+        return "which is not there: write / between folders, not \\"
+    folder, _, name = inner.rpartition("/")
+    while folder and not fs.isdir(folder):
+        folder, _, name = folder.rpartition("/")
+    names = sorted(entry.rstrip("/").rpartition("/")[2] for entry in fs.ls(folder or "/", detail=False))
+    if name in names:
+        return "which is a link to what is not there: correct the link"
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"there is {', '.join(near)} in {folder or '/'}" if near else f"{folder or '/'} has no such name"
+    return f"which is not there ({hint}): correct the path"
+
+
+def _ending(name: str) -> str:
+    """.warc.gz of a.warc.gz, .csv of a.b.csv; nothing of a name without one."""
+    found = re.search(r"(\.\w{1,10})?\.(gz|bz2|zst|xz)$|\.\w{1,10}$", name, re.ASCII)
+    return found.group() if found else ""
 
 
 def _is_aside(hint: Any) -> bool:

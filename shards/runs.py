@@ -6,6 +6,7 @@ Shared by the stages that Beam carries and by training and evaluation, which kno
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import platform
 import shutil
@@ -24,6 +25,9 @@ from shards.manifest import Manifest, Receipt, missing_part, read_manifest, writ
 from shards.recipe import STAGES, Recipe
 
 OUR_BOOKS = {"_manifest.json", "_parts.parquet", "_run.json", "_lock"}
+PASSES_ON = {"crawl": "pairs", "filter": "pairs", "match": "images", "fetch": "images", "dedup": "images"}
+PASSES_ON |= {"pack": "images"}  # what the next stage works on
+_TOLD = 3  # changes that are named in a line
 _SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
 _LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
 
@@ -32,7 +36,7 @@ def finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
     """The manifest of a stage that `reader` reads.
 
     UsageError with the command to run where it has none, or where it, or a stage before it, was made from another state
-    of a stage than is there now. (A stage before it may have been removed to save room.)
+    of a stage than is there now (a stage before it may have been removed to save room). With --check it is WorkToDo.
     """
     manifest = read_manifest(recipe.folder(stage))
     if manifest is None:
@@ -42,7 +46,12 @@ def finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
             f"{reader} reads what {stage} makes, and {recipe.folder(stage)} is not finished: "
             f"run openwit {stage} --recipe {recipe.path} first"
         )
-    _check_origins(recipe, stage, manifest, {})
+    try:
+        _check_origins(recipe, stage, manifest, {})
+    except UsageError:
+        if recipe.check:
+            raise WorkToDo from None
+        raise
     return manifest
 
 
@@ -66,19 +75,93 @@ def _check_origins(recipe: Recipe, stage: str, manifest: Manifest, known: dict[s
             _check_origins(recipe, name, now, known)
 
 
-def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any]) -> bool:
+def check_that_some_are_left(recipe: Recipe, stage: str) -> None:
+    """Failure where a finished stage has kept nothing of what it passes on, so that those after it have no work."""
+    manifest = read_manifest(recipe.folder(stage)) if stage in PASSES_ON else None
+    if manifest is None:
+        return
+    unit = PASSES_ON[stage]
+    count = manifest.counts.get(unit, {"in": 0, "kept": 0, "dropped": {}})
+    if not count["kept"]:
+        raise Failure(
+            f"{stage} kept 0 of {count['in']:,} {unit}{top_drops(count['dropped'])}: there is nothing to go on with; "
+            f"change [{stage}] in {recipe.path}, or give it more"
+        )
+
+
+def top_drops(dropped: Mapping[str, int], most: int = 3) -> str:
+    """The most frequent reasons, for a line: " (too_few_words 1,234 · lang_unwanted 56)"."""
+    if not dropped:
+        return ""
+    top = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))[:most]
+    return " (" + " · ".join(f"{reason} {n:,}" for reason, n in top) + ")"
+
+
+def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any], again: str = "runs again") -> bool:
     """Whether the folder's manifest was written for the same facts and all its parts are there; if so, says it.
 
-    WorkToDo where the command line asks for no more than that, and it is not so.
+    If not, and there is a manifest, says what has changed since, so that the stage `again` has work to do. WorkToDo
+    where the command line asks for no more than that, and there is work.
     """
     manifest = read_manifest(folder)
-    same = manifest is not None and all(manifest.facts.get(key) == value for key, value in facts.items())
-    if manifest is not None and same and missing_part(manifest) is None:
+    changed = [] if manifest is None else changes(facts, manifest)
+    if manifest is not None and not changed:
         print(f"{facts['stage']}: nothing to do, {shown(folder)} is up to date")
         return True
     if recipe.check:
         raise WorkToDo
+    if changed:
+        more = f" and {len(changed) - _TOLD:,} more" if len(changed) > _TOLD else ""
+        print(f"{facts['stage']}: {again}: {'; '.join(changed[:_TOLD])}{more}", flush=True)
     return False
+
+
+def changes(facts: Mapping[str, Any], manifest: Manifest) -> list[str]:
+    """What is not as it was when a stage's manifest was written, each in a clause: keys of the recipe first."""
+    was, stage = manifest.facts, facts["stage"]
+
+    def both(key: str, prefix: str = "") -> list[dict[str, Any]]:
+        return [{f"{prefix}{name}": value for name, value in _flat(some.get(key, {})).items()} for some in (facts, was)]
+
+    found = list(differences({"run.seed": facts.get("seed")}, {"run.seed": was.get("seed")}))
+    found += differences(*both("config", f"{stage}."))
+    now, before = both("inputs")
+    for name in sorted({named(key) for key, _ in now.items() ^ before.items()}):
+        is_there, was_there = (name in map(named, some) for some in (now, before))
+        found.append(f"{name} is {'gone' if not is_there else 'another than it was' if was_there else 'new'}")
+    found += differences({"rules_version": facts.get("rules_version")}, {"rules_version": was.get("rules_version")})
+    found += differences(*both("determined_by"))
+    if not found and any(was.get(key) != value for key, value in facts.items()):
+        found.append("it was written by another version of openwit")
+    if not found and (missing := missing_part(manifest)):
+        found.append(f"{missing} is missing or has another size")
+    return found
+
+
+def named(source: str) -> str:
+    """What the key of an input says without a digest: a stage, or the kind and the name of a raw file."""
+    return source.rpartition("-")[0] if ":" in source else source
+
+
+def differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    """Values that are other than before, each in a clause."""
+    for key in sorted({*now, *before}):
+        if key not in now or key not in before or before[key] != now[key]:
+            said = [_short(some[key]) if key in some else "not there" for some in (before, now)]
+            yield f"{key} was {said[0]}, is {said[1]}"
+
+
+def _short(value: Any) -> str:
+    said = json.dumps(value, ensure_ascii=False)
+    return said if len(said) <= 60 else said[:57] + "…"
+
+
+def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of mappings within a mapping beside the others, under their own names."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt], run: bytes) -> Manifest:

@@ -153,3 +153,45 @@ def test_a_missing_extra_names_the_install_line(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text('raise ModuleNotFoundError("No module named \'torch\'", name="torch")\n')
     said = complaint("train", *recipe(tmp_path), status=1, env={"PYTHONPATH": str(tmp_path)})
     assert "torch is not installed" in said and "pip install '.[train]'" in said
+
+
+# ── all ──
+
+
+def test_all_ends_where_a_stage_has_left_nothing(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "urls.csv").write_text(
+        "url,caption\nhttp://a.test/1.jpg,a brown dog on the lawn\nhttp://a.test/2.jpg,a black cat on the lawn\n"
+    )
+    (tmp_path / "words.txt").write_text("dog\ncat\n")
+    values: dict[str, object] = {
+        "queries.wikipedia": [],
+        "queries.wordnet": [],
+        "queries.lists": [str(tmp_path / "words.txt")],
+    }
+    values |= {"crawl.urls": [str(tmp_path / "urls.csv")], "filter.min_words": 9, "filter.languages": []}
+    words, env = recipe(tmp_path, **values), {"OPENWIT_CONNECT_TO": ""}
+    for _ in range(2):  # again in the folder that is there then
+        said = openwit("all", *words, status=1, env=env)
+        assert (
+            "all: filter kept 0 of 2 pairs (too_few_words 2): there is nothing to go on with; change [filter]" in said
+        )
+        assert "Traceback" not in said and not (tmp_path / "out" / FOLDERS["match"]).exists()
+        assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_all_ends_before_a_training_that_has_too_few_samples(small: Small, tmp_path: Path) -> None:
+    for stage in FOLDERS.values():
+        if (small.out / stage).exists():
+            shutil.copytree(small.out / stage, tmp_path / stage)
+    words = small.words(tmp_path, **{"train.batch_size": 4096, "train.warmup": 2})
+    said = openwit("all", *words, status=1, env=small.env)
+    assert "train.batch_size = 4,096, but " in said and "make the batch smaller, or give the crawl more" in said
+    assert "pack: nothing to do" in said and (tmp_path / "report.html").exists()
+    assert not (tmp_path / FOLDERS["train"] / "_manifest.json").exists()
+
+
+def test_what_is_wrong_with_a_later_stage_is_said_before_an_earlier_one_works(data: Path, tmp_path: Path) -> None:
+    said = complaint("all", *recipe(tmp_path, **{"train.warmup": 30}), status=2)
+    assert said == "train: a warm-up of 30 steps does not fit in 30 steps: make it shorter, or train longer"
+    assert "has no key 'min_word'" in complaint("all", *recipe(tmp_path, **{"filter.min_word": 3}), status=2)
+    assert not (tmp_path / "out" / FOLDERS["queries"]).exists()

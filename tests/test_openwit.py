@@ -123,13 +123,55 @@ def dry(target: str) -> str:
     return make("-n", "-o", ".venv/bin/.installed", target, "RECIPE=tiny", "BENCH=none")
 
 
-def test_a_reader_that_goes_away_ends_it_without_a_word(tmp_path: Path) -> None:
+# ── the way out ──
+
+MODULES = ["pipeline.filter", "trainer.train", "dedup", "shards"]  # each kind of them
+SAYING = [
+    *(["openwit", verb, "--help"] for verb in openwit.VERBS),
+    *([module, "--help"] for module in MODULES if module != "dedup"),
+    ["dedup", "query", "--help"],
+    ["openwit", "--help"],
+    ["openwit"],
+    ["openwit", "status", "--recipe", REAL],
+    ["openwit", "plan", "--recipe", REAL],
+]
+
+
+def ended(words: list[str], stdout: str, **env: str) -> tuple[int, str]:
+    """The status of a command and what it says on stderr, when its reader is gone, its file full, its output closed."""
+    to = {"gone": "| true", "full": "> /dev/full", "closed": ">&-"}[stdout]
+    before = "sleep 0.2; " if stdout == "gone" else ""  # until `true` has ended
+    shell = f'{{ {before}"$@"; echo "status $?" >&2; }} {to}'
+    command = ["bash", "-c", shell, "bash", sys.executable, "-m", *words]
+    ran = subprocess.run(command, cwd=ROOT, env=running.environment(env), capture_output=True, text=True, timeout=120)
+    *said, status = ran.stderr.splitlines()
+    return int(status.removeprefix("status ")), "\n".join(said)
+
+
+@pytest.mark.parametrize("words", SAYING, ids=" ".join)
+def test_a_reader_that_has_gone_ends_every_command_without_a_word(words: list[str], tmp_path: Path) -> None:
     """With the status that a shell has for it: what it was about to say may have been that something is wrong."""
-    process = running.start("status", "--recipe", REAL, *settings(**{"run.out": str(tmp_path)}))
-    assert process.stdout and process.stderr
-    process.stdout.close()
-    assert (process.stderr.read(), process.wait(60)) == ("", 141)
-    process.stderr.close()
+    assert ended(words, "gone", OPENWIT_CONNECT_TO="") == (141, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [SAYING[2], ["pipeline.filter", "--help"], *SAYING[-4:-1]], ids=" ".join)
+def test_output_that_cannot_be_written_is_said(words: list[str], unbuffered: str) -> None:
+    for stdout, why in ("full", "No space left on device"), ("closed", "Bad file descriptor"):
+        status, said = ended(words, stdout, PYTHONUNBUFFERED=unbuffered, OPENWIT_CONNECT_TO="")
+        assert status == 1 and said.startswith(f"openwit: standard output cannot be written ({why}): give it a file")
+        assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["crwal"], 2), (["filter", "--fast"], 2), (["status", "--recipe", "no.toml"], 2)]
+)
+def test_what_goes_to_stderr_needs_no_other_output(words: list[str], status: int) -> None:
+    for stdout in ("gone", "full"):
+        found, said = ended(["openwit", *words], stdout)
+        assert found == status and said and "Traceback" not in said
+    found, said = ended(["openwit", *words, "--debug"], "full")
+    assert found == status
 
 
 def test_a_pipe_that_breaks_in_the_work_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:

@@ -85,8 +85,8 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     started = time.time()
     learning_rate(0, config.steps, config.warmup, config.learning_rate)  # a warm-up that is too long is said at once
     folder = recipe.folder("train")
-    pack = runs.finished(recipe, "pack", "train")
     merges = stage.source(recipe, "train.merges", config.merges)
+    pack = runs.finished(recipe, "pack", "train")
     facts: dict[str, Any] = {
         "stage": "train",
         "rules_version": RULES_VERSION,
@@ -95,7 +95,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
         "inputs": {"pack": pack.digest, "merges": digest_file(merges)},
         "determined_by": {"torch": torch.__version__, "model": asdict(sizes)},
     }
-    if runs.nothing_to_do(recipe, folder, facts):
+    if runs.nothing_to_do(recipe, folder, facts, "starts anew"):
         return
     with runs.alone(folder, "train", checkpoint.room(folder, sizes)):
         tokenizer = Tokenizer(merges)
@@ -105,9 +105,9 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
         )
         trained, held_out = len(examples.trained), len(examples.held_out)
         if trained < config.batch_size:
-            raise UsageError(
+            raise Failure(
                 f"{recipe.path}: train.batch_size = {config.batch_size:,}, but {pack.folder} holds only {trained:,} "
-                f"samples to train on ({held_out:,} are held out): make the batch smaller, or pack more"
+                f"samples to train on ({held_out:,} are held out): make the batch smaller, or give the crawl more"
             )
         state = _start(folder, sizes, config, recipe.run.seed, facts)
         before = state.step
@@ -206,4 +206,4 @@ def _write_metrics(folder: str, state: State) -> Part:
 
 
 if __name__ == "__main__":
-    command.leave(main())
+    command.leave(main)

@@ -19,9 +19,10 @@ import pytest
 from demo.localweb import LocalWeb
 from pipeline import progress
 from pipeline.attempt import Attempt, Job, Task
-from pipeline.progress import Watch, top_drops
+from pipeline.progress import Watch
 from pipeline.records import PLAN, image_id
 from shards.manifest import Receipt
+from shards.runs import top_drops
 from tests.pipeline.upstream import Project, table_of
 from tests.running import ROOT, environment
 

@@ -350,7 +350,8 @@ def test_files_that_are_not_there_are_named(
         f"unknown: {recipe} needs the environment variable OPENWIT_HERE: set it (export OPENWIT_HERE=…) and run again"
     )
     assert said["crawl"] == (
-        f"unknown: {recipe}: crawl.urls names {made.folder}/gone.tsv, which is not there: correct the path"
+        f"unknown: {recipe}: crawl.urls names {made.folder}/gone.tsv, which is not there "
+        f"({made.folder} has no such name): correct the path"
     )
     unfinish(made, "queries")
     assert lines("status", made, capsys, **{"queries.lists": new["queries.lists"]})["queries"] == (

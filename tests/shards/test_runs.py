@@ -17,7 +17,7 @@ from shards import runs
 from shards.command import guarded, run_recipe
 from shards.errors import Failure, UsageError, WorkToDo
 from shards.files import join, publish, read_bytes
-from shards.manifest import Part, Receipt, missing_part, write_receipt
+from shards.manifest import Counts, Part, Receipt, missing_part, write_receipt
 from shards.recipe import Recipe
 
 RUN = b"{}"  # _run.json
@@ -81,12 +81,84 @@ def test_a_finished_stage_has_nothing_to_do(folder: str, capsys: pytest.CaptureF
     assert capsys.readouterr().out == f"crawl: nothing to do, {folder} is up to date\n" * 2
 
 
+OF_OTHERS: dict[str, Any] = {
+    "rules_version": 3,
+    "inputs": {"queries": "0a", "warc:a.warc.gz-1": "1", "warc:b-b.warc.gz-2": "2", "merges": "m"},
+    "determined_by": {"libraries": {"pyarrow": "25.0.1"}, "max_images_per_domain": 5},
+}
+
+
 @pytest.mark.parametrize(
-    "change", [{"seed": 2}, {"config": {"crawl_id": "x", "share": 0.25}}, {"rules_version": 2}, {"stage": "filter"}]
+    ("change", "said"),
+    [
+        ({"seed": 2}, "run.seed was 1, is 2"),
+        ({"config": {"crawl_id": "x", "share": 0.25}}, "crawl.share was 0.5, is 0.25"),
+        (
+            {"config": {"share": 0.5, "depth": 3}},
+            'crawl.crawl_id was "x", is not there; crawl.depth was not there, is 3',
+        ),
+        ({"rules_version": 4}, "rules_version was 3, is 4"),
+        ({"inputs": {**OF_OTHERS["inputs"], "queries": "1b"}}, "queries is another than it was"),
+        ({"inputs": {**OF_OTHERS["inputs"], "merges": "n"}}, "merges is another than it was"),
+        (
+            {"inputs": {"queries": "0a", "warc:b-b.warc.gz-3": "3", "urls:c.csv-4": "4", "merges": "m"}},
+            "urls:c.csv is new; warc:a.warc.gz is gone; warc:b-b.warc.gz is another than it was",
+        ),
+        (
+            {"determined_by": {"libraries": {"pyarrow": "26"}, "max_images_per_domain": 5}},
+            'pyarrow was "25.0.1", is "26"',
+        ),
+        (
+            {"seed": 2, "config": {"crawl_id": "y", "share": 0.25}, "rules_version": 4, "determined_by": {}},
+            'run.seed was 1, is 2; crawl.crawl_id was "x", is "y"; crawl.share was 0.5, is 0.25 and 3 more',
+        ),
+    ],
 )
-def test_other_facts_are_work_to_do(folder: str, change: dict[str, Any]) -> None:
+def test_other_facts_are_work_to_do_and_said(
+    folder: str, change: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.complete(folder, {**FACTS, **OF_OTHERS}, [task(folder, "a")], RUN)
+    assert not idle(folder, {**FACTS, **OF_OTHERS, **change})
+    assert capsys.readouterr().out == f"crawl: runs again: {said}\n"
+
+
+def test_another_stages_folder_is_no_work_done(folder: str) -> None:
     finished(folder)
-    assert not idle(folder, {**FACTS, **change})
+    assert not idle(folder, {**FACTS, "stage": "filter"})
+
+
+@pytest.mark.parametrize(
+    ("stage", "counts", "said"),
+    [
+        (
+            "filter",
+            {"pairs": {"in": 14, "kept": 0, "dropped": {"too_few_words": 11, "a": 1, "b": 1, "c": 1}}},
+            "filter kept 0 of 14 pairs (too_few_words 11 · a 1 · b 1): there is nothing to go on with; change "
+            "[filter] in r.toml, or give it more",
+        ),
+        (
+            "crawl",
+            {"records": {"in": 1, "kept": 1, "dropped": {}}},
+            "crawl kept 0 of 0 pairs: there is nothing to go on",
+        ),
+        ("crawl", {"pairs": {"in": 2, "kept": 1, "dropped": {"no_text": 1}}}, ""),
+        (
+            "queries",
+            {"queries": {"in": 0, "kept": 0, "dropped": {}}},
+            "",
+        ),  # which match.require_query = false needs not
+    ],
+)
+def test_a_stage_that_kept_nothing_is_the_last(tmp_path: Path, stage: str, counts: Counts, said: str) -> None:
+    recipe = Recipe("r.toml", {"run": {"out": str(tmp_path)}})
+    runs.check_that_some_are_left(recipe, stage)  # it is not finished: nothing is known
+    runs.complete(recipe.folder(stage), FACTS, [Receipt("a", "a", "", (), counts)], RUN)
+    if not said:
+        runs.check_that_some_are_left(recipe, stage)
+        return
+    with pytest.raises(Failure) as error:
+        runs.check_that_some_are_left(recipe, stage)
+    assert str(error.value).startswith(said) and not isinstance(error.value, UsageError)
 
 
 @pytest.mark.parametrize("harm", ["removed", "shortened", "longer"])

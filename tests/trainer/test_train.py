@@ -147,10 +147,14 @@ def test_a_changed_recipe_does_not_go_on_from_an_old_checkpoint(
         run_training(small_recipe(tmp_path, steps=5))
 
 
-def test_a_finished_training_is_replaced_when_its_recipe_changes(tmp_path: Path) -> None:
+def test_a_finished_training_is_replaced_when_its_recipe_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_training(small_recipe(tmp_path, steps=3))
     longer = small_recipe(tmp_path, steps=4)
+    assert "anew" not in capsys.readouterr().out
     run_training(longer)
+    assert capsys.readouterr().out.splitlines()[0] == "train: starts anew: train.steps was 3, is 4"
     assert len(metrics(longer)) == 4
 
 
@@ -191,7 +195,7 @@ def test_the_temperature_stays_in_its_bounds(tmp_path: Path, monkeypatch: pytest
 )
 def test_what_cannot_be_is_said_and_spoils_nothing(learnt: Recipe, keys: dict[str, Any], said: str) -> None:
     before = digests(learnt)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(Failure, match=said):
         run_training(small_recipe(Path(learnt.out).parent, **keys))
     assert digests(learnt) == before
 
@@ -199,7 +203,7 @@ def test_what_cannot_be_is_said_and_spoils_nothing(learnt: Recipe, keys: dict[st
 def test_an_unfinished_pack_is_named_with_the_command(tmp_path: Path) -> None:
     recipe = Recipe(
         "recipes/x.toml",
-        {"run": {"out": str(tmp_path)}, "train": {"merges": "", "batch_size": 2, "steps": 1, "warmup": 0}},
+        {"run": {"out": str(tmp_path)}, "train": {"merges": __file__, "batch_size": 2, "steps": 1, "warmup": 0}},
     )
     with pytest.raises(UsageError, match=r"6_pack is not finished: run openwit pack --recipe recipes/x\.toml first"):
         run_training(recipe)

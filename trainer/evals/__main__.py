@@ -152,4 +152,4 @@ def _write(folder: str, table: str, rows: pa.Table) -> Part:
 
 
 if __name__ == "__main__":
-    command.leave(main())
+    command.leave(main)
