@@ -264,7 +264,7 @@ class Cutter:
             if length <= self._most:
                 parts.append(part)
             else:
-                self._source.place(self._here())  # which need not remember what is before
+                self._source.place(self._here())
         return parts, 0
 
     def _starts(self) -> bool:
@@ -316,6 +316,7 @@ class Cutter:
             if not self._more() and self._form.start.search(self._buffer, self._at) is None:
                 self._at = len(self._buffer)
                 return False
+            self._source.place(self._here())
 
     # ── the stream ──
 
@@ -340,6 +341,7 @@ class Cutter:
             self._at = padding.end()
             if self._at < len(self._buffer) or not self._more():
                 return
+            self._source.place(self._here())  # which need not remember what is before
 
     def _goto(self, place: Place, back: int) -> None:
         """Back to a place, by so many bytes, if that does not cost too much."""

@@ -67,7 +67,7 @@ class Plain:
         return data
 
     def place(self, position: int) -> Place:
-        """Where a byte is. Ask in rising order."""
+        """Where a byte is. Ask in rising order: what is before is forgotten."""
         offset = self._origin + position
         return Place(offset, 0, offset)
 
@@ -144,6 +144,7 @@ class Gzip(Plain):
         self._position = self._member = 0
         self._pieces: deque[_Piece] = deque()
         self._ends: deque[int] = deque()  # positions at which members ended, whole
+        self._ended = -1  # the last that was forgotten
 
     def read(self) -> bytes:
         data = b""
@@ -202,7 +203,7 @@ class Gzip(Plain):
         while len(self._pieces) > 1 and self._pieces[1].position <= position:
             self._pieces.popleft()
         while self._ends and self._ends[0] < position:
-            self._ends.popleft()
+            self._ended = self._ends.popleft()
         if not self._pieces:
             return Place(self._offset, 0, self._offset)
         piece = self._pieces[0]
@@ -211,7 +212,7 @@ class Gzip(Plain):
         return Place(piece.offset, skip, piece.stored + within if skip else piece.offset)
 
     def ended_within(self, first: int, last: int) -> bool:
-        return any(first <= end <= last for end in self._ends)
+        return first <= self._ended or any(first <= end <= last for end in self._ends)
 
     def ends_before(self, position: int) -> bool:
         return False  # who knows

@@ -139,7 +139,7 @@ def test_every_page_is_found_by_links_or_by_a_sitemap(drawn: Web) -> None:
 
 async def get(urls: list[str], web: LocalWeb) -> dict[str, Reply]:
     """What the client makes of them; slower than a second and a half is too slow."""
-    limits, budget = Limits(total_seconds=1.5, max_bytes=20_000_000), Budget(rate=1000)
+    limits, budget = Limits(total_seconds=1.5, max_bytes=2_000_000), Budget(rate=1000)
     async with Client("https://example.org/robot", budget, limits, parse_connect_to(web.connect_to)) as client:
         return dict(zip(urls, await asyncio.gather(*map(client.fetch_image, urls)), strict=True))
 
