@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from typing import NoReturn
 
 from shards.command import INTERRUPTED, NOBODY_LISTENS, WORK_TO_DO, arguments, guarded, leave
@@ -78,9 +80,8 @@ def _all(rest: list[str]) -> int:
         verbs.pop(0)  # it was done, and said so
     if not verbs or options.check or status != WORK_TO_DO:
         return status
-    for verb in verbs[1:-1]:  # what is wrong with a later stage's table is said before an earlier one works for days
-        if (status := _apart(verb, ask, stdout=subprocess.DEVNULL)) not in {0, WORK_TO_DO}:
-            return status
+    if status := _wrong_later(verbs[1:], ask):
+        return status
     for verb in STAGES:
         status = (_apart(verb, rest) if verb in verbs else 0) or _left_nothing(verb, options)
         if status in {INTERRUPTED, NOBODY_LISTENS}:
@@ -92,6 +93,19 @@ def _all(rest: list[str]) -> int:
         if status:
             if verb != "report":
                 _apart("report", rest)  # it shows best what went wrong
+            return status
+    return 0
+
+
+def _wrong_later(verbs: list[str], ask: list[str]) -> int:
+    """What is wrong with a later stage's table is said before an earlier one works for days; its exit status, or 0.
+
+    Training is asked in a process of its own, for torch takes much memory. The two last, after it, cost little to mend.
+    """
+    for verb in verbs[:-2]:
+        with redirect_stdout(io.StringIO()):  # that it is up to date: it will not be, after those before it
+            status = _apart(verb, ask, stdout=subprocess.DEVNULL) if verb == "train" else _run(verb, ask)
+        if status not in {0, WORK_TO_DO}:
             return status
     return 0
 
