@@ -49,11 +49,11 @@ from pipeline.web.visit import Manners, Visit
 from shards.command import leave
 from shards.errors import Failure, UsageError
 from shards.files import digest
-from shards.recipe import ASIDE
+from shards.recipe import ASIDE, public
 
 READS = ()
 RULES_VERSION = 4
-LIBRARIES = ("ada-url", "fastwarc", "selectolax")
+LIBRARIES = ("ada-url", "chardetng-py", "fastwarc", "msgspec", "selectolax", "webencodings")
 
 VISITS_VERSION = 1  # raise it when sites have to be visited again
 ROWS = 4096  # in a table of candidates, or of an archive's records, on its way
@@ -308,9 +308,9 @@ def lose(loss: warc.Problem, path: str, config: Config, attempt: Attempt) -> Non
     """Note a part of an archive that cannot be read, for the exit line; Failure unless the recipe lets it go."""
     if config.truncated == "fail":
         if loss.reason == warc.NOT_AN_ARCHIVE:
-            raise Failure(f"{path} is {loss.detail}")
+            raise Failure(f"{public(path)} is {loss.detail}")
         raise Failure(
-            f"{path}: {loss.reason} at byte {loss.offset} ({loss.detail}): get the archive again, or set "
+            f"{public(path)}: {loss.reason} at byte {loss.offset} ({loss.detail}): get the archive again, or set "
             'crawl.truncated = "skip" to take what is whole'
         )
     attempt.note(loss.reason)

@@ -15,7 +15,6 @@ import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from typing import Annotated, Any, BinaryIO
 
 import apache_beam as beam
@@ -27,6 +26,7 @@ from PIL import Image
 
 from dedup import index
 from dedup.allpairs import LINK, bands, links_in_band, same_bytes_links, same_hashes_links
+from dedup.captions import choose_captions
 from dedup.groups import groups, without
 from dedup.hashes import HASH_DEF, columns, fingerprints
 from dedup.lookup import Lookup
@@ -38,7 +38,6 @@ from pipeline.packed import Keyed, Regroup, partition, split
 from pipeline.records import CANDIDATE, OUTCOME, PAIR
 from pipeline.stage import Stage, command
 from pipeline.web.urls import host_of, registered_domain
-from shards import choice
 from shards.command import leave
 from shards.errors import Failure
 from shards.files import digest, join, names_in, open_input, read_batches, read_table
@@ -352,36 +351,6 @@ def drop_placeholders(texts: pa.Table, grouped: pa.Table, attempt: Attempt) -> p
     dropped = texts.filter(of_nothing).sort_by("pair_id")
     attempt.drop("pairs", dropped, pa.array(["placeholder"] * len(dropped), pa.string()))
     return texts.filter(pc.invert(of_nothing))
-
-
-def choose_captions(
-    seed: int, keeper: bytes, rows: list[dict[str, Any]], most: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """One keeper's rows of CAPTION, and the rows that are none of them, with a reason.
-
-    A text is kept once; own texts come before those of duplicates, and of both the cap takes the smallest hashes.
-    """
-    rows = sorted(rows, key=lambda row: (row["image_id"] != keeper, row["pair_id"]))
-    first: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        first.setdefault(row["text"], row)
-    gone = [{**row, "reason": "same_text"} for row in rows if first[row["text"]] is not row]
-    distinct = list(first.values())
-    ranks = choice.rank(seed, "caption", keeper.hex(), (row["pair_id"] for row in distinct))
-    order = sorted(range(len(distinct)), key=lambda i: (distinct[i]["image_id"] != keeper, int(ranks[i])))
-    gone += [{**distinct[i], "reason": "caption_cap"} for i in sorted(order[most:])]
-    chosen = [distinct[i] for i in sorted(order[:most])]
-    about = {"image_id": keeper, "total": len(distinct), "uid": None, "columns": None}
-    kept = [{**row, "own": row["image_id"] == keeper, **about} for row in chosen]
-    kept[0] |= _of_its_table([row for row in rows if row["image_id"] == keeper])
-    return kept, gone
-
-
-def _of_its_table(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The smallest uid that URL tables give an image, and the other columns of that row; of the first that has any."""
-    named = sorted((row for row in rows if row["uid"] is not None), key=itemgetter("uid"))
-    row = next((row for row in [*named, *rows] if row["columns"] is not None), None)
-    return {"uid": named[0]["uid"] if named else None, "columns": row and row["columns"]}
 
 
 # ── index ────────────────────────────────────────────────────────────────────────────────────────

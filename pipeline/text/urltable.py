@@ -203,12 +203,19 @@ def _json(table: TableFile, options: Options, notes: Counter[str]) -> tuple[Role
     else:
         key = _list_of(table, options) if first == "{" else ""
         sample, items = jsontable.items(table.chunks(), key), jsontable.items(table.chunks(), key)
-    seen = list(islice(whole_ones(sample), _SAMPLE))
-    names = list(dict.fromkeys(n for item in seen if isinstance(item.value, dict) for n in trimmed(list(item.value))))
-    if seen and not names:
-        raise UsageError(f"{table.shown} is a list of {type(seen[0].value).__name__}, not of objects: {_AS_ROWS}")
-    chosen = roles(names, options, table.shown) if names else Roles("", ("",), "", "")
-    return chosen, _of_items(items)
+    seen: dict[str, None] = {}
+    others = ""  # what its items are that are no objects
+    for item in islice(whole_ones(sample), _SAMPLE):
+        if isinstance(item.value, dict):
+            seen.update(dict.fromkeys(trimmed(list(item.value))))
+        else:
+            others = others or type(item.value).__name__
+    if others and not seen:
+        raise UsageError(f"{table.shown} is a list of {others}, not of objects: {_AS_ROWS}")
+    return roles(list(seen), options, table.shown) if seen else _NO_ROLES, _of_items(items)
+
+
+_NO_ROLES = Roles("", ("",), "", "")  # of an empty list
 
 
 _AS_ROWS = "write it as a list of objects, or as an object a line (pandas: to_json(orient='records'))"

@@ -103,9 +103,11 @@ def _by_number(
 ) -> tuple[dict[str, str], list[str]]:
     """CLIP_benchmark's form: NAME.cls beside NAME.jpg holds a number, that of a line of class names, from 0."""
     classes = "\n".join(lines).rstrip("\n").split("\n")
-    twice = [name for name, count in Counter(classes).items() if count > 1 or not name]
+    if "" in classes:
+        raise Failure(f"{labels} has an empty line among its class names, line {classes.index('') + 1}: remove it")
+    twice = [name for name, count in Counter(classes).items() if count > 1]
     if twice:
-        raise Failure(f"{labels} has {twice[0] or 'an empty line'} among its class names twice: give each its own line")
+        raise Failure(f"{labels} has {twice[0]} among its class names twice: give each class a name of its own")
     stems = {posixpath.splitext(name)[0]: name for name in numbers}
     if match([line.split(",")[0].strip("\"' ") for line in classes if "," in line], names):
         raise Failure(f"{labels} has names of pictures, but no tabs: give lines of a name, a tab and a label")
@@ -115,7 +117,7 @@ def _by_number(
         if of_class is None:
             continue
         if name in label_of:
-            raise Failure(f"{pictures} holds 1 pictures twice, {name}: remove one of them")
+            raise Failure(f"{pictures} holds the picture {name} twice: remove one of them")
         text = numbers[of_class].decode("ascii", "replace").strip()
         if not text.isdecimal() or int(text) >= len(classes):
             raise Failure(
