@@ -31,10 +31,12 @@ def rows_of_table(path: str, name: str, options: urltable.Options, attempt: Atte
                 lost.clear()
             continue
         columns, left_out = packed(row.columns)
-        notes["column_values_left_out"] += len(left_out)
-        kinds.add({key: None if key in left_out else value for key, value in row.columns.items()})
+        if left_out:
+            notes["column_values_left_out"] += len(left_out)
+        kinds.add(row.columns, left_out)
+        page = normalise(row.page_url) if row.page_url else ""
         rest = {
-            "page_url": normalise(row.page_url) or "",
+            "page_url": page or "",
             "uid": row.uid,
             "columns": columns,
             "warc_offset": row.number,

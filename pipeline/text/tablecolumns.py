@@ -208,7 +208,14 @@ def packed(columns: Mapping[str, Value]) -> tuple[str | None, list[str]]:
 
 # ── what a later stage has to know of them ────────────────────────────────────────────────────────
 
-_KIND_OF = {str: "text", bool: "boolean", int: "integer", float: "number", list: "list", dict: "object"}
+_KIND_OF: dict[type, str] = {
+    str: "text",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    list: "list",
+    dict: "object",
+}
 
 
 def _is_whole(value: Value) -> bool:
@@ -223,23 +230,22 @@ class Kinds:
 
     def __init__(self) -> None:
         self.rows = 0
-        self._filled: Counter[str] = Counter()
-        self.columns: dict[str, set[str]] = {}
+        self.columns: dict[str, dict[type, int]] = {}  # rows that have a whole value, by the column and its kind
 
-    def add(self, columns: Mapping[str, Value]) -> None:
-        """One more row."""
+    def add(self, columns: Mapping[str, Value], left_out: Sequence[str]) -> None:
+        """One more row, and which of its values it does without."""
         self.rows += 1
         for name, value in columns.items():
-            kinds = self.columns.setdefault(name, set())
-            self._filled[name] += _is_whole(value)
-            if value is not None:
-                kinds.add(_KIND_OF[type(value)])
+            kinds = self.columns.setdefault(name, {})
+            if value is not None and name not in left_out:
+                kind = type(value)
+                kinds[kind] = kinds.get(kind, 0) + _is_whole(value)
 
     def table(self) -> pa.Table:
         """A row for each column and each kind in it, sorted; a column without any value is text."""
         found = [
-            {"name": name, "kind": kind, "gaps": self.rows - self._filled[name]}
+            {"name": name, "kind": kind, "gaps": self.rows - sum(kinds.values())}
             for name, kinds in sorted(self.columns.items())
-            for kind in sorted(kinds or {"text"})
+            for kind in sorted(_KIND_OF[of] for of in kinds or [str])
         ]
         return pa.Table.from_pylist(found, schema=COLUMN)
