@@ -176,10 +176,17 @@ def _shared(images: list[Image], where: Where) -> set[str]:
     shown: dict[str, set[str]] = {}
     for image in images:
         src = image.attributes.get("src") or ""
-        if times[src] > 1 and (picture := rival(image.attributes, image.sources, where)):
+        if times[src] > 1 and (picture := rival(image.attributes, image.sources, where) or _linked(image)):
             shown.setdefault(src, set()).add(picture)
     urls = {src: judge(src, where).url for src, pictures in shown.items() if len(pictures) > 1}
     return {url for src, url in urls.items() if len(shown[src] - {stem(url)}) > 1}
+
+
+def _linked(image: Image) -> str | None:
+    """The picture that the link around an image leads to."""
+    link = image.place.holder("a")
+    href = (link.attributes.get("href") or "") if link else ""
+    return stem(href) if PICTURE.search(href) else None
 
 
 _BESIDE = (1, 2, -1, -2)  # where among the images the copy for readers without scripts may stand

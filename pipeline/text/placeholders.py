@@ -12,7 +12,7 @@ PICTURE = re.compile(
 
 _UNFILLED = re.compile(  # of Angular, Liquid, JavaScript, ERB, Wicket, printf and others, and of strings put together
     r"\{\{|\{%|\$\{|#\{|<%|\[\[|%7B%7B|%s|%\([a-z]|%%[a-z]|\{[a-z_][\w.]{0,40}\}|%7B[a-z_]\w{0,40}%7D|\{\.\w{1,40}\}"
-    r"|(?-i:__[A-Z][A-Z_]{1,40}__)|'\s{0,9}\+|\+\s{0,9}'",
+    r"|^(?:\$[a-z_]|@[a-z_]+\.[a-z])|(?-i:__[A-Z][A-Z_]{1,40}__)|'\s{0,9}\+|\+\s{0,9}'",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -59,7 +59,7 @@ _SMALL_NAME = re.compile(r"[_-][1-6]\dx(?:[1-6]\d)?(?![\da-z])")
 def unfilled(value: str) -> bool:
     """Whether an attribute's value is a template that a script was to fill, or what a script wrote by mistake."""
     may_be = "{" in value or "%" in value or "__" in value or "'" in value or "[[" in value  # the search is slow
-    if may_be and _UNFILLED.search(value):
+    if (may_be or value[:1] in ("$", "@")) and _UNFILLED.search(value):
         return True
     return len(value) < 16 and value.lower() in _NOTHING
 

@@ -65,8 +65,9 @@ def judge(value: str, where: Where) -> Judged:
     if url is None:
         return Judged(value[:100], "url_invalid")
     bare = url.rstrip("?")
-    if bare == where.base or bare == where.page or (bare[-1] == "/" and bare.count("/") == 3):
-        return Judged(value[:100], "no_url")  # what "#" and "?" become, and the site's front page
+    is_folder = bare[-1] == "/" and (bare.count("/") == 3 or where.page.startswith(bare))
+    if bare == where.base or bare == where.page or is_folder:
+        return Judged(value[:100], "no_url")  # what "#", "?" and "." become, and the site's front page
     if "blur_" in url and (preview := _WIX.match(url)):
         url = preview[0]  # which is the picture itself
     is_blank = blank(url)

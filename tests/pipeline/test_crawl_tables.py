@@ -203,7 +203,9 @@ def test_what_the_recipe_says_of_tables(tmp_path: Path) -> None:
 def test_a_folder_given_for_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tables").mkdir()
     said = refused(tmp_path / "out", capsys, 2, urls=[str(tmp_path / "tables")])
-    assert f"crawl.urls names {tmp_path}/tables, which is a folder without files: name files, or a pattern of them" in said
+    assert (
+        f"crawl.urls names {tmp_path}/tables, which is a folder without files: name files, or a pattern of them" in said
+    )
 
 
 MEMORY = """

@@ -34,6 +34,8 @@ def test_the_picture_of_a_layout_once(name: str) -> None:
          + "<img src=/img/bg7.jpg alt='Dog 3'>", ["/p/dog0.jpg", "/p/dog1.jpg", "placeholder"]),
         ("".join(f"<picture><source data-srcset=/p/dog{n}.jpg><img src=/img/bg7.jpg alt=A></picture>" for n in "ab"),
          ["/p/doga.jpg", "/p/dogb.jpg"]),
+        ("".join(f"<a href=/p/dog{n}.jpg><img src=/img/bg7.jpg alt='Dog {n}'></a>" for n in "ab"), ["placeholder"] * 2),
+        ("".join(f"<a href=/shop/{n}><img src=/img/dog.jpg alt='Dog {n}'></a>" for n in "ab"), ["/img/dog.jpg"] * 2),
         # the same picture in several sizes, a logo with one for fine screens, a zoom icon: not shared
         ("<img src=/p/dog.jpg data-look=/p/dog-300x200.jpg alt=A><img src=/p/dog.jpg data-look=/p/dog-600x400.jpg "
          "alt=B>", ["/p/dog.jpg", "/p/dog.jpg"]),
@@ -51,7 +53,7 @@ def test_a_src_that_several_pictures_share(html: str, urls: list[str]) -> None:
     "src",
     ["#", "?", "", " ", "about:blank", "{{x}}", "{% src %}", "${src}", "<%= src %>", "[[src]]", "/p/{width}.jpg",
      "/p/%s", "__URL__", "'+url+'", "undefined", "null", "/", "page.html", "./page.html#top", "http://a.test",
-     "%7B%7Bx%7D%7D", "/i/{size}/dog.jpg"],
+     "%7B%7Bx%7D%7D", "/i/{size}/dog.jpg", ".", "./", "$src", "$photo.url", "@Model.Url"],
 )  # fmt: skip
 def test_a_src_that_names_nothing(src: str) -> None:
     image = f'<img src="{src}" alt=A>'
