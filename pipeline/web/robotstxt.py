@@ -27,13 +27,22 @@ _RECORD = re.compile(  # with the misspellings that crawlers know, and without a
     r"|(?P<delay>crawl[\s_-]*delay)|(?P<sitemap>site-?maps?)|(?P<signal>content-signals?)",
     re.IGNORECASE,
 )
-_SEPARATOR = re.compile(r"\s*[:\uff1a]\s*|\s+|$")
-_NEXT = re.compile(r"(?<=\s)(?=(?:user-?agent|disallow|allow|crawl-delay|sitemap)\s*:)", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[\s\"']*[:=;,\uff1a]\s*|\s+|$")
+_NEXT = re.compile(r"(?<=\s)(?=(?:user-?agent|disallow|allow|crawl-delay|sitemap)\s*[:=;])", re.IGNORECASE)
+_PAGE = re.compile(r"\s*<(?:!doctype|html|\?xml)", re.IGNORECASE)
+_BREAK = re.compile(  # a line end as HTML has it, or as program text has it
+    r"</?(?:body|br|div|li|ol|p|pre|table|tr|ul|xmp)(?:\s[^<>]*)?/?>"
+    r"|\\[rn](?=\s*(?:$|[#\"'\\]|user|d[ei]a?s|allow|crawl|site-?map|content-s))",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"</?(?:a|b|code|em|font|i|span|strong|td|th|tt)(?:\s[^<>]*)?>", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z_-]+")  # a version behind it, as in "OpenWIT/1.0", is not part of it
 _ADDRESS = re.compile(r"https?://[^/]*", re.IGNORECASE)
 _NO_TRAINING = re.compile(r"\bai-train\s*=\s*no\b", re.IGNORECASE)
-_SECONDS = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
-_QUOTES = "\"'`"
+_SECONDS = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?|[.,]\d{1,9}")
+_QUOTES = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\xab\xbb"
+_OPENING, _CLOSING = _QUOTES + "([{<", _QUOTES + ")]}>,;"
+_BETWEEN = re.compile(rf"(?<![\s,;|{_QUOTES}])[\s,;|{_QUOTES}]+(?=/)")  # the look behind: to begin once in a long run
 
 
 class Said(NamedTuple):
@@ -70,7 +79,7 @@ def said(body: bytes, product_token: str) -> Said:
     before = ""
     for name, value in _records(body):
         if name == "sitemap":
-            sitemaps.append(value)
+            sitemaps.append(value.strip(_QUOTES))
             continue
         if name == "signal":
             groups[-1].no_training |= _NO_TRAINING.search(value) is not None
@@ -82,7 +91,7 @@ def said(body: bytes, product_token: str) -> Said:
             _address(groups[-1], value, product_token.lower())
             _address(asked[-1], value, product_token.lower())
         elif name == "delay":
-            seconds = _SECONDS.match(value)
+            seconds = _SECONDS.match(value.lstrip(_QUOTES))
             asked[-1].delay = max(asked[-1].delay, float(seconds[0].replace(",", ".")) if seconds else 0.0)
         else:
             groups[-1].has_rules = True
@@ -105,15 +114,18 @@ def _for_us(groups: list[_Group]) -> Iterator[tuple[_Group, bool]]:
 
 
 def _address(group: _Group, value: str, us: str) -> None:
-    """Note whether a User-agent line means us: by its first word, or, less clearly, by one of several."""
+    """Note whether a User-agent line means us: by its first word, or, less clearly, by what else it holds."""
     value = value.strip(_QUOTES)
     token = _TOKEN.match(value)
     group.us |= token is not None and token[0].lower() == us
     group.all |= re.match(r"\*(?:\s|$)", value) is not None
-    for word in re.split(r"[\s,;|()\"'`]+", value):
-        token = _TOKEN.match(word)
-        group.maybe_us |= token is not None and token[0].lower() == us
-        group.maybe_all |= word.strip("*") == "" and (bool(word) or not value)
+    group.maybe_us |= any(word.lower() == us for word in _TOKEN.findall(value))
+    words = re.split(r"[\s,;|()\"'`]+", value)  # "[*]" is for all, "Googlebot/*" is not
+    group.maybe_all |= any("*" in word and not _is_named(word) for word in words) or not _is_named(value)
+
+
+def _is_named(text: str) -> bool:
+    return any(map(str.isalnum, text))
 
 
 def _patterns(name: str, value: str) -> Iterator[str]:
@@ -122,8 +134,9 @@ def _patterns(name: str, value: str) -> Iterator[str]:
         yield value
         return
     value = value.strip(_QUOTES)
-    parts = re.split(r"[\s,]+(?=/)", value)
-    for pattern in dict.fromkeys([value, *parts]):
+    parts = [value, *_BETWEEN.split(value)]
+    bare = [part.lstrip(_OPENING).rstrip(_CLOSING) for part in parts]
+    for pattern in dict.fromkeys([*parts, *filter(None, bare)]):
         if address := _ADDRESS.match(pattern):
             pattern = pattern[address.end() :]
             if not pattern.strip("/*"):  # all of a host, most likely of another
@@ -133,14 +146,26 @@ def _patterns(name: str, value: str) -> Iterator[str]:
 
 def _records(body: bytes) -> Iterator[tuple[str, str]]:
     """(agent | allow | disallow | delay | sitemap | signal, value) of each line that has one of them."""
-    for text in _lines(body):
-        line = _INVISIBLE.sub("", text.partition("#")[0])
+    for text in _plain_lines(body):
+        line = text.partition("#")[0]
         for part in _NEXT.split(line):  # "User-agent: * Disallow: /", where line ends were lost
             part = part.strip()
+            if part.startswith(tuple(_OPENING)):
+                part = part.lstrip(_OPENING).rstrip(_CLOSING).strip()
             found = _RECORD.match(part)
             separator = found and _SEPARATOR.match(part, found.end())
             if found and separator and found.lastgroup:
                 yield found.lastgroup, part[separator.end() :]
+
+
+def _plain_lines(body: bytes) -> Iterator[str]:
+    """Its lines without HTML. A whole page stays as it is: one that says "not found" may quote a robots.txt."""
+    is_page = None
+    for line in _lines(body):
+        line = _INVISIBLE.sub("", line)
+        if is_page is None and line.strip():
+            is_page = _PAGE.match(line) is not None
+        yield from [line] if is_page else _BREAK.sub("\n", _TAG.sub(" ", line)).split("\n")
 
 
 def _lines(body: bytes) -> Iterator[str]:

@@ -105,6 +105,18 @@ def test_rules(text: str, path: str, allowed: bool) -> None:
         ("User_Agent : *\nDisallow: /x", "/x", False),
         ("User\u2013agent: *\nDisallow: /x", "/x", False),
         ("User-agent\uff1a*\nDisallow\uff1a/x", "/x", False),
+        ("User-agent: \u201c*\u201d\nDisallow: /x/", "/x/1", False),
+        ("User-agent: [*]\nDisallow: /x/", "/x/1", False),
+        ("User-agent: <*>\nDisallow: /x/", "/x/1", False),
+        ("User-agent: \xab*\xbb, Googlebot\nDisallow: /x/", "/x/1", False),
+        ("User-agent: .*\nDisallow: /x/", "/x/1", False),
+        ("User-agent: [Googlebot]\nDisallow: /x/", "/x/1", True),
+        ("User-agent: Googlebot/*\nDisallow: /x/", "/x/1", True),
+        ("User-agent: Googlebot/OpenWIT\nDisallow: /x/", "/x/1", False),
+        ("User-agent: Googlebot/OpenWIT\nAllow: /\n\nUser-agent: *\nDisallow: /x/", "/x/1", False),
+        ("User-agent: *OpenWIT\nDisallow: /x/", "/x/1", False),
+        ("User-agent: [OpenWIT]\nDisallow: /x/", "/x/1", False),
+        ("User-agent: *OpenWIT-Video\nDisallow: /x/", "/x/1", True),
         # how a rule is written
         ("User-agent *\nDisallow /x", "/x", False),
         ("user-agent : *\ndisallow :/x # why", "/x", False),
@@ -125,6 +137,37 @@ def test_rules(text: str, path: str, allowed: bool) -> None:
         ("User-agent: *\nDisallow: /a%2fb", "/a%2Fb", False),
         ("User-agent: *\nDisallow: /caf%c3%a9", "/caf%C3%A9", False),
         ("User-agent: *\nDisallow: /café", "/caf%C3%A9", False),
+        ("User-agent: *\nDisallow: /x/;/y/", "/x/1", False),
+        ("User-agent: *\nDisallow: /x/;/y/", "/y/1", False),
+        ("User-agent: *\nDisallow: /x/;", "/x/1", False),
+        ('User-agent: *\nDisallow: "/y/", "/x/"', "/x/1", False),
+        ("User-agent: *\nDisallow: [/x/]", "/x/1", False),
+        ("User-agent: *\nDisallow: \u201c/x/\u201d", "/x/1", False),
+        ("User-agent: *\nDisallow: /x;id=1", "/x/1", True),
+        ("User-agent: *\nDisallow: ;", "/x/1", True),
+        ('"User-agent: *"\n"Disallow: /x/"', "/x/1", False),
+        ('"User-agent: *\nDisallow: /x/"', "/x/1", False),
+        ('"User-agent: *",\n"Disallow: /x/",', "/x/1", False),
+        ('"User-agent": "*",\n"Disallow": "/x/"', "/x/1", False),
+        ('"User-agent: *"\n"Disallow:"', "/x/1", True),
+        ('"User-agent: Googlebot"\n"Disallow: /x/"', "/x/1", True),
+        ("User-agent=*\nDisallow=/x/", "/x/1", False),
+        ("User-agent;*\nDisallow;/x/", "/x/1", False),
+        ("User-agent,*\nDisallow,/x/", "/x/1", False),
+        ("User-agent = * Disallow = /x/", "/x/1", False),
+        # in HTML, or in a string of program text
+        ("User-agent: *<br>\nDisallow: /x/<br>", "/x/1", False),
+        ("User-agent: *<br>\nDisallow: <br>", "/x/1", True),
+        ("# ours<br />User-agent: *<br />Disallow: /x/<BR/>", "/x/1", False),
+        ("<pre>User-agent: *\nDisallow: /x/\n</pre>", "/x/1", False),
+        ('<pre class="a">User-agent: *\nDisallow: /x/</pre>', "/x/1", False),
+        ("<p><b>User-agent:</b> *</p>\n<p><b>Disallow:</b> /x/</p>", "/x/1", False),
+        ("<table><tr><td>User-agent</td><td>*</td></tr><tr><td>Disallow</td><td>/x/</td></tr>", "/x/1", False),
+        ("User-agent: *\nDisallow: /<id>/y", "/x/1", True),
+        (r"User-agent: *\nDisallow: /x/", "/x/1", False),
+        (r'"# ours\r\nUser-agent: *\r\n\r\nDisallow: /x/\r\n"', "/x/1", False),
+        (r"User-agent: Googlebot\nDisallow: /x/", "/x/1", True),
+        ("User-agent: *\nDisallow: /x\\news", "/x/1", True),
         # its bytes
         ("User-agent: *\0\nDisallow: /x", "/x", False),
         ("\0User-\0agent: *\nDis\0allow: /x\0", "/x", False),
@@ -148,6 +191,7 @@ def test_rules(text: str, path: str, allowed: bool) -> None:
         ("User-agent: *\u2028Disallow: /x", "/x", False),
         ("User-agent: *\f\nDisallow: /x", "/x", False),
         ("<!doctype html><p>User-agent: *<br>Disallow: /x", "/x", True),  # a page that says "not found" with 200
+        ("\n <HTML><body>\n<p>User-agent: *<br>\nDisallow: /x</p></body></HTML>", "/x", True),
     ],
 )
 def test_what_people_write(text: str | bytes, path: str, allowed: bool) -> None:
@@ -159,6 +203,9 @@ def test_what_people_write(text: str | bytes, path: str, allowed: bool) -> None:
     [
         ("", 0),
         ("User-agent: *\nCrawl-delay: 0.5", 0.5),
+        ("User-agent: *\nCrawl-delay: .5", 0.5),
+        ('User-agent: *\nCrawl-delay: "5"', 5),
+        ("User-agent: *\nCrawl-delay=3", 3),
         ("User-agent: *\nCrawl-delay: 2 s", 2),
         ("User-agent: *\nCrawl_delay: 0,5", 0.5),
         ("User-agent: *\nCrawl-delay: 999999999999", 999999999),
@@ -269,7 +316,11 @@ def test_a_flood_of_wildcards_costs_little_a_question(rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["User" + " " * 10**5, "allow" + " \t" * 10**5, " Allow" * 10**5, "\xa0" * 10**5 + "x"]
+    "line",
+    [
+        *("User" + " " * 10**5, "allow" + " \t" * 10**5, " Allow" * 10**5, "\xa0" * 10**5 + "x"),
+        *("Disallow: /b" + ", " * 10**5 + "x", "<br " * 10**5, "<" * 10**5, r"\n" * 10**5 + "x", "[" * 10**5),
+    ],
 )
 def test_a_long_line_costs_no_more_than_its_length(line: str) -> None:
     begun = time.process_time()
