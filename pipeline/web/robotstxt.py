@@ -31,11 +31,11 @@ _SEPARATOR = re.compile(r"[\s\"']*[:=;,\uff1a]\s*|\s+|$")
 _NEXT = re.compile(r"(?<=\s)(?=(?:user-?agent|disallow|allow|crawl-delay|sitemap)\s*[:=;])", re.IGNORECASE)
 _PAGE = re.compile(r"\s*<(?:!doctype|html|\?xml)", re.IGNORECASE)
 _BREAK = re.compile(  # a line end as HTML has it, or as program text has it
-    r"</?(?:body|br|div|li|ol|p|pre|table|tr|ul|xmp)(?:\s[^<>]*)?/?>"
+    r"</?(?:body|br|div|li|ol|p|pre|table|textarea|tr|ul|xmp)(?:\s[^<>]*)?/?>"
     r"|\\[rn](?=\s*(?:$|[#\"'\\]|user|d[ei]a?s|allow|crawl|site-?map|content-s))",
     re.IGNORECASE,
 )
-_TAG = re.compile(r"</?(?:a|b|code|em|font|i|span|strong|td|th|tt)(?:\s[^<>]*)?>", re.IGNORECASE)
+_TAG = re.compile(r"</?(?:a|b|code|em|font|i|span|strong|td|th|tt)(?:\s[^<>]*)?>|&(?:nbsp|quot);", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z_-]+")  # a version behind it, as in "OpenWIT/1.0", is not part of it
 _ADDRESS = re.compile(r"https?://[^/]*", re.IGNORECASE)
 _NO_TRAINING = re.compile(r"\bai-train\s*=\s*no\b", re.IGNORECASE)
@@ -43,6 +43,7 @@ _SECONDS = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?|[.,]\d{1,9}")
 _QUOTES = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\xab\xbb"
 _OPENING, _CLOSING = _QUOTES + "([{<", _QUOTES + ")]}>,;"
 _BETWEEN = re.compile(rf"(?<![\s,;|{_QUOTES}])[\s,;|{_QUOTES}]+(?=/)")  # the look behind: to begin once in a long run
+_ALL_WITH = re.compile(r"[/*]*\*[)\]}>,;]")  # "/*;" forbids addresses with a ";", not all
 
 
 class Said(NamedTuple):
@@ -135,7 +136,7 @@ def _patterns(name: str, value: str) -> Iterator[str]:
         return
     value = value.strip(_QUOTES)
     parts = [value, *_BETWEEN.split(value)]
-    bare = [part.lstrip(_OPENING).rstrip(_CLOSING) for part in parts]
+    bare = [part.lstrip(_OPENING).rstrip(_CLOSING) for part in parts if not _ALL_WITH.fullmatch(part)]
     for pattern in dict.fromkeys([*parts, *filter(None, bare)]):
         if address := _ADDRESS.match(pattern):
             pattern = pattern[address.end() :]
