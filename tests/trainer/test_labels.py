@@ -52,6 +52,8 @@ def read(folder: Path, files: Mapping[str, bytes] | list[str], lines: str | byte
         ("./data/val/0.JPG", "val/0.jpg"),
         ("0.jpg", "/home/me/val/0.jpg"),
         ("a picture", "a picture"),
+        ("0\u200b.jpg", "0\u200b.jpg"),
+        ("0.jpg", '"0.jpg"'),
         ("a.b/c.d.jpg", "a.b/c.d"),
     ],
 )
@@ -105,6 +107,8 @@ def test_a_tar_as_people_make_it(tmp_path: Path) -> None:
         b"0.jpg\tred fox\r1.jpg\tdog\r",
         "\ufeff0.jpg\tred fox\r\n1.jpg\tdog\r\n".encode("utf-16-le"),  # a spreadsheet's "Unicode text"
         "\ufeff0.jpg\tred fox\n1.jpg\tdog\n".encode("utf-16-be"),
+        b'"0.jpg"\t"red fox"\r\n"1.jpg"\tdog\r\n',
+        "0.jpg\tred\u200b fox\u200b\n\u200b1.jpg\t\ufeffdog\n".encode(),
     ],
 )
 def test_what_editors_and_spreadsheets_add_is_cleaned(lines: bytes, tmp_path: Path) -> None:
@@ -159,6 +163,36 @@ def test_class_numbers_beside_pictures_and_a_list_of_names(tmp_path: Path) -> No
     assert (found.classes, found.unlabelled) == (["great white shark", "hen, or cock", "tench"], 1)
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"./s0.jpg": b"", "s0.cls": b"1"},
+        {"s0.jpg": b"", "./s0.cls": b"1"},
+        {"S0.JPG": b"", "S0.CLS": b"1"},
+        {"S0.JPG": b"", "s0.cls": b"1"},
+        {IN_TWO: b"", COMPOSED[:-4] + ".cls": b"1"},
+        {"s0.jpg": b"", "s0.cls": b"\xef\xbb\xbf1\r\n"},
+        {"s0.jpg": b"", "s0.cls": b"0001"},
+        {"s0.jpg": b"", "._s0.jpg": b"\0", "s0.cls": b"1", "._s0.cls": b"\0"},
+        {"s.jpg": b"", "s.cls": b"1", "S.jpg": b""},
+    ],
+)
+def test_a_class_number_and_its_picture_are_found_as_labels_are(files: dict[str, bytes], tmp_path: Path) -> None:
+    found = read(tmp_path, files, '"great ""white"" shark"\n\u200bhen\u200b\n')
+    assert found.label_of == {next(iter(files)): "hen"}
+    assert found.classes == ['great "white" shark', "hen"]
+
+
+def test_quotes_that_do_not_enclose_a_cell_are_its_own(tmp_path: Path) -> None:
+    found = read(tmp_path, ["0.jpg", "1.jpg"], '0.jpg\t"A" or "B"\n1.jpg\t6" nail\n')
+    assert found.classes == ['"A" or "B"', '6" nail']
+
+
+def test_class_numbers_of_paths_that_differ_in_capitals_only(tmp_path: Path) -> None:
+    found = read(tmp_path, {"a.jpg": b"", "A.jpg": b"", "a.cls": b"0", "A.cls": b"1"}, "cat\ndog\n")
+    assert found.label_of == {"a.jpg": "cat", "A.jpg": "dog"}
+
+
 def test_lines_of_labels_go_before_class_numbers(tmp_path: Path) -> None:
     found = read(tmp_path, BENCHMARK, "s0000000\tcat\ns0000001\tdog\n")
     assert found.label_of == {"s0000000.jpg": "cat", "s0000001.jpg": "dog"}
@@ -170,6 +204,12 @@ def test_lines_of_labels_go_before_class_numbers(tmp_path: Path) -> None:
         (BENCHMARK, "tench\n", r"s0000000\.cls in .* holds '1', not a number from 0 to 0, of a line of"),
         ({"0.jpg": b"", "0.cls": b"cat"}, "cat\n", r"0\.cls in .* holds 'cat', not a number"),
         ({"0.jpg": b"", "0.cls": b"-1"}, "cat\n", r"0\.cls in .* holds '-1', not a number"),
+        ({"0.jpg": b"", "0.cls": b"1.0"}, "cat\ndog\n", r"0\.cls in .* holds '1\.0', not a number"),
+        ({"0.jpg": b"", "0.cls": b"9" * 5_000}, "cat\n", r"0\.cls in .* holds '9{40}', not a number"),
+        ({"0.jpg": b"", "0.cls": "\u0661".encode()}, "cat\ndog\n", r"0\.cls in .* holds '\u0661', not a number"),
+        ({"0.jpg": b"", "./0.jpg": b"", "0.cls": b"0"}, "cat\n", r"holds 0\.jpg twice: remove one"),
+        ({"0.jpg": b"", "./0.cls": b"0", "0.cls": b"1"}, "cat\ndog\n", r"holds 0\.cls twice: remove one"),
+        ({"AA.jpg": b"", "aA.jpg": b"", "aa.cls": b"0"}, "cat\n", r"has no picture beside aa\.cls"),
         ({"0.cls": b"0"}, "cat\n", r"has no picture beside 0\.cls"),
         (BENCHMARK, "tench\nhen\ntench\n", "has tench among its class names twice"),
         (BENCHMARK, "tench\n\nhen\n", "has an empty line among its class names"),

@@ -8,6 +8,7 @@ alone, before a model looks at anything.
 from __future__ import annotations
 
 import posixpath
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,9 @@ EXTENSIONS = frozenset(
 )
 MAX_CLASS_BYTES = 1 << 16  # of a .cls file; it holds a number
 
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff]")  # pasted along from web pages; without width or meaning
+_NUMBER = re.compile(r"0*[0-9]{1,9}")
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -40,9 +44,9 @@ class Labelled:
 def read(pictures: str, labels: str) -> Labelled:
     """Bring a tar and its labels together. Failure names what does not fit, and what to do."""
     names, numbers = [], {}
-    for name, body in tar_members(pictures, MAX_CLASS_BYTES, lambda name: name.endswith(".cls")):
+    for name, body in tar_members(pictures, MAX_CLASS_BYTES, _is_class):
         names.append(name)
-        if name.endswith(".cls"):
+        if _is_class(name):
             numbers[name] = body
     lines = read_lines(labels)
     if numbers and not any("\t" in line for line in lines):
@@ -70,7 +74,7 @@ def read_lines(path: str) -> list[str]:
         raise Failure(f"{path} is not UTF-8 ({error}): convert it") from None
     if "\0" in text:
         raise Failure(f"{path} is not UTF-8 (it holds zero bytes, as UTF-16 does): convert it")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = _INVISIBLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return [unicodedata.normalize("NFC", line.strip()) for line in lines]
 
 
@@ -81,7 +85,9 @@ def read_labels(path: str) -> dict[str, str]:
     for number, line in enumerate(read_lines(path), start=1):
         if not line:
             continue
-        name, *others = (" ".join(cell.split()) if i else cell.strip() for i, cell in enumerate(line.split("\t")))
+        name, *others = (
+            " ".join(cell.split()) if i else cell for i, cell in enumerate(map(_unquoted, line.split("\t")))
+        )
         if len(others) > 1:
             raise Failure(f"{path}, line {number} has {1 + len(others)} columns: leave only the name and the label")
         if not name or not others or not others[0]:
@@ -98,36 +104,60 @@ def read_labels(path: str) -> dict[str, str]:
     return labels
 
 
+def _unquoted(cell: str) -> str:
+    """A cell without the quotes that spreadsheets put around it; they double those within."""
+    cell = cell.strip()
+    quoted = _QUOTED.fullmatch(cell)
+    return quoted[1].replace('""', '"').strip() if quoted else cell
+
+
 def _by_number(
     names: Sequence[str], numbers: Mapping[str, bytes], lines: Sequence[str], pictures: str, labels: str
 ) -> tuple[dict[str, str], list[str]]:
     """CLIP_benchmark's form: NAME.cls beside NAME.jpg holds a number, that of a line of class names, from 0."""
-    classes = "\n".join(lines).rstrip("\n").split("\n")
+    classes = "\n".join(map(_unquoted, lines)).rstrip("\n").split("\n")
     if "" in classes:
         raise Failure(f"{labels} has an empty line among its class names, line {classes.index('') + 1}: remove it")
     twice = [name for name, count in Counter(classes).items() if count > 1]
     if twice:
         raise Failure(f"{labels} has {twice[0]} among its class names twice: give each class a name of its own")
-    stems = {posixpath.splitext(name)[0]: name for name in numbers}
+    pairs = _pairs(names, pictures)
     if match([line.split(",")[0].strip("\"' ") for line in classes if "," in line], names):
         raise Failure(f"{labels} has names of pictures, but no tabs: give lines of a name, a tab and a label")
     label_of: dict[str, str] = {}
-    for name in filter(is_picture, names):
-        of_class = stems.get(posixpath.splitext(name)[0])
-        if of_class is None:
-            continue
-        if name in label_of:
-            raise Failure(f"{pictures} holds the picture {name} twice: remove one of them")
-        text = numbers[of_class].decode("ascii", "replace").strip()
-        if not text.isdecimal() or int(text) >= len(classes):
+    for name, of_class in pairs.items():
+        text = _INVISIBLE.sub("", numbers[of_class].decode("utf-8", "replace")).strip()
+        number = int(text) if _NUMBER.fullmatch(text) else len(classes)
+        if number >= len(classes):
             raise Failure(
                 f"{of_class} in {pictures} holds {text[:40]!r}, not a number from 0 to {len(classes) - 1}, of a line "
                 f"of {labels}: give the class names that belong to these pictures"
             )
-        label_of[name] = classes[int(text)]
+        label_of[name] = classes[number]
     if not label_of:
         raise Failure(f"{pictures} has no picture beside {min(numbers)} and the like: give the tar whole")
     return label_of, sorted(classes)
+
+
+def _pairs(names: Sequence[str], pictures: str) -> dict[str, str]:
+    """Pictures → the .cls files of the same path: but for capitals, where no other path differs in them only."""
+    path_of = {name: posixpath.splitext(normal(name))[0] for name in names}
+    of_path = {path_of[name]: name for name in names if _is_class(name)}
+    of_capitals = {path.casefold(): name for path, name in of_path.items()}
+    pictured = {path_of[name] for name in filter(is_picture, names)}
+    similar = [Counter(map(str.casefold, paths)) for paths in (of_path, pictured)]
+    pairs: dict[str, str] = {}
+    for name in filter(is_picture, names):
+        path = path_of[name]
+        if path in of_path:
+            pairs[name] = of_path[path]
+        elif all(count[path.casefold()] == 1 for count in similar):
+            pairs[name] = of_capitals[path.casefold()]
+    count = Counter(map(normal, names))
+    twice = next((name for name in (*pairs, *pairs.values()) if count[normal(name)] > 1), None)
+    if twice is not None:
+        raise Failure(f"{pictures} holds {twice} twice: remove one of them")
+    return pairs
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────────
@@ -135,7 +165,8 @@ def _by_number(
 
 def normal(name: str) -> str:
     """A path as all who mean it would write it: no "./" in it, accents composed, its extension in small letters."""
-    path = posixpath.normpath("/" + unicodedata.normalize("NFC", name.strip()).replace("\\", "/")).lstrip("/")
+    shown = _INVISIBLE.sub("", name).strip()
+    path = posixpath.normpath("/" + unicodedata.normalize("NFC", shown).replace("\\", "/")).lstrip("/")
     stem, extension = posixpath.splitext(path)
     return stem + extension.lower()
 
@@ -181,6 +212,10 @@ def _folder(names: Iterable[str]) -> str:
     folders = {posixpath.dirname(normal(name)) for name in names}
     shared = posixpath.commonpath(folders) if folders else ""
     return shared and f"{shared}/"
+
+
+def _is_class(name: str) -> bool:
+    return name.lower().endswith(".cls") and not _is_note(name)
 
 
 def _is_note(name: str) -> bool:
