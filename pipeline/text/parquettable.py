@@ -49,18 +49,41 @@ def _values(column: pa.Array) -> list[Any]:
         return _values(column.cast(kind.value_type, safe=False))
     if pa.types.is_timestamp(kind):
         utc = column.cast(pa.timestamp(kind.unit, "UTC" if kind.tz else None))
-        return [text and text.replace(" ", "T") for text in utc.cast(pa.string()).to_pylist()]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        try:
-            return list(column.to_pylist())
-        except UnicodeDecodeError:  # of writers that do not look at what they mark as text
-            raw = column.cast(pa.large_binary()).to_pylist()
-            return [None if value is None else value.decode("utf-8", "replace") for value in raw]
+        return [text and _time(text) for text in utc.cast(pa.string()).to_pylist()]
     try:
         return list(column.to_pylist())
-    except (ValueError, pa.ArrowException):  # times within lists that Python has not, texts within them that are none
-        return [_Unreadable()] * len(column)
+    except _ODD:
+        return [_value(scalar) for scalar in column]
+
+
+# Texts that are no UTF-8, of writers that do not look at what they mark as text; times that Python does not have.
+_ODD = (ValueError, OverflowError, pa.ArrowException)
 
 
 class _Unreadable:
     """Stands for a value that Python has no form for."""
+
+
+def _time(text: str) -> str | _Unreadable:
+    return _Unreadable() if text.startswith("<") else text.replace(" ", "T")  # <value out of range: …>
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """A value of which some part may have no form in Python: that part alone is replaced."""
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "replace")
+    if pa.types.is_dictionary(kind):
+        return _value(scalar.value)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return [_value(item) for item in scalar.values]
+    if pa.types.is_map(kind):
+        return [(_value(item["key"]), _value(item["value"])) for item in scalar.values]
+    if pa.types.is_struct(kind):
+        return {field.name: _value(scalar[i]) for i, field in enumerate(kind)}
+    try:
+        return scalar.as_py()
+    except _ODD:
+        return _Unreadable()

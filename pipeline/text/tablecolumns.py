@@ -6,9 +6,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
+from uuid import UUID
 
 import msgspec
 import pyarrow as pa
@@ -136,17 +137,19 @@ def _only(found: Sequence[str], key: str, names: Sequence[str], shown: str) -> s
 # ── values ────────────────────────────────────────────────────────────────────────────────────────
 
 
+# Whose str() is what a reader of the table would write.
+_PRINTED = (int, float, Decimal, date, time, timedelta, UUID)
+
+
 def text_of(value: Value) -> str | None:
-    """A cell as text: empty where there is none, None where it is no text at all (a list, an object)."""
+    """A cell as text: empty where there is none, None where it is no text at all (a list, an object, anything else)."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, (list, tuple, dict)):
-        return None
-    return str(value)
+    return str(value) if isinstance(value, _PRINTED) else None
 
 
 def texts_of(value: Value) -> tuple[str, ...] | None:
@@ -179,10 +182,12 @@ def json_value(value: Value, depth: int = 0) -> Value:
     if depth >= _MAX_DEPTH:
         raise ValueError("too deep")
     if isinstance(value, dict):
-        return {str(json_value(str(key))): json_value(part, depth + 1) for key, part in value.items()}
+        return {json_value(text_of(key) or ""): json_value(part, depth + 1) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [json_value(part, depth + 1) for part in value]
-    return str(value)
+    if isinstance(value, (timedelta, UUID)):
+        return str(value)
+    raise ValueError(f"a {type(value).__name__}")
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
