@@ -8,8 +8,8 @@ import gzip
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
-from typing import BinaryIO, NamedTuple, TypeVar, cast
+from contextlib import suppress
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -20,6 +20,7 @@ from shards.files import open_input
 T = TypeVar("T")
 
 CHUNK = 1 << 20  # bytes that are read at a time
+_PIECE = 8192  # bytes of bzip2 or xz that are unpacked at a time: what they hold is lost if one of them is wrong
 _SNIFFED = 4096  # bytes of the beginning that say what a file is
 
 READ = "Parquet, CSV, TSV, text with tabs, JSON or JSON lines, as they are or in gzip, bzip2, xz or zstd"
@@ -152,14 +153,11 @@ def _encoding(head: bytes) -> str:
 
 
 def _unpacked(path: str, packing: str) -> Iterator[bytes]:
-    with ExitStack() as stack:
-        file = stack.enter_context(open_input(path))
-        plain = stack.enter_context(_unpacker(file, packing))
-        # read1 gives what there is, where read would lose it with the error that comes after it
-        read = getattr(plain, "read1", plain.read) if packing else plain.read
+    with open_input(path) as file:
+        pieces = _pieces(file, packing)
         while True:
             try:
-                data = read(CHUNK)
+                data = next(pieces, b"")
             except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
                 raise Damaged(error) from error
             if not data:
@@ -167,11 +165,40 @@ def _unpacked(path: str, packing: str) -> Iterator[bytes]:
             yield data
 
 
-def _unpacker(file: BinaryIO, packing: str) -> BinaryIO:
-    if packing == "gzip":
-        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
-    if packing == "bz2":
-        return cast(BinaryIO, bz2.BZ2File(file))
-    if packing == "xz":
-        return cast(BinaryIO, lzma.LZMAFile(file))
-    return cast(BinaryIO, pa.CompressedInputStream(file, "zstd")) if packing else file
+def _pieces(file: BinaryIO, packing: str) -> Iterator[bytes]:
+    """The unpacked bytes, in pieces; all that comes before an error is given before it."""
+    if packing in ("bz2", "xz"):
+        yield from _streams(file, packing)
+    elif packing:
+        plain = gzip.GzipFile(fileobj=file) if packing == "gzip" else pa.CompressedInputStream(file, "zstd")
+        with plain:
+            # read1 gives what there is, where read would lose it with the error that comes after it
+            yield from iter(lambda: plain.read1(CHUNK), b"")
+    else:
+        yield from iter(lambda: file.read(CHUNK), b"")
+
+
+def _streams(file: BinaryIO, packing: str) -> Iterator[bytes]:
+    """The streams of bzip2 or xz, one after the other; zeros may stand between them (of xz: four, or eight, ...).
+
+    Python's own readers of files take anything else between two streams for the end, without a word.
+    """
+    data = file.read(_PIECE)
+    while data:
+        stream = bz2.BZ2Decompressor() if packing == "bz2" else lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        while not stream.eof:
+            if stream.needs_input and not data and not (data := file.read(_PIECE)):
+                raise EOFError("it ends before the end of its last stream: truncated")
+            piece, data = stream.decompress(data, CHUNK), b""
+            if piece:
+                yield piece
+        zeros, data = 0, stream.unused_data or file.read(_PIECE)
+        while data:
+            rest = data.lstrip(b"\0")
+            zeros += len(data) - len(rest)
+            data = rest
+            if rest:
+                break
+            data = file.read(_PIECE)
+        if packing == "xz" and zeros % 4:
+            raise lzma.LZMAError("zeros between its streams that are no padding")

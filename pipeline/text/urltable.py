@@ -233,7 +233,7 @@ def _of_items(items: Iterator[jsontable.Item]) -> Iterator[_Found]:
 
 def _is_lines(table: TableFile, options: Options) -> bool:
     """Whether a text that begins with an object has more of them, or is a row by itself."""
-    first = list(islice(jsontable.in_lines(table.chunks(), Counter()), 3))
+    first = list(islice(whole_ones(jsontable.in_lines(table.chunks(), Counter())), 3))
     objects = [item.value for item in first if isinstance(item.value, dict)]
     if not objects or len(first) > 1 or has_url(list(objects[0]), options):
         return bool(objects)

@@ -1,7 +1,10 @@
 """Tables as other programs write or harm them: every row is read as it stands, or the loss is said."""
 
+import bz2
 import json
+import lzma
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +13,7 @@ import pytest
 
 from pipeline.text.tablecolumns import json_value, text_of
 from pipeline.text.urltable import Options, Row, check, rows
+from shards.errors import Failure
 
 N = 5
 OBJECTS = [{"url": f"http://a.example/{i}.jpg", "caption": f"a cat {i}"} for i in range(N)]
@@ -89,3 +93,42 @@ def test_an_object_of_no_known_type_is_never_text() -> None:
     assert text_of(object()) is None
     with pytest.raises(ValueError, match="object"):
         json_value(object())
+
+
+# ── packed in several streams ─────────────────────────────────────────────────────────────────────
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"bz2": bz2.compress, "xz": lzma.compress}
+HALVES = [("\n".join(some) + "\n").encode() for some in (LINES[:2], LINES[2:])]
+
+
+@pytest.mark.parametrize("form", PACKERS)
+@pytest.mark.parametrize("between", [b"", bytes(4), bytes(8192), bytes(20_000)], ids=len)
+@pytest.mark.parametrize("after", [b"", bytes(4)], ids=len)
+def test_every_stream_is_read(tmp_path: Path, form: str, between: bytes, after: bytes) -> None:
+    first, second = map(PACKERS[form], HALVES)
+    assert read(put(tmp_path, f"t.jsonl.{form}", first + between + second + after)) == READ
+
+
+@pytest.mark.parametrize("form", PACKERS)
+@pytest.mark.parametrize("between", [b"x", b"\n", bytes(4) + b"x"])
+def test_bytes_between_streams_are_damage(tmp_path: Path, form: str, between: bytes) -> None:
+    first, second = map(PACKERS[form], HALVES)
+    path = put(tmp_path, f"t.jsonl.{form}", first + between + second)
+    with pytest.raises(Failure, match="after row 2"):
+        list(rows(path, Options()))
+    found = list(rows(path, Options(truncated="skip")))
+    assert [row.reason for row in found] == ["", "", "damaged_file"]
+
+
+def test_padding_of_xz_is_in_fours(tmp_path: Path) -> None:
+    first, second = map(lzma.compress, HALVES)
+    with pytest.raises(Failure, match="after row 2"):
+        list(rows(put(tmp_path, "t.jsonl.xz", first + bytes(3) + second), Options()))
+
+
+@pytest.mark.parametrize("form", PACKERS)
+def test_a_last_stream_that_is_cut_is_said(tmp_path: Path, form: str) -> None:
+    first, second = map(PACKERS[form], HALVES)
+    found = list(rows(put(tmp_path, f"t.jsonl.{form}", first + second[:-6]), Options(truncated="skip")))
+    assert found[-1].reason == "truncated_file"
+    assert [row.url for row in found[:2]] == [url for url, _ in READ[:2]]
