@@ -1,4 +1,4 @@
-"""Rows of JSON: a list of objects, an object that has such a list (RedCaps), or an object a line (JSON lines).
+"""Rows of JSON: lists of objects, objects that have such lists (RedCaps), objects one after the other (JSON lines, jq).
 
 Read in pieces: a table of any size takes the memory of its largest row. (By the standard library and not by ijson,
 which refuses the NaN that Python and pandas write for what is missing.)
@@ -10,15 +10,37 @@ import codecs
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pipeline.text.delimited import lines
 from pipeline.text.tablefile import Damaged
 
 MAX_VALUE = 16 << 20  # characters of a row, or of a value beside the rows
-_SPACE = re.compile(r"[ \t\r\n\ufeff]*+")
-_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\r\n\ufeff\x1e]*+")  # \x1e stands before each value of a sequence (RFC 7464)
+_AROUND = b" \t\r\x1e"  # a value in its line
+
+
+def _integer(text: str) -> int | str:
+    """An integer; as text where it has more digits than Python converts."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+_DECODER, _PATIENT = json.JSONDecoder(), json.JSONDecoder(parse_int=_integer)  # which takes longer
+
+
+def _decode(text: str, at: int) -> tuple[Any, int]:
+    """The value that begins there, and where it ends; ValueError, or RecursionError where it is nested too deep."""
+    try:
+        return _DECODER.raw_decode(text, at)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _PATIENT.raw_decode(text, at)
 
 
 class Item(NamedTuple):
@@ -71,7 +93,7 @@ class _Text:
         self.peek()
         while True:
             try:
-                found, end = _DECODER.raw_decode(self._text, self._at)
+                found, end = _decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
                 waiting = len(self._text) - self._at
                 if waiting > MAX_VALUE or isinstance(error, RecursionError) or not self._more(max(waiting, 1 << 16)):
@@ -83,27 +105,58 @@ class _Text:
                 return found
 
 
-def items(chunks: Iterable[bytes], of: str = "") -> Iterator[Item]:
-    """The values of the list that the text is, or that its object has under a key; Damaged where it breaks."""
+def items(chunks: Iterable[bytes], of: Collection[str] = ()) -> Iterator[Item]:
+    """The values of the lists that the text is, or that its objects have under some keys; Damaged where it breaks."""
     text = _Text(chunks)
-    if of:
-        for key in _keys(text):
-            if key == of:
-                break
-            _skip(text)
-    yield from _list(text)
+    while text.peek():
+        if of:
+            for key in _keys(text):
+                if key in of:
+                    yield from _list(text)
+                else:
+                    _skip(text)
+        else:
+            yield from _list(text)
+
+
+def in_sequence(chunks: Iterable[bytes]) -> Iterator[Item]:
+    """The values of a text that has one after the other, on any number of lines; Damaged where it breaks."""
+    text, number = _Text(chunks), 1
+    while text.peek():
+        yield Item(text.value(), number)
+        number += 1
+        if text.peek() == ",":
+            text.take(",")
 
 
 def lists(chunks: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
-    """Of a text that is one object: each key whose value is a list, with the first item of it (None where empty)."""
+    """Of a text of objects: each key whose value is a list, with the first item of it (None where empty)."""
     text = _Text(chunks)
-    for key in _keys(text):
-        if text.peek() == "[":
-            some = _list(text)
-            yield key, next(some, Item(None, 0)).value
-            deque(some, 0)
-        else:
-            text.value()
+    while text.peek():
+        for key in _keys(text):
+            if text.peek() == "[":
+                some = _list(text)
+                yield key, next(some, Item(None, 0)).value
+                deque(some, 0)
+            else:
+                text.value()
+
+
+def first_object(chunks: Iterable[bytes]) -> tuple[list[str], bool]:
+    """The keys of plain values of the object that a text begins with, and whether another object follows.
+
+    Up to any damage: it is met again where the rows are read.
+    """
+    text, names = _Text(chunks), list[str]()
+    with suppress(Damaged):
+        for key in _keys(text):
+            if text.peek() not in "[{":
+                names.append(key)
+            _skip(text)
+        if text.peek() == ",":
+            text.take(",")
+        return names, text.peek() == "{"
+    return names, False
 
 
 def begins_with(chunks: Iterable[bytes]) -> str:
@@ -116,14 +169,26 @@ def in_lines(chunks: Iterable[bytes], notes: Counter[str]) -> Iterator[Item]:
     for number, line in enumerate(lines(chunks), 1):
         if line is None:
             yield Item(None, number, "line_too_long")
-        elif not line.strip():
+        elif not (line := line.strip(_AROUND)):
             notes["blank_lines"] += 1
         else:
-            text = line.decode("utf-8", "replace")
+            text = line.removesuffix(b",").rstrip(_AROUND).decode("utf-8", "replace")  # a comma: of a list's lines
             try:
-                yield Item(json.loads(text), number)
+                value, end = _decode(text, 0)
             except (ValueError, RecursionError):
-                yield Item(None, number, "not_json", text[:1000])
+                end = -1
+            yield Item(value, number) if end == len(text) else Item(None, number, "not_json", text)
+
+
+def goes_on(line: str) -> bool:
+    """Whether a line that is no JSON is the beginning of some, which ends on another line."""
+    try:
+        _decode(line, 0)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(line)
+    except RecursionError:
+        pass
+    return False
 
 
 def _skip(text: _Text) -> None:

@@ -80,7 +80,7 @@ class TableFile(NamedTuple):
     path: str
     kind: str  # parquet | csv | tsv | txt | json
     packing: str = ""  # gzip | bz2 | xz | zstd
-    encoding: str = ""  # utf-16-le | utf-16-be, where it is not UTF-8
+    encoding: str = ""  # utf-16-le | utf-16-be | cp1252 (of JSON), where it is not UTF-8
 
     @property
     def shown(self) -> str:

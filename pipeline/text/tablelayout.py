@@ -33,9 +33,7 @@ def layout_of(table: TableFile, options: Options, notes: Counter[str], whole: bo
     def chunks() -> Iterator[bytes]:
         return table.chunks() if whole else _head(table.chunks())
 
-    encoding, has_quotes = _survey(chunks(), table.shown)
-    if encoding != "utf-8":
-        notes["windows_1252_tables"] += 1
+    encoding, has_quotes = _survey(chunks(), table.shown, notes)
     layout = _header(list(islice(whole_ones(lines(chunks())), _FIRST_LINES)), table, options, encoding, notes)
     if options.quoting == "auto" and layout.delimiter == b"\t":
         # Few tools quote what stands between tabs, so that it takes a whole table of good quotes to believe them.
@@ -43,6 +41,12 @@ def layout_of(table: TableFile, options: Options, notes: Counter[str], whole: bo
     else:
         quoted = options.quoting != "none"
     return layout._replace(quoted=quoted, careful=options.quoting == "auto"), encoding
+
+
+def decoded(table: TableFile, notes: Counter[str], whole: bool) -> TableFile:
+    """A table of JSON as its chunks have to be decoded; `whole` as for `layout_of`."""
+    encoding, _ = _survey(table.chunks() if whole else _head(table.chunks()), table.shown, notes)
+    return table if encoding == "utf-8" else table._replace(encoding=encoding)
 
 
 def _head(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -115,7 +119,7 @@ _RUNS = re.compile(rb"[\x80-\xff]{2,}")
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # in windows-1252
 
 
-def _survey(chunks: Iterable[bytes], shown: str) -> tuple[str, bool]:
+def _survey(chunks: Iterable[bytes], shown: str, notes: Counter[str]) -> tuple[str, bool]:
     """The encoding of a table, utf-8 or cp1252, and whether it has quotes.
 
     Where more is no UTF-8 than is, letters that stand alone among Latin ones are windows-1252's; a text of nothing
@@ -141,6 +145,7 @@ def _survey(chunks: Iterable[bytes], shown: str) -> tuple[str, bool]:
     if bad <= good:
         return "utf-8", quotes
     if 3 * in_runs < high and not undefined:
+        notes["windows_1252_tables"] += 1
         return "cp1252", quotes
     if 100 * bad >= size:
         raise UsageError(f"{shown} is neither UTF-8 nor windows-1252: write it as UTF-8 (iconv -f … -t UTF-8)")

@@ -27,7 +27,7 @@ from pipeline.text.tablecolumns import (
     trimmed,
 )
 from pipeline.text.tablefile import Damaged, TableFile, recognise, whole_ones
-from pipeline.text.tablelayout import layout_of
+from pipeline.text.tablelayout import decoded, layout_of
 from pipeline.web.detail import one_line, without_user
 from shards.errors import Failure, UsageError
 
@@ -165,7 +165,7 @@ def _open(table: TableFile, options: Options, notes: Counter[str], whole: bool) 
         names = parquettable.names(table)
         return roles(trimmed(names), options, table.shown), _of_parquet(table, distinct(names))
     if table.kind == "json":
-        return _json(table, options, notes)
+        return _json(decoded(table, notes, whole), options, notes)
     layout, encoding = layout_of(table, options, notes, whole)
     return roles(layout.names, options, table.shown), _of_lines(table, layout, encoding, notes)
 
@@ -200,9 +200,11 @@ def _json(table: TableFile, options: Options, notes: Counter[str]) -> tuple[Role
         raise UsageError(f"{table.shown} is no JSON (it begins with {first!r}): get it again, or name it as what it is")
     if first == "{" and _is_lines(table, options):
         sample, items = jsontable.in_lines(table.chunks(), Counter()), jsontable.in_lines(table.chunks(), notes)
+    elif first == "{" and not (keys := _lists_of(table, options)):
+        sample, items = jsontable.in_sequence(table.chunks()), jsontable.in_sequence(table.chunks())
     else:
-        key = _list_of(table, options) if first == "{" else ""
-        sample, items = jsontable.items(table.chunks(), key), jsontable.items(table.chunks(), key)
+        of = keys if first == "{" else []
+        sample, items = jsontable.items(table.chunks(), of), jsontable.items(table.chunks(), of)
     seen: dict[str, None] = {}
     others = ""  # what its items are that are no objects
     for item in islice(whole_ones(sample), _SAMPLE):
@@ -224,7 +226,7 @@ _AS_ROWS = "write it as a list of objects, or as an object a line (pandas: to_js
 def _of_items(items: Iterator[jsontable.Item]) -> Iterator[_Found]:
     for value, place, reason, text in items:
         if reason:
-            yield _Found(None, place, reason, text)
+            yield _Found(None, place, reason, text[:1000])
         elif not isinstance(value, dict):
             yield _Found(None, place, "not_an_object", str(value)[:1000])
         else:
@@ -234,21 +236,43 @@ def _of_items(items: Iterator[jsontable.Item]) -> Iterator[_Found]:
 def _is_lines(table: TableFile, options: Options) -> bool:
     """Whether a text that begins with an object has more of them, or is a row by itself."""
     first = list(islice(whole_ones(jsontable.in_lines(table.chunks(), Counter())), 3))
+    if first and first[0].text and jsontable.goes_on(first[0].text):
+        return False
     objects = [item.value for item in first if isinstance(item.value, dict)]
+    if not any(has_url(list(names), options) for names in objects):
+        lists = [value for row in objects for value in row.values() if isinstance(value, list) and value]
+        if any(isinstance(some[0], dict) and has_url(list(some[0]), options) for some in lists):
+            return False
     if not objects or len(first) > 1 or has_url(list(objects[0]), options):
         return bool(objects)
     return not any(isinstance(value, (list, dict)) for value in objects[0].values())
 
 
-def _list_of(table: TableFile, options: Options) -> str:
-    """The key of the list of rows that an object has; UsageError where it has none."""
+def _lists_of(table: TableFile, options: Options) -> list[str]:
+    """The keys of the lists of rows that an object has, none where it is a row itself; else UsageError."""
+    names, more = jsontable.first_object(table.chunks())
+    is_row = has_url(names, options)
+    if is_row and more:
+        return []
+    found: dict[str, Roles] = {}
     seen = []
-    for key, first in jsontable.lists(table.chunks()):
-        if isinstance(first, dict) and has_url(list(first), options):
-            with suppress(UsageError):
-                roles(list(first), options, table.shown)
-                return key
-        seen.append(f"{key} of {', '.join(first) if isinstance(first, dict) else type(first).__name__}")
+    try:
+        for key, first in jsontable.lists(table.chunks()):
+            if isinstance(first, dict) and has_url(list(first), options):
+                with suppress(UsageError):
+                    found.setdefault(key, roles(list(first), options, table.shown))
+                    continue
+            seen.append(f"{key} of {', '.join(first) if isinstance(first, dict) else type(first).__name__}")
+    except Damaged:  # it is met again where the rows are read
+        if not found:
+            raise
+    if len({(chosen.url, chosen.texts) for chosen in found.values()}) > 1:
+        raise UsageError(
+            f"{table.shown} has several lists of rows, {listed(list(found))}, whose names of columns differ: "
+            "give each as a table of its own"
+        )
+    if found or is_row:
+        return list(found)
     raise UsageError(
         f"{table.shown} is an object without a list of rows that have both a URL and a caption "
         f"(it has {listed(seen) or 'no lists'}): {_AS_ROWS}, each with its own"
