@@ -12,6 +12,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pipeline.text.delimited import lines
@@ -177,18 +178,27 @@ def in_lines(chunks: Iterable[bytes], notes: Counter[str]) -> Iterator[Item]:
                 value, end = _decode(text, 0)
             except (ValueError, RecursionError):
                 end = -1
-            yield Item(value, number) if end == len(text) else Item(None, number, "not_json", text)
+            yield Item(value, number) if end == len(text) else Item(None, number, "not_json", text[:1000])
 
 
-def goes_on(line: str) -> bool:
-    """Whether a line that is no JSON is the beginning of some, which ends on another line."""
+def goes_on(chunks: Iterable[bytes]) -> bool:
+    """Whether the first line of a text is no value but the beginning of one, which its second line goes on with."""
+    first, second = [*islice((line for line in lines(chunks) if line is None or line.strip(_AROUND)), 2), b"", b""][:2]
+    if first is None or second is None:
+        return first is not None
+    return _breaks_off(first) is True and _breaks_off(first + b"\n" + second) is not False
+
+
+def _breaks_off(data: bytes) -> bool | None:
+    """Whether JSON is wrong for nothing but its end; None where nothing is wrong."""
+    text = data.strip(_AROUND).decode("utf-8", "replace")
     try:
-        _decode(line, 0)
+        _decode(text, 0)
     except json.JSONDecodeError as error:
-        return error.pos >= len(line)
+        return error.pos >= len(text)
     except RecursionError:
-        pass
-    return False
+        return False
+    return None
 
 
 def _skip(text: _Text) -> None:

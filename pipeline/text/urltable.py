@@ -226,7 +226,7 @@ _AS_ROWS = "write it as a list of objects, or as an object a line (pandas: to_js
 def _of_items(items: Iterator[jsontable.Item]) -> Iterator[_Found]:
     for value, place, reason, text in items:
         if reason:
-            yield _Found(None, place, reason, text[:1000])
+            yield _Found(None, place, reason, text)
         elif not isinstance(value, dict):
             yield _Found(None, place, "not_an_object", str(value)[:1000])
         else:
@@ -235,9 +235,9 @@ def _of_items(items: Iterator[jsontable.Item]) -> Iterator[_Found]:
 
 def _is_lines(table: TableFile, options: Options) -> bool:
     """Whether a text that begins with an object has more of them, or is a row by itself."""
-    first = list(islice(whole_ones(jsontable.in_lines(table.chunks(), Counter())), 3))
-    if first and first[0].text and jsontable.goes_on(first[0].text):
+    if jsontable.goes_on(whole_ones(table.chunks())):
         return False
+    first = list(islice(whole_ones(jsontable.in_lines(table.chunks(), Counter())), 3))
     objects = [item.value for item in first if isinstance(item.value, dict)]
     if not any(has_url(list(names), options) for names in objects):
         lists = [value for row in objects for value in row.values() if isinstance(value, list) and value]

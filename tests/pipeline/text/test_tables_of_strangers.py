@@ -234,6 +234,21 @@ def test_a_line_that_is_nested_too_deep_is_lost_alone(tmp_path: Path, at: int) -
     assert read(put(tmp_path, "t.jsonl", "\n".join(lines).encode())) == expected
 
 
+CUT = ['{"url": "u', '{"url": "u"', '{"url": "u",']
+CUT_INSIDE = ['{"url":', '{"url": "u", "n": [', "x"]  # as a first line they may be the beginning of what follows
+
+
+@pytest.mark.parametrize(
+    ("cut", "at"), [*((cut, at) for cut in CUT for at in range(3)), *((cut, at) for cut in CUT_INSIDE for at in (1, 2))]
+)
+def test_a_line_that_is_cut_is_lost_alone(tmp_path: Path, cut: str, at: int) -> None:
+    lines = LINES[:2]
+    lines.insert(at, cut)
+    found = list(rows(put(tmp_path, "t.jsonl", "\n".join(lines).encode()), Options()))
+    assert [row.reason for row in found if row.reason] == ["not_json"]
+    assert [row.url for row in found if not row.reason] == [url for url, _ in READ[:2]]
+
+
 def test_a_list_with_an_item_that_is_nested_too_deep_is_damaged_there(tmp_path: Path) -> None:
     text = f"[{LINES[0]}, {'[' * 100_000}{']' * 100_000}, {LINES[1]}]"
     with pytest.raises(Failure, match="after row 1 "):
