@@ -32,6 +32,7 @@ test: $(BIN)/.installed ## all tests but the slow ones
 	$(BIN)/python -m pytest -m 'not slow and not engines and not dataflow and not cluster'
 
 test-engines: $(BIN)/.installed ## every stage on Spark and on Flink inside this machine
+	$(BIN)/openwit engines
 	$(BIN)/python -m pytest -m engines
 
 test-dataflow: .venv-gcp/.installed ## the pipelines of every stage through Dataflow's dry run
