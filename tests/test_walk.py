@@ -24,6 +24,7 @@ from PIL import Image
 from dedup.tables import GROUP
 from demo.localweb import LocalWeb, Request
 from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, PLAN, fold, image_id, pair_id
+from pipeline.text.clean import clean
 from pipeline.web.urls import normalise
 from shards import recipe
 from shards.files import read_table
@@ -152,11 +153,13 @@ def test_every_true_pair_that_did_not_arrive_has_a_reason(walk: Walk, truths: li
 def test_no_pair_is_invented(walk: Walk, truths: list[Truth]) -> None:
     true = {pair_id(truth.image_url, truth.text): truth for truth in truths}
     pages = {(truth.page_url, truth.image_url, truth.text) for truth in truths}
+    found = {row["pair_id"]: row["text"] for row in walk.rows("crawl", CANDIDATE)}
     for row in walk.rows("match", PAIR):
-        assert row["pair_id"] == pair_id(row["image_url"], row["text"])
+        text = found[row["pair_id"]]  # filter has cleaned it since
+        assert row["pair_id"] == pair_id(row["image_url"], text) and row["text"] == clean(text)
         if row["text_source"] == "alt":
-            assert row["pair_id"] in true and (row["page_url"], row["image_url"], row["text"]) in pages
-    crawled = {row["pair_id"].hex() for row in walk.rows("crawl", CANDIDATE)}
+            assert row["pair_id"] in true and (row["page_url"], row["image_url"], text) in pages
+    crawled = {id_.hex() for id_ in found}
     for sample in Shards(str(walk.out / "6_pack")).iterate():
         assert {caption["pair_id"] for caption in sample.meta["captions"]} <= crawled
 
