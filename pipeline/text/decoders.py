@@ -6,6 +6,7 @@ Labels are webencodings'. The decoders are Python's, mended where they read less
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
 from functools import lru_cache
 
 import webencodings
@@ -84,10 +85,8 @@ def _japanese(error: UnicodeError) -> tuple[str, int]:
     if 0x21 <= row <= 0x7E and 0x21 <= cell <= 0x7E and (error.object[start] ^ error.object[start + 1]) < 0x80:
         lead = (row + 1) // 2 + (0x70 if row < 0x5F else 0xB0)
         trail = cell + 0x7E if row % 2 == 0 else cell + (0x20 if cell >= 0x60 else 0x1F)
-        try:
+        with suppress(UnicodeDecodeError):
             return bytes([lead, trail]).decode("cp932"), start + 2
-        except UnicodeDecodeError:
-            pass
     return "\ufffd", error.end
 
 
