@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 DATA = Path(os.environ.get("OPENWIT_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Short names of tests, the same in every process: compressed bytes may hold the time."""
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real sites, archives and pictures. Absent: skipped on a laptop, a failure in CI."""
