@@ -8,7 +8,10 @@ from pipeline.text.extract import Found, candidates
 from pipeline.text.placeholders import blank
 from pipeline.text.warc import Page
 from pipeline.web.urls import normalise
-from tests.pipeline.text.layouts import GIF, LAYOUTS, URL
+from tests.pipeline.text.layouts import GIF, SYSTEMS, URL
+from tests.pipeline.text.layouts_plugins import PLUGINS
+
+LAYOUTS = SYSTEMS | PLUGINS
 
 
 def found(body: str) -> list[Found]:
@@ -17,9 +20,17 @@ def found(body: str) -> list[Found]:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_picture_of_a_layout_once(name: str) -> None:
-    html, url, source = LAYOUTS[name]
-    kept = [row for row in found(html) if row.reason is None]
-    assert [(row.image_url, row.text, row.image_source) for row in kept] == [(normalise(url, URL), "A dog", source)]
+    layout = LAYOUTS[name]
+    kept = [row for row in found(layout.html) if row.reason is None]
+    answer = (normalise(layout.url, URL), "A dog", layout.attribute)
+    assert [(row.image_url, row.text, row.image_source) for row in kept] == [answer]
+
+
+def test_the_layouts_have_their_sources() -> None:
+    assert len(LAYOUTS) == len(SYSTEMS) + len(PLUGINS)
+    sources = [layout.source for layout in LAYOUTS.values() if layout.source]
+    assert len(sources) >= 30
+    assert [source for source in sources if not source.startswith("https://")] == []
 
 
 @pytest.mark.parametrize(
