@@ -52,7 +52,7 @@ from shards.files import digest
 from shards.recipe import ASIDE, public
 
 READS = ()
-RULES_VERSION = 4
+RULES_VERSION = 5
 LIBRARIES = ("ada-url", "chardetng-py", "fastwarc", "msgspec", "selectolax", "webencodings")
 
 VISITS_VERSION = 1  # raise it when sites have to be visited again

@@ -48,7 +48,7 @@ _WORD = re.compile(r"[a-z]+|\d{1,4}x\d{1,4}")
 _HOSTS = re.compile(r"https?://(?:[\w-]+\.)*(?:placehold\.(?:it|co|jp)|placeholder\.(?:com|pics)|dummyimage\.com)/")
 
 # A preview is both small and of low quality, or blurred.
-_BLURRED = re.compile(r"[?&]blur=[1-9]|[,/]blur[_(:=]?\d|e_blur|:blur\(|[?&/_-]lqip(?![a-z])")
+_BLURRED = re.compile(r"[?&]blur=[1-9]|[,/&]blur[_(:=]?\d|e_blur|:blur\(|[?&/_-]lqip(?![a-z])")
 _COARSE = re.compile(r"[?&](?:q|quality)=[1-3]?\d(?:&|$)|[,/]q_[1-3]?\d[,/]")
 _SMALL = re.compile(
     r"[?&](?:w|width|h|height)=[1-6]?\d(?:&|$)|[,/][wh]_[1-6]?\d[,/]|/max/[1-6]\d/|/resize:fit:[1-6]\d/"

@@ -79,6 +79,7 @@ def judge(value: str, where: Where) -> Judged:
 _LAZY_NAMES = (
     "data-src data-lazy-src data-original data-lazy data-img-src data-original-src data-lazyload data-echo data-unveil"
     " data-deferred data-ks-lazyload data-spai data-breeze data-pagespeed-high-res-src lazyload loadlate v-lazy"
+    " zoomfile file"  # Discuz
 )
 _LAZY = _LAZY_NAMES.split()
 _LAZY_NAME = re.compile(r".*(?:src|lazy[\w-]*)$", re.ASCII)
@@ -200,7 +201,7 @@ def _in_order(attributes: Attributes, sources: Sources, where: Where, guesses: i
     for _, name, value in sorted(lazy, key=itemgetter(0)):
         if "is-pending-load" in value and src:  # Jetpack's: src has the very picture, and this some of its query
             yield Named("src", judge(src, where))
-        if url := _url_for_script(value, attributes):
+        if url := _url_for_script(name, value, attributes):
             yield Named(name, _trusted(judge(url, where)))
     for kind, name, value in kinds:
         if kind.lazy_set and (url := largest(filled(value, attributes))):
@@ -224,14 +225,16 @@ def _trusted(judged: Judged) -> Judged:
     return judged._replace(doubtful=False) if judged.doubtful else judged
 
 
-_PAGE = re.compile(r"/$|\.(?:html?|mp4|webm|mov|m3u8|mp3|pdf|js|css|json|xml|swf)(?:$|[?#])", re.IGNORECASE)
+_PAGE = re.compile(r"\.(?:html?|mp4|webm|mov|m3u8|mp3|pdf|js|css|json|xml|swf)(?:$|[?#])", re.IGNORECASE)
 
 
-def _url_for_script(value: str, attributes: Attributes) -> str:
+def _url_for_script(name: str, value: str, attributes: Attributes) -> str:
     """The URL in an attribute that scripts of lazy loading read: "" for flags, numbers, links to pages."""
     if url := _picture_in(value, attributes):
         return url
     value = filled(value, attributes).strip()
+    if value.endswith("/") and (name not in _LAZY or "//" not in value):
+        return ""  # a folder; Squarespace's full URLs may end so
     return value if ("/" in value or "?" in value) and value[0] not in "{[(<" and not _PAGE.search(value) else ""
 
 

@@ -56,6 +56,14 @@ SYSTEMS: dict[str, Layout] = {
         "data-src",
         "https://developers.squarespace.com/image-loader",
     ),
+    "Squarespace, without a name": Layout(
+        "<img class='thumb-image' data-src='https://static1.squarespace.com/static/5a/t/5b/146/' data-image="
+        "'https://static1.squarespace.com/static/5a/t/5b/146/' data-image-dimensions=1500x1000 data-load=false "
+        "alt='A dog'>",
+        "https://static1.squarespace.com/static/5a/t/5b/146/",
+        "data-src",
+        "https://developers.squarespace.com/image-loader",
+    ),
     "Squarespace, with a copy": Layout(
         f"<noscript><img src='{SQUARESPACE}' alt='A dog'></noscript><img class=thumb-image data-src='{SQUARESPACE}' "
         f"data-image='{SQUARESPACE}' data-image-dimensions=2500x1667 data-image-focal-point='0.5,0.5' data-load=false "
@@ -274,6 +282,13 @@ SYSTEMS: dict[str, Layout] = {
         "<img id=aimg_7 aid=7 src='static/image/common/none.gif' onclick=\"zoom(this, this.getAttribute('zoomfile'), 0,"
         " 0, '1')\" zoomfile='data/dog.jpg' file='data/dog.jpg.thumb.jpg' alt='A dog' title='A dog' w=900 />",
         "data/dog.jpg",
+        "zoomfile",
+        f"{GITHUB}/Discuz-X/DiscuzX/blob/75d242dfe9d8/template/default/forum/discuzcode.htm",
+    ),
+    "Discuz, by its own page": Layout(
+        "<img id=aimg_7 aid=7 src='static/image/common/none.gif' zoomfile='forum.php?mod=attachment&amp;aid=Nw&amp;"
+        "noupdate=yes&amp;nothumb=yes' file='forum.php?mod=attachment&amp;aid=Nw&amp;noupdate=yes' alt='A dog' w=900>",
+        "forum.php?mod=attachment&aid=Nw&noupdate=yes&nothumb=yes",
         "zoomfile",
         f"{GITHUB}/Discuz-X/DiscuzX/blob/75d242dfe9d8/template/default/forum/discuzcode.htm",
     ),

@@ -110,6 +110,7 @@ def test_what_does_not_win_over_a_good_src(other: str) -> None:
         ("src=/i/spacer.gif data-src='{{x}}'", "placeholder"),
         ("data-src='{{x}}'", "no_url"),
         ("src=https://placehold.co/600x400", "placeholder"),
+        ("src='/_ipx/q_50&amp;blur_3&amp;s_10x10/dog.jpg' data-nuxt-img=''", "placeholder"),  # Nuxt's preview
         ("src='/i/blank.gif' data-sources='" + "[" * 100_000 + ".jpg'", "placeholder"),
         ("src='/i/blank.gif' data-sources='{\"a\": " + "9" * 9_000 + ', "b.jpg": 1}\'', "placeholder"),
     ],
