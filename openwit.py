@@ -16,33 +16,25 @@ from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from typing import NoReturn
 
-from shards.command import INTERRUPTED, NOBODY_LISTENS, WORK_TO_DO, arguments, guarded, leave
+from core import registry
+from core.command import INTERRUPTED, NOBODY_LISTENS, WORK_TO_DO, arguments, guarded, leave
 
 Verb = tuple[str, tuple[str, ...], str]  # module, words before the user's own, what it does
 
-STAGES: dict[str, Verb] = {
-    "queries": ("pipeline.queries", (), "build the list of queries from Wikipedia and WordNet"),
-    "crawl": ("pipeline.crawl", (), "sites, web archives and URL tables → candidate image-text pairs"),
-    "filter": ("pipeline.filter", (), "drop texts that cannot be describing an image"),
-    "match": ("pipeline.match", (), "find queries in texts, balance them, plan the fetch"),
-    "fetch": ("pipeline.fetch", (), "get each image once, as a polite guest"),
-    "dedup": ("pipeline.dedup", (), "find near-duplicates, choose keepers, pool captions"),
-    "pack": ("pipeline.pack", (), "merge what is kept into WebDataset shards"),
-    "train": ("trainer.train", (), "train CLIP on the shards"),
-    "eval": ("trainer.evals.__main__", (), "evaluate it: zero-shot, retrieval"),
-    "report": ("pipeline.report", (), "one HTML page of everything that happened"),
-}
+STAGES: dict[str, Verb] = {stage.name: (stage.module, (), stage.does) for stage in registry.STAGES.values()}
+STAGES["report"] = ("report.render", (), "one HTML page of everything that happened")
 OTHERS: dict[str, Verb] = {
     "all": ("", (), "every stage above, in order"),
     "engines": ("pipeline.engines.jars", (), "fetch what Spark and Flink need, once"),
-    "plan": ("pipeline.plan", (), "what is left to do: hours, disk and requests, before anything starts"),
-    "status": ("pipeline.status", (), "how far each stage is: complete, in work, stale or not begun"),
-    "explain": ("pipeline.explain", (), "what became of one image or page, stage by stage"),
+    "plan": ("report.plan", (), "what is left to do: hours, disk and requests, before anything starts"),
+    "status": ("report.status", (), "how far each stage is: complete, in work, stale or not begun"),
+    "explain": ("report.explain", (), "what became of one image or page, stage by stage"),
     "query": ("dedup.__main__", ("query",), "ask the near-duplicate index about a picture"),
     "overlap": ("dedup.__main__", ("overlap",), "which evaluation pictures are in the dataset"),
     "verify": ("shards.__main__", ("verify",), "prove that shards are complete and unharmed"),
 }
 VERBS = {**STAGES, **OTHERS}
+ROOMS = ("core", "pictures", "shards", "dedup", "trainer", "pipeline", "report")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +56,7 @@ def _run(verb: str, rest: list[str]) -> int:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
-        if package in {"", "pipeline", "trainer", "dedup", "shards"}:
+        if package in {"", *ROOMS}:
             raise
         print(f"{verb}: {package} is not installed: pip install '.[train]', then run again", file=sys.stderr)
         return 1
@@ -100,9 +92,9 @@ def _all(rest: list[str]) -> int:
 def _wrong_later(verbs: list[str], ask: list[str]) -> int:
     """What is wrong with a later stage's table is said before an earlier one works for days; its exit status, or 0.
 
-    Training is asked in a process of its own, for torch takes much memory. The two last, after it, cost little to mend.
+    Training is asked in a process of its own, for torch takes much memory. What comes after it costs little to mend.
     """
-    for verb in verbs[:-2]:
+    for verb in [verb for verb in verbs if verb not in {"eval", "report"}]:
         with redirect_stdout(io.StringIO()):  # that it is up to date: it will not be, after those before it
             status = _apart(verb, ask, stdout=subprocess.DEVNULL) if verb == "train" else _run(verb, ask)
         if status not in {0, WORK_TO_DO}:
@@ -112,8 +104,8 @@ def _wrong_later(verbs: list[str], ask: list[str]) -> int:
 
 def _left_nothing(verb: str, options: argparse.Namespace) -> int:
     """1, and a sentence, where a stage that is done has left nothing for those after it."""
-    from shards.recipe import read
-    from shards.runs import check_that_some_are_left
+    from core.recipe import read
+    from core.runs import check_that_some_are_left
 
     return guarded("all", lambda: check_that_some_are_left(read(options.recipe, options.set), verb), options.debug)
 

@@ -20,15 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.files import read_batches, read_table
+from core.tables import ID
 from dedup.lookup import Lookup
 from dedup.tables import FINGERPRINT, GROUP
 from pipeline import dedup
-from pipeline.attempt import ROW_GROUP, Task
-from pipeline.packed import split
-from pipeline.records import PAIR
-from shards.files import read_batches, read_table
+from pipeline.tables import PAIR
+from pipeline.tasks.attempt import ROW_GROUP, Task
+from pipeline.tasks.packed import split
 from shards.format import Ids, ids_in, shards_of
-from shards.tables import ID
 from tests.pipeline.upstream import table_of
 
 SIZES = (125_000, 500_000, 2_000_000)  # images of a set

@@ -20,10 +20,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.manifest import read_manifest
+from core.registry import STAGES
 from demo.localweb import LocalWeb
-from pipeline.records import CANDIDATE, image_id, pair_id
-from shards.manifest import read_manifest
-from shards.recipe import STAGES
+from pipeline.ids import image_id, pair_id
+from pipeline.tables import CANDIDATE
 from tests.conftest import DATA
 from tests.pipeline.upstream import Project
 from tests.running import ROOT
@@ -121,7 +122,7 @@ def prepare(folder: Path, web: LocalWeb) -> dict[str, Path]:
     }
     for stage in ("queries", "crawl"):
         cpu_seconds([sys.executable, "-m", "openwit", stage, "--recipe", str(recipes["fetch"])])
-    real = {stage: folder / "fetch" / f"{STAGES.index(stage)}_{stage}" for stage in ("queries", "crawl")}
+    real = {stage: folder / "fetch" / STAGES[stage].folder for stage in ("queries", "crawl")}
     shutil.copytree(real["queries"], folder / "match" / real["queries"].name)
     shutil.copytree(real["crawl"], folder / "match" / real["crawl"].name)
     for stage, before in (("filter", "crawl"), ("match", "filter"), ("fetch", "filter")):
@@ -132,7 +133,7 @@ def prepare(folder: Path, web: LocalWeb) -> dict[str, Path]:
 
 def measure(folder: Path, recipe: Path, stage: str) -> tuple[float, float, float]:
     """CPU seconds of the loop, of the stage and of the stage on Spark; all three keep the same."""
-    out = folder / stage / f"{STAGES.index(stage)}_{stage}"
+    out = folder / stage / STAGES[stage].folder
     command = [sys.executable, "-m", "openwit", stage, "--recipe", str(recipe), "--set", "engine.workers=1"]
     loop = cpu_seconds([sys.executable, "-m", "benchmarks.plain", stage, str(recipe), str(folder / "plain" / stage)])
     found = []

@@ -20,24 +20,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from core import choice
+from core.manifest import Manifest, read_manifest
+from core.recipe import Recipe, files, read
 from pipeline import crawl, fetch, filter, match
-from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, PLAN
-from pipeline.text import warc
+from pipeline.decoding.decoder import Decoder
+from pipeline.decoding.picture import Picture
+from pipeline.ids import ids_of
+from pipeline.inputs.archives import warc
+from pipeline.inputs.pages.extract import candidates
+from pipeline.tables import CANDIDATE, DROP, OUTCOME, PAIR, PLAN
 from pipeline.text.clean import clean
-from pipeline.text.extract import candidates
 from pipeline.text.language import detect
 from pipeline.text.matching import Matcher
 from pipeline.text.rules import verdict
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
-from pipeline.web.decoder import Decoder
-from pipeline.web.picture import Picture
 from pipeline.web.politeness import Budget
 from pipeline.web.urls import host_of, normalise, registered_domain
-from shards import choice
 from shards.format import CHUNK, TarWriter
-from shards.manifest import Manifest, read_manifest
-from shards.recipe import Recipe, files, read
 
 
 class Table:
@@ -83,7 +84,7 @@ def plain_crawl(recipe: Recipe, out: Path) -> None:
             if isinstance(page, warc.Problem) or (page_url := normalise(page.url)) is None:
                 continue
             for found in candidates(page):
-                ids = crawl._ids(found.image_url, found.text)
+                ids = ids_of(found.image_url, found.text)
                 row = {**found._asdict(), "page_url": page_url, "warc_offset": page.offset, **ids, **origin}
                 (dropped if row["reason"] else kept).add(row)
     kept.close()
@@ -125,7 +126,7 @@ def plain_match(recipe: Recipe, out: Path) -> None:
     images: dict[str, set[bytes]] = {}
     for row in first.values():
         images.setdefault(row["domain"], set()).add(row["image_id"])
-    budget = fetch.images_per_domain(guest)
+    budget = guest.images_per_domain
     allowed = {domain: set(_few(seed, "domain_budget", domain, ids, budget)) for domain, ids in images.items()}
     asking: dict[int, list[bytes]] = {}
     for row in first.values():

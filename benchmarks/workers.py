@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from shards.runs import cores
+from core.runs import cores
 from tests.conftest import DATA
 from tests.running import ROOT, settings
 from tests.small import contents

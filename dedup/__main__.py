@@ -14,16 +14,16 @@ from collections.abc import Sequence
 
 import pyarrow.parquet as pq
 
+from core import command
+from core.errors import UsageError
+from core.files import digest_file, join, publishing, shown
+from core.manifest import read_manifest
+from core.recipe import Recipe, read
 from dedup.allpairs import K64, K256
 from dedup.hashes import fingerprints
 from dedup.index import MAX_K, Index
 from dedup.overlap import overlap
 from dedup.pictures import decoded
-from shards import command
-from shards.errors import UsageError
-from shards.files import digest_file, join, publishing, shown
-from shards.manifest import read_manifest
-from shards.recipe import Recipe, read
 
 VERBS = ("query", "overlap")
 

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import UsageError
 from dedup.hashes import INFORMATIVE, Hashes, cut, hamming, hamming256, permuted, restored, words
 from dedup.views import HASHES, Prints, Views, distances, views
-from shards.errors import UsageError
 
 K64 = 4  # differing bits of ph64 that make a candidate; distances are even, so 5 would be the same
 K256 = 40  # differing bits of ph256 that a candidate may have: none wrong in 1.5e9 pairs of unrelated photo crops

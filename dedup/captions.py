@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any
 
-from shards import choice
+from core import choice
 
 
 def choose_captions(

@@ -29,12 +29,12 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from core.errors import Failure, UsageError
+from core.files import filesystem, is_local, join, publish, publishing, remove, to_json
 from dedup.allpairs import K64, K256, Rows, spans
 from dedup.hashes import HASH_DEF, INFORMATIVE, Hashes, columns, cut, fingerprints, hamming, hamming256, permuted, words
 from dedup.tables import FINGERPRINT
 from dedup.views import AS_IS, INNER, Prints, Views, views
-from shards.errors import Failure, UsageError
-from shards.files import filesystem, is_local, join, publish, publishing, remove, to_json
 
 MAX_K = 5  # differing bits up to which one flipped bit in one of three bands finds all
 MATCH = np.dtype([("query", np.int64), ("row", np.int64), ("d64", np.uint8)])

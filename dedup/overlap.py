@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL.Image import Image
 
+from core.errors import Failure
+from core.files import read_batches, tar_members
+from core.tables import ID, declare
 from dedup.hashes import fingerprints
 from dedup.index import Index
 from dedup.pictures import decoded
 from dedup.tables import OVERLAP
-from shards.errors import Failure
-from shards.files import read_batches, tar_members
-from shards.tables import ID, declare
 
 PICTURES = 256  # decoded and looked up together
 MAX_BYTES = 64 << 20  # of one of them

@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from shards import pictures
-from shards.errors import Failure
+from core.errors import Failure
+from pictures import formats
 
 MAX_AREA = 128_000_000  # pixels; what fetch takes by default
 
@@ -16,8 +16,8 @@ MAX_AREA = 128_000_000  # pixels; what fetch takes by default
 def decoded(file: str | BinaryIO, name: str) -> Image.Image:
     """A picture before fetch resizes it. Failure with its name where it is none; FileNotFoundError where nothing is."""
     try:
-        return pictures.decoded(Path(file).read_bytes() if isinstance(file, str) else file.read(), MAX_AREA)
+        return formats.decoded(Path(file).read_bytes() if isinstance(file, str) else file.read(), MAX_AREA)
     except FileNotFoundError:
         raise
-    except (pictures.PictureError, OSError) as error:
+    except (formats.PictureError, OSError) as error:
         raise Failure(f"{name} is no picture that can be decoded ({error}): give another") from error

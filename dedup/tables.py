@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from shards.tables import ID, declare
+from core.tables import ID, declare
 
 FINGERPRINT = declare(
     "fingerprint",

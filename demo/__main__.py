@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shards.command import leave
-from shards.errors import Failure, UsageError
-from shards.files import publish
+from core.command import leave
+from core.errors import Failure, UsageError
+from core.files import publish
 
 if TYPE_CHECKING:
     from demo.web import Web

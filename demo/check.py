@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
+from core.errors import Failure
+from core.manifest import Manifest, read_manifest
+from core.registry import STAGES
 from demo.localweb import Request
 from demo.pictures import CLASSES
 from demo.truth import NOT_PLANNED, Truth
-from shards.errors import Failure
-from shards.manifest import Manifest, read_manifest
-from shards.recipe import STAGES
 
 TIMES_CHANCE = 5  # what the lower end of an interval must reach
 REPORT_BYTES = 20_000_000
@@ -40,7 +40,7 @@ class Made:
 
     def folder(self, stage: str) -> Path:
         """Of a stage."""
-        return self.out / f"{STAGES.index(stage)}_{stage}"
+        return self.out / STAGES[stage].folder
 
     def rows(self, stage: str, table: str, columns: list[str]) -> Iterator[dict[str, Any]]:
         """The rows of a table of a stage."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shards.files import publish, to_json
+from core.files import publish, to_json
 
 SLOWER_THAN = 3.0  # seconds: what slow hosts take is more
 NOT_PLANNED = "not_planned"  # of an image: none of its texts is kept, or it is on forbidden pages only

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import UsageError
+from core.files import to_json
 from demo import encyclopedia, evaluation, truth, vocabulary
 from demo.plan import Size
 from demo.sites import plan_web
 from demo.truth import Truth
-from shards.errors import UsageError
-from shards.files import to_json
 
 VERSION = 2  # of what is drawn: another one is drawn again
 

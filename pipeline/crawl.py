@@ -32,26 +32,27 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import fetch
-from pipeline.attempt import Attempt, Job, StillOurs, Task
-from pipeline.commit import Begin, Commit, CommitLanes
-from pipeline.records import CANDIDATE, MARK, PAGE, REJECT_RECORD, image_id, pair_id
+from core.command import leave
+from core.errors import Failure, UsageError
+from core.files import digest
+from core.recipe import ASIDE, public
+from pipeline.ids import ids_of
+from pipeline.inputs.archives import warc
+from pipeline.inputs.pages.extract import candidates
+from pipeline.inputs.urltables import urltable
+from pipeline.inputs.urltables.tablerows import Table
+from pipeline.livecrawl.visit import Visit, VisitConfig
 from pipeline.stage import Source, Stage, command
-from pipeline.tablerows import rows_of_table
-from pipeline.text import urltable, warc
-from pipeline.text.extract import candidates
+from pipeline.tables import CANDIDATE, COLUMN, MARK, PAGE, REJECT_RECORD
+from pipeline.tasks.attempt import Attempt, Job, StillOurs, Task
+from pipeline.tasks.commit import Begin, Commit, CommitLanes
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
 from pipeline.web.detail import one_line
+from pipeline.web.manners import Manners
 from pipeline.web.politeness import Budget
 from pipeline.web.urls import host_of, normalise, registered_domain
-from pipeline.web.visit import Manners, Visit
-from shards.command import leave
-from shards.errors import Failure, UsageError
-from shards.files import digest
-from shards.recipe import ASIDE, public
 
-READS = ()
 RULES_VERSION = 5
 LIBRARIES = ("ada-url", "chardetng-py", "fastwarc", "msgspec", "selectolax", "webencodings")
 
@@ -132,8 +133,8 @@ def sites(stage: Stage[Config], at_once: int) -> list[Task]:
 
 def visits_of(stage: Stage[Config]) -> Job[Any]:
     """What all visits share; UsageError where the recipe does not say who visits."""
-    config, manners = stage.config, stage.recipe.config("fetch", fetch.Config)
-    connect_to = fetch.connections(manners, stage.recipe.path)
+    config, manners = stage.config, stage.recipe.shared("fetch", Manners)
+    connect_to = manners.connections(stage.recipe.path)
     what = {key: getattr(config, key) for key in ("crawl_id", "depth", "pages_per_domain", "max_page_bytes")}
     how = ("contact", "requests_per_second", "domains_at_once", "deadline_hours", "timeout", "max_redirects")
     return Job(
@@ -141,7 +142,7 @@ def visits_of(stage: Stage[Config]) -> Job[Any]:
         "pages",
         digest("visit", VISITS_VERSION, stage.seed, what),  # neither libraries nor manners: see above
         stage.seed,
-        Manners(seed=stage.seed, connect_to=connect_to, **what, **{key: getattr(manners, key) for key in how}),
+        VisitConfig(seed=stage.seed, connect_to=connect_to, **what, **{key: getattr(manners, key) for key in how}),
         stage.engine.lease_seconds,
     )
 
@@ -149,26 +150,26 @@ def visits_of(stage: Stage[Config]) -> Job[Any]:
 class VisitSites(CommitLanes):
     """Lanes of sites to visit in, their archives and tables of pages committed."""
 
-    def __init__(self, job: Job[Manners]) -> None:
+    def __init__(self, job: Job[VisitConfig]) -> None:
         super().__init__(job, visit_lane)
 
 
-def visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, still_ours: StillOurs) -> None:
+def visit_lane(tasks: Sequence[Task], config: VisitConfig, begin: Begin, still_ours: StillOurs) -> None:
     """The sites of one lane, side by side; each is committed as soon as its visit has ended."""
-    asyncio.run(_visit_lane(tasks, manners, begin, still_ours))
+    asyncio.run(_visit_lane(tasks, config, begin, still_ours))
 
 
-async def _visit_lane(tasks: Sequence[Task], manners: Manners, begin: Begin, still_ours: StillOurs) -> None:
+async def _visit_lane(tasks: Sequence[Task], config: VisitConfig, begin: Begin, still_ours: StillOurs) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(READERS, thread_name_prefix="readers"))
-    at_once = asyncio.Semaphore(manners.domains_at_once)
+    at_once = asyncio.Semaphore(config.domains_at_once)
 
     async def visit_site(task: Task) -> None:
         domain, seeds = task.args
-        limits, connect_to = Limits(total_seconds=manners.timeout), parse_connect_to(manners.connect_to)
-        budget = Budget(manners.requests_per_second)
-        async with at_once, Client(manners.contact, budget, limits, connect_to, still_ours) as client:
+        limits, connect_to = Limits(total_seconds=config.timeout), parse_connect_to(config.connect_to)
+        budget = Budget(config.requests_per_second)
+        async with at_once, Client(config.contact, budget, limits, connect_to, still_ours) as client:
             with Aside(domain) as archive:
-                visit = Visit(domain, seeds, manners, client, cast(BinaryIO, archive))
+                visit = Visit(domain, seeds, config, client, cast(BinaryIO, archive))
                 await visit.run()
                 await asyncio.to_thread(commit_visit, task, visit, archive, begin)  # other sites go on meanwhile
 
@@ -274,34 +275,37 @@ def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:
         attempt.drop("pairs", rows.filter(pc.invert(kept)), reasons.drop_null())
 
 
+Other = tuple[str, int, str]  # a record without candidates: reason, place in the file, detail
+
+
 def rows_of_archive(path: str, name: str, config: Config, attempt: Attempt) -> Iterator[dict[str, Any]]:
     """Rows of candidates, with a reason or None, from every page of an archive."""
     for page_url, page in pages_of_archive(path, name, config, attempt):
         for found in candidates(page):
-            ids = _ids(found.image_url, found.text)
+            ids = ids_of(found.image_url, found.text)
             yield {**found._asdict(), "page_url": page_url, "warc_offset": page.offset, **ids}
 
 
 def pages_of_archive(path: str, name: str, config: Config, attempt: Attempt) -> Iterator[tuple[str, warc.Page]]:
     """The pages of an archive with their URLs; its other records are counted, and some kept to look at."""
-    others: list[warc.Problem] = []
+    others: list[Other] = []
     for page in warc.pages(path, config.max_page_bytes):
         attempt.took("records", 1)
         if isinstance(page, warc.Problem):
             if page.reason in warc.LOSSES:
                 lose(page, path, config, attempt)
-            others.append(page)
+            others.append((page.reason, page.offset, one_line(page.detail)))
         elif (page_url := normalise(page.url)) is None:
-            others.append(warc.Problem("url_invalid", page.offset, page.url))
+            others.append(("url_invalid", page.offset, one_line(page.url)))
         else:
             attempt.kept("records", 1)
             if page.cut:
                 attempt.note("pages_that_the_crawler_cut")
             yield page_url, page
         if len(others) == ROWS:
-            reject_records(others, name, attempt)
+            reject_records("records", others, name, attempt)
             others.clear()
-    reject_records(others, name, attempt)
+    reject_records("records", others, name, attempt)
 
 
 def lose(loss: warc.Problem, path: str, config: Config, attempt: Attempt) -> None:
@@ -317,12 +321,32 @@ def lose(loss: warc.Problem, path: str, config: Config, attempt: Attempt) -> Non
     attempt.note("bytes_not_read", loss.lost)
 
 
-def reject_records(records: Sequence[warc.Problem], name: str, attempt: Attempt) -> None:
-    """Records of an archive that are no pages."""
-    reasons = pa.array([record.reason for record in records], pa.string())
-    rows = [{"warc_file": name, "warc_offset": record.offset, "detail": one_line(record.detail)} for record in records]
+def rows_of_table(path: str, name: str, options: urltable.Options, attempt: Attempt) -> Iterator[dict[str, Any]]:
+    """The same from a table of image URLs; its records that are no rows are counted as those of an archive."""
+    table, others = Table(path, options), list[Other]()
+    for row in table.candidates():
+        if isinstance(row, urltable.Row):
+            others.append((row.reason, row.place, row.detail))
+        else:
+            yield row
+        if len(others) == ROWS:
+            reject_records("rows", others, name, attempt)
+            others.clear()
+    reject_records("rows", others, name, attempt)
+    attempt.took("rows", table.records)
+    attempt.kept("rows", table.columns.rows)
+    for note, n in sorted((+table.notes).items()):
+        attempt.note(note, n)
+    if table.columns.columns:
+        attempt.rows(table.columns.table(), COLUMN)
+
+
+def reject_records(unit: str, records: Sequence[Other], name: str, attempt: Attempt) -> None:
+    """Records of an archive that are no pages, or of a table that are no rows."""
+    reasons = pa.array([reason for reason, _, _ in records], pa.string())
+    rows = [{"warc_file": name, "warc_offset": place, "detail": detail} for _, place, detail in records]
     kept = pa.Table.from_pylist(rows, schema=REJECT_RECORD.remove(0))
-    attempt.reject("records", kept, reasons, REJECT_RECORD, "warc_offset")
+    attempt.reject(unit, kept, reasons, REJECT_RECORD, "warc_offset")
 
 
 def table_options(config: Config) -> urltable.Options:
@@ -338,10 +362,6 @@ def _some(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         chars += len(row["text"]) + len(row.get("columns") or "")
         if chars > CHARS:
             return
-
-
-def _ids(url: str, text: str) -> dict[str, bytes]:
-    return {"image_id": image_id(url), "pair_id": pair_id(url, text)}
 
 
 main = command("pipeline.crawl")

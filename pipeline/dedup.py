@@ -24,6 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from core.command import leave
+from core.errors import Failure
+from core.files import digest, join, names_in, open_input, read_batches, read_table
+from core.recipe import Recipe
+from core.tables import ID
 from dedup import index
 from dedup.allpairs import LINK, bands, links_in_band, same_bytes_links, same_hashes_links
 from dedup.captions import choose_captions
@@ -32,21 +37,15 @@ from dedup.hashes import HASH_DEF, columns, fingerprints
 from dedup.lookup import Lookup
 from dedup.tables import CAPTION, FINGERPRINT, GROUP
 from dedup.views import HASHES, Views, views
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.commit import Commit, CommitGroups
-from pipeline.packed import Keyed, Regroup, partition, split
-from pipeline.records import CANDIDATE, OUTCOME, PAIR
 from pipeline.stage import Stage, command
+from pipeline.tables import CANDIDATE, OUTCOME, PAIR
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.commit import Commit, CommitGroups
+from pipeline.tasks.packed import Keyed, Regroup, partition, split
 from pipeline.web.urls import host_of, registered_domain
-from shards.command import leave
-from shards.errors import Failure
-from shards.files import digest, join, names_in, open_input, read_batches, read_table
 from shards.format import CHUNK, Ids, ids_in, range_of, shards_of
 from shards.merge import read_range
-from shards.recipe import Recipe
-from shards.tables import ID
 
-READS = ("match", "fetch")
 RULES_VERSION = 4
 LIBRARIES = ("numpy", "pillow", "scipy")
 

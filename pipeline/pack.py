@@ -14,30 +14,38 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.command import leave
+from core.errors import Failure
+from core.files import join, read_table, to_json
+from core.manifest import Manifest, read_manifest
 from dedup.tables import CAPTION, GROUP
-from pipeline import columns
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.commit import Commit
-from pipeline.records import OUTCOME, QUERY
+from pipeline.inputs.urltables import owncolumns
 from pipeline.stage import Stage, command
-from shards.command import leave
-from shards.errors import Failure
-from shards.files import join, read_table, to_json
+from pipeline.tables import OUTCOME, QUERY
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.commit import Commit
 from shards.format import SAMPLE, TarWriter, range_of, sample_json, sample_row, shard_name, stats_json, write_rows
-from shards.manifest import Manifest, read_manifest
 from shards.merge import Run, merge_range, read_range
 
-READS = ("queries", "crawl", "fetch", "dedup")
 RULES_VERSION = 2
 LIBRARIES: tuple[str, ...] = ()
 
 SHARDS_A_TASK = 8  # consecutive ones: neighbouring ranges share the row groups that are read for them
+
+
+class Folders(NamedTuple):
+    """Where the stages are that shards are made of."""
+
+    queries: str
+    crawl: str
+    fetch: str
+    dedup: str
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +64,7 @@ def run(stage: Stage[Config]) -> None:
 
     # chunk, outcome, group, caption → shard, sample, stats                         a task some consecutive shards
     job = stage.job("shards", all_inputs=True)
-    folders = tuple(stage.reads[name].folder for name in READS)
+    folders = Folders(*(stage.reads[name].folder for name in Folders._fields))
     tasks = [
         Task(f"shards{first:08d}", args=(folders, shards, first, min(first + SHARDS_A_TASK, shards)))
         for first in range(0, shards, SHARDS_A_TASK)
@@ -83,7 +91,7 @@ def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:
         pack_shard(shard, shards, folders, config, attempt)
 
 
-def pack_shard(shard: int, shards: int, folders: tuple[str, ...], config: Config, attempt: Attempt) -> None:
+def pack_shard(shard: int, shards: int, folders: Folders, config: Config, attempt: Attempt) -> None:
     """One shard: the images fetched in its range that are no duplicates, with captions; the failed in its table."""
     name = shard_name(shard, shards)
     statuses: Counter[tuple[str, str]] = Counter()
@@ -102,14 +110,14 @@ def pack_shard(shard: int, shards: int, folders: tuple[str, ...], config: Config
 
 
 def merged(
-    lo: bytes, hi: bytes | None, folders: tuple[str, ...], memory: int, tar: TarWriter, attempt: Attempt
+    lo: bytes, hi: bytes | None, folders: Folders, memory: int, tar: TarWriter, attempt: Attempt
 ) -> Iterator[dict[str, Any]]:
     """Write the samples of a range to its tar; their rows of SAMPLE and those of the failed, ascending by image_id.
 
     Outcomes, captions and images come in the order of the ids, so they are joined as they stream by.
     """
-    queries, _, fetch, dedup = (_manifest(folder) for folder in folders)
-    texts, kinds = _query_texts(tuple(queries.paths("query"))), _kinds(folders[1])
+    queries, fetch, dedup = _manifest(folders.queries), _manifest(folders.fetch), _manifest(folders.dedup)
+    texts, kinds = _query_texts(tuple(queries.paths("query"))), _kinds(folders.crawl)
     groups = read_range(dedup.paths("group"), GROUP, lo, hi)
     dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "reason"]).to_pylist()
     duplicates = {row["image_id"]: row["reason"] for row in dropped}
@@ -135,7 +143,7 @@ def merged(
         if not stored_id == image_id == captions_id:
             raise _apart(min(filter(None, (stored_id, image_id, captions_id))), fetch, dedup)
         own = list(some)
-        said = sample_json(outcome, own, texts, columns.values(own[0]["columns"], kinds))
+        said = sample_json(outcome, own, texts, owncolumns.values(own[0]["columns"], kinds))
         stored = tar.add(image_id, ext, image, own[0]["text"], said)
         yield sample_row(outcome, own, stored)
     if left := next(images, None) or next(captions, None):
@@ -173,7 +181,7 @@ def _manifest(folder: str) -> Manifest:
 
 @functools.cache
 def _kinds(crawl: str) -> dict[str, str]:
-    return columns.kinds(_manifest(crawl))
+    return owncolumns.kinds(_manifest(crawl))
 
 
 @functools.cache

@@ -18,19 +18,19 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from pipeline.attempt import Attempt, Task
-from pipeline.commit import Commit
-from pipeline.records import QUERY, REJECT_QUERY, fold
+from core.command import leave
+from core.files import digest, open_input, read_table
+from core.manifest import Receipt
+from core.recipe import ASIDE
+from core.tables import declare
+from pipeline.ids import fold
 from pipeline.stage import Stage, command
+from pipeline.tables import QUERY, REJECT_QUERY
+from pipeline.tasks.attempt import Attempt, Task
+from pipeline.tasks.commit import Commit
 from pipeline.text import ngrams, wikipedia, wordnet
 from pipeline.text.words import is_word, tokens
-from shards.command import leave
-from shards.files import digest, open_input, read_table
-from shards.manifest import Receipt
-from shards.recipe import ASIDE
-from shards.tables import declare
 
-READS = ()
 RULES_VERSION = 2
 LIBRARIES: tuple[str, ...] = ()
 

@@ -19,16 +19,17 @@ from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
 
+from core import recipe as recipes
+from core import runs
+from core.command import run_recipe
+from core.errors import Failure, WorkToDo
+from core.files import digest, digest_file, file_size, join, names_in, publish, remove, shown, to_json
+from core.manifest import Manifest, Part, Receipt
+from core.registry import STAGES
 from pipeline import engines
-from pipeline.attempt import Job, Task
-from pipeline.commit import in_lanes
-from pipeline.progress import Watch
-from shards import recipe as recipes
-from shards import runs
-from shards.command import run_recipe
-from shards.errors import Failure, WorkToDo
-from shards.files import digest, digest_file, file_size, join, names_in, publish, remove, shown, to_json
-from shards.manifest import Manifest, Part, Receipt
+from pipeline.tasks.attempt import Job, Task
+from pipeline.tasks.commit import in_lanes
+from pipeline.tasks.progress import Watch
 
 C = TypeVar("C")
 
@@ -111,7 +112,7 @@ class Stage(Generic[C]):
         self.engine = recipe.config("engine", engines.Config)
         self.seed = recipe.run.seed
         self.folder = recipe.folder(name)
-        self.reads = {stage: runs.finished(recipe, stage, name) for stage in module.READS}
+        self.reads = {stage: runs.finished(recipe, stage, name) for stage in STAGES[name].reads}
         self.raw_bytes = 0  # of all raw files together
         inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
         self.sources: dict[str, list[Source]] = {}  # by kind, sorted by id

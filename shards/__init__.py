@@ -1,1 +1,1 @@
-"""Sorted tars of samples, their manifests, and readers that prove completeness. No Beam, no torch."""
+"""Sorted tars of samples, and readers that prove completeness. No Beam, no torch."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from shards.command import guarded, leave
-from shards.errors import Failure
+from core.command import guarded, leave
+from core.errors import Failure
 from shards.verify import verify
 
 

@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from shards.errors import Failure
-from shards.files import Hashed, to_json
-from shards.tables import ID, declare
+from core.errors import Failure
+from core.files import Hashed, to_json
+from core.tables import ID, declare
 
 # ── ids and ranges ────────────────────────────────────────────────────────────────────────────────
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shards.errors import Failure
-from shards.files import filesystem, open_table
+from core.errors import Failure
+from core.files import filesystem, open_table
 from shards.format import CHUNK, id_at, ids_in, key_of
 
 

@@ -17,8 +17,8 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
-from shards.choice import rank
-from shards.errors import Failure, UsageError
+from core.choice import rank
+from core.errors import Failure, UsageError
 
 Integers = npt.NDArray[np.int64]
 

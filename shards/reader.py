@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import xxhash
 
-from shards.errors import Failure, UsageError
-from shards.files import filesystem, is_local, join, open_table
+from core.errors import Failure, UsageError
+from core.files import filesystem, is_local, join, open_table
+from core.manifest import Manifest, read_manifest
 from shards.format import SAMPLE, Ids, ids_in, members
-from shards.manifest import Manifest, read_manifest
 
 _HANDLES = 256  # shards held open at once
 _AHEAD = 8 << 20  # bytes that `iterate` reads at once

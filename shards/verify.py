@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow.compute as pc
 import xxhash
 
-from shards.errors import Failure
-from shards.files import join, open_input, open_table
+from core.errors import Failure
+from core.files import join, open_input, open_table
+from core.manifest import Manifest, Part
 from shards.format import BLOCK, SAMPLE, Row, as_ids, end_of_archive, header, key_of, shards_of
-from shards.manifest import Manifest, Part
 from shards.reader import finished
 
 _COLUMNS = ["key", "image_id", *SAMPLE.names[SAMPLE.names.index("ext") :]]

@@ -47,8 +47,8 @@ def small(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Smal
 @pytest.fixture(scope="session")
 def engines() -> None:
     """The jars of Spark and Flink, as `make engines` puts them there. Without Java: skipped, a failure in CI."""
+    from core.errors import UsageError
     from pipeline.engines import jars
-    from shards.errors import UsageError
 
     try:
         for engine in jars.ENGINES:

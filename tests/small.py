@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.files import read_table
+from core.manifest import read_manifest
+from core.registry import STAGES
 from demo.localweb import LocalWeb
-from pipeline.records import OUTCOME
-from shards.files import read_table
-from shards.manifest import read_manifest
-from shards.recipe import STAGES
+from pipeline.tables import OUTCOME
 from tests.running import REAL, openwit, settings
 
 PAGES = {"18f": 8, "based": 12, "photos": 2, "sociology": 3, "fisica": 3, "gutenberg-18304": 2}  # of each site
-FOLDERS = {name: f"{i}_{name}" for i, name in enumerate(STAGES)}
-PIPELINE = STAGES[: STAGES.index("pack") + 1]
+FOLDERS = {name: stage.folder for name, stage in STAGES.items()}
+PIPELINE = tuple(name for name, stage in STAGES.items() if stage.has_tasks)
 _NOT_COMPARED = re.compile(r"_run\.json|_lock(\.\d+)?")
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from shards.recipe import STAGES
 from tests import clusters
 from tests.clusters import Cluster
 from tests.running import start, wait_until
@@ -49,7 +48,7 @@ def spread(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def copy_until(stage: str, small: Small, out: Path) -> None:
     """What the stages before it have made."""
-    for earlier in PIPELINE[: STAGES.index(stage)]:
+    for earlier in PIPELINE[: PIPELINE.index(stage)]:
         shutil.copytree(small.out / FOLDERS[earlier], out / FOLDERS[earlier])
 
 

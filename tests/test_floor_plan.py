@@ -9,13 +9,38 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {  # room → the rooms it may import
-    "pipeline": {"pipeline", "dedup", "shards"},
-    "dedup": {"dedup", "shards"},
-    "shards": {"shards"},
-    "trainer": {"trainer", "shards"},
-    "demo": {"demo", "shards", "openwit"},
-    "openwit": {"shards"},
+    "core": {"core"},
+    "pictures": {"pictures"},
+    "shards": {"shards", "core"},
+    "dedup": {"dedup", "shards", "pictures", "core"},
+    "trainer": {"trainer", "shards", "pictures", "core"},
+    "pipeline": {"pipeline", "dedup", "shards", "pictures", "core"},
+    "report": {"report", "pipeline", "dedup", "shards", "core"},
+    "demo": {"demo", "shards", "core", "openwit"},
+    "openwit": {"core"},
 }
+BASE = {"tables", "ids"}  # of the pipeline: what passes between stages, for every room in it
+STAGE = BASE | {"stage", "tasks"}
+INNER = {  # room of the pipeline, or file that stands in it alone → those that it may import
+    "queries": STAGE | {"text"},
+    "crawl": STAGE | {"inputs", "livecrawl", "web"},
+    "filter": STAGE | {"text"},
+    "match": STAGE | {"text", "web"},
+    "fetch": STAGE | {"decoding", "web"},
+    "dedup": STAGE | {"web"},
+    "pack": STAGE | {"inputs"},
+    "stage": {"tasks", "engines"},
+    "engines": {"tasks"},
+    "tasks": BASE,
+    "livecrawl": BASE | {"inputs", "web"},
+    "inputs": BASE | {"web"},
+    "decoding": BASE | {"web"},
+    "text": BASE,
+    "web": set(),
+    "tables": set(),
+    "ids": set(),
+}
+MOST_ARROWS = 45  # in the pipeline; beyond them nobody sees the stages for the rooms
 HEAVY = {"apache_beam": {"pipeline"}, "torch": {"trainer", "dedup/detector"}}
 FILES = [ROOT / "openwit.py", *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))]
 
@@ -53,6 +78,29 @@ def test_a_planted_violation_is_seen() -> None:
         "shards/reader imports the room dedup",
         "shards/reader imports torch",
     ]
+
+
+def arrows(room: str) -> set[tuple[str, str]]:
+    """Who imports whom among the rooms of a room, and the files that stand in it alone."""
+    found = set()
+    for path in sorted((ROOT / room).rglob("*.py")):
+        here = path.relative_to(ROOT / room).with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            found |= {(here, name.split(".")[1]) for name in names if name.startswith(f"{room}.")}
+    return {(one, other) for one, other in found if one not in (other, "__init__")}
+
+
+def test_rooms_of_the_pipeline_keep_to_the_floor_plan() -> None:
+    found = arrows("pipeline")
+    assert [f"{one} imports {other}" for one, other in sorted(found) if other not in INNER[one]] == []
+    assert len(found) <= MOST_ARROWS
+    assert not any((other, one) in found for one, other in found)
 
 
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from shards.recipe import STAGES
 from tests.running import start
 from tests.small import FOLDERS, PIPELINE, Small, contents
 
@@ -49,7 +48,7 @@ def killed_at_random(small: Small, stage: str, kills: int, folder: Path) -> int:
     Returns how many of the kills came before the end.
     """
     before = folder / "before"
-    for earlier in PIPELINE[: STAGES.index(stage)]:
+    for earlier in PIPELINE[: PIPELINE.index(stage)]:
         shutil.copytree(small.out / FOLDERS[earlier], before / FOLDERS[earlier])
     before.mkdir(exist_ok=True)
     expected, chance, hits = contents(small.out / FOLDERS[stage]), random.Random(f"{stage} {kills}"), 0

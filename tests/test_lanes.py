@@ -14,14 +14,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.errors import Failure
+from core.files import read_table
 from demo.localweb import Behaviour, LocalWeb
-from pipeline.attempt import Job, Task
-from pipeline.commit import in_lanes
 from pipeline.engines.local import Local
 from pipeline.fetch import Config, Fetch
-from pipeline.records import OUTCOME, PLAN, image_id
-from shards.errors import Failure
-from shards.files import read_table
+from pipeline.ids import image_id
+from pipeline.tables import OUTCOME, PLAN
+from pipeline.tasks.attempt import Job, Task
+from pipeline.tasks.commit import in_lanes
 from tests.dedup.made import scene
 from tests.pipeline.test_fetch import encoded
 from tests.pipeline.upstream import table_of

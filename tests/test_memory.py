@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from core.manifest import read_receipt, write_manifest
 from dedup.tables import CAPTION
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.pack import READS
-from pipeline.records import OUTCOME, QUERY, image_id, pair_id
+from pipeline.ids import image_id, pair_id
+from pipeline.pack import Folders
+from pipeline.tables import OUTCOME, QUERY
+from pipeline.tasks.attempt import Attempt, Job, Task
 from shards.format import CHUNK, TarWriter
-from shards.manifest import read_receipt, write_manifest
 from tests.running import REAL, ROOT, environment, settings
 
 MIB = 1 << 20
@@ -70,10 +71,10 @@ def test_crawl_is_flat_up_to_500_megabytes(data: Path, tmp_path: Path) -> None:
 PACK = """
 import json, sys
 from pipeline.attempt import Attempt, Job, Task
-from pipeline.pack import Config, pack_shards
+from pipeline.pack import Config, Folders, pack_shards
 folders, out, memory = json.loads(sys.argv[1])
 config = Config(memory_mib=memory)
-task = Task("shards", args=(tuple(folders), 1, 0, 1))
+task = Task("shards", args=(Folders(*folders), 1, 0, 1))
 with Attempt(Job(out, "shards", "basis", 1, config), task) as attempt:
     pack_shards(task, config, attempt)
 """
@@ -112,7 +113,7 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
     for stage, done in tasks.items():
         receipts = [read_receipt(str(folder / stage), "made", task.id) for task in done]
         write_manifest(str(folder / stage), {}, [receipt for receipt in receipts if receipt])
-    return [str(folder / stage) for stage in READS]
+    return [str(folder / stage) for stage in Folders._fields]
 
 
 def peak_of_pack(folder: Path, images: int, memory_mib: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import openwit
-from shards import command, recipe
+from core import command, registry
 from tests import running
 from tests.running import REAL, ROOT, settings
 
@@ -29,7 +29,7 @@ def test_every_verb_has_a_module_that_answers_it(verb: str) -> None:
 
 
 def test_the_stages_are_those_of_a_recipe_and_the_report() -> None:
-    assert list(openwit.STAGES) == [*recipe.STAGES, "report"]
+    assert list(openwit.STAGES) == [*registry.STAGES, "report"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], []])

@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pipeline import report
-from tests.pipeline.finished import finish_all, recipe_in
+from report import render
+from tests.report.finished import finish_all, recipe_in
 from tests.running import wait_until
 
 WIDTHS = (390, 1280)  # pixels: a phone, a desk
@@ -69,7 +69,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of everything, with hostile texts in it."""
     recipe = recipe_in(tmp_path_factory.mktemp("report"))
     finish_all(recipe)
-    assert report.main(["--recipe", recipe.path]) == 0
+    assert render.main(["--recipe", recipe.path]) == 0
     return Path(recipe.out) / "report.html"
 
 

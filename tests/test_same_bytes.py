@@ -11,9 +11,9 @@ import pytest
 
 import openwit as command
 import pipeline.stage
-from pipeline.attempt import Task
-from pipeline.commit import Lane, in_lanes
-from shards.files import digest
+from core.files import digest
+from pipeline.tasks.attempt import Task
+from pipeline.tasks.commit import Lane, in_lanes
 from shards.reader import Shards
 from tests.small import FOLDERS, PIPELINE, Small, contents, without_inputs
 

@@ -21,18 +21,19 @@ import pyvips
 import webdataset
 from PIL import Image
 
+from core import registry
+from core.files import read_table
+from core.manifest import Manifest, read_manifest
 from dedup.tables import GROUP
 from demo.localweb import LocalWeb, Request
-from pipeline.records import CANDIDATE, DROP, OUTCOME, PAIR, PLAN, fold, image_id, pair_id
+from pipeline.ids import fold, image_id, pair_id
+from pipeline.tables import CANDIDATE, DROP, OUTCOME, PAIR, PLAN
 from pipeline.text.clean import clean
 from pipeline.web.urls import normalise
-from shards import recipe
-from shards.files import read_table
-from shards.manifest import Manifest, read_manifest
 from shards.reader import Shards
 from tests.running import REAL, openwit, settings
 
-STAGES = {name: f"{i}_{name}" for i, name in enumerate(recipe.STAGES)}
+STAGES = {name: stage.folder for name, stage in registry.STAGES.items()}
 EVERYTHING_PASSES = {
     "filter.rules": [],
     "match.require_query": False,

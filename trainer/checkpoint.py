@@ -18,9 +18,9 @@ from typing import Any, cast
 
 import torch
 
-from shards.errors import Failure
-from shards.files import Pending, join, names_in, open_input, publishing, read_bytes, remove, to_json
-from shards.manifest import Manifest, Part
+from core.errors import Failure
+from core.files import Pending, join, names_in, open_input, publishing, read_bytes, remove, to_json
+from core.manifest import Manifest, Part
 from trainer.model import CLIP, ModelConfig
 from trainer.stage import part
 

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from shards import choice
-from shards.errors import Failure
+from core import choice
+from core.errors import Failure
 from shards.format import Ids
 from shards.order import Integers, Stream
 from shards.reader import Sample, Shards

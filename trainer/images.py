@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from shards import pictures
-from shards.errors import Failure
+from core.errors import Failure
+from pictures import formats
 
-FORMATS = (*pictures.FORMATS, "PPM")
+FORMATS = (*formats.FORMATS, "PPM")
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of a decompression bomb
 MAX_ASPECT = 20  # the ends of a longer picture are cut first: resized whole, 1 x 65,535 pixels would take 10 GB
 CROP_AREA = (0.9, 1.0)  # of the largest square; the paper gives no number, this is open_clip's and MetaCLIP's
@@ -44,8 +44,8 @@ def decode(data: bytes) -> Image.Image:
     the released models' preprocessing does. Raises ImageError.
     """
     try:
-        return pictures.decoded(data, MAX_PIXELS, FORMATS)
-    except pictures.PictureError as error:
+        return formats.decoded(data, MAX_PIXELS, FORMATS)
+    except formats.PictureError as error:
         raise ImageError(_REASONS.get(error.reason, error.reason), error.detail) from error
     except Image.DecompressionBombWarning as error:  # where warnings are errors
         raise ImageError("too_many_pixels", str(error)) from error

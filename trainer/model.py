@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shards.errors import UsageError
+from core.errors import UsageError
 
 INITIAL_TEMPERATURE = 0.07  # tau; the logits start out multiplied by 1 / 0.07 (section 2.5)
 

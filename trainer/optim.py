@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from shards.errors import UsageError
+from core.errors import UsageError
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """What `train` and `eval` need to be stages: one input file, parts and counts for the manifest, the device.
 
-How a run begins and ends, for all stages, is in shards/runs.py.
+How a run begins and ends, for all stages, is in core/runs.py.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from shards import recipe as recipes
-from shards import runs
-from shards.errors import UsageError
-from shards.files import Hashed, digest
-from shards.manifest import Counts, Part, Receipt
+from core import recipe as recipes
+from core import runs
+from core.errors import UsageError
+from core.files import Hashed, digest
+from core.manifest import Counts, Part, Receipt
 
 _PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "pyarrow")
 

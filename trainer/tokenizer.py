@@ -23,7 +23,7 @@ import torch
 from tokenizers import models, pre_tokenizers
 from torch import Tensor
 
-from shards.errors import UsageError
+from core.errors import UsageError
 
 MERGES = 48_894  # at most are used, of the released file's 262,144: 49,152 less the 256 bytes twice and the two marks
 MAX_CHARS = 10_000  # of one text are read: the context holds far less, and a hostile caption must not cost seconds

@@ -29,11 +29,11 @@ except ModuleNotFoundError:
 
 from msgspec import Meta, Struct
 
-from shards import command, runs
-from shards import recipe as recipes
-from shards.errors import Failure, UsageError
-from shards.files import digest_file, join, publishing, remove, shown
-from shards.manifest import Part
+from core import command, runs
+from core import recipe as recipes
+from core.errors import Failure, UsageError
+from core.files import digest_file, join, publishing, remove, shown
+from core.manifest import Part
 from shards.reader import Shards
 from trainer import checkpoint, stage
 from trainer.checkpoint import State

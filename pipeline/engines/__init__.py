@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Protocol
 import apache_beam as beam
 import msgspec
 
-from pipeline.attempt import Task
-from pipeline.commit import Lane
+from pipeline.tasks.attempt import Task
+from pipeline.tasks.commit import Lane
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import apache_beam as beam
 
-from pipeline.attempt import Task
-from pipeline.commit import Lane
+from core.errors import UsageError
 from pipeline.engines import graph
-from shards.errors import UsageError
+from pipeline.tasks.attempt import Task
+from pipeline.tasks.commit import Lane
 
 if TYPE_CHECKING:
     from pipeline.engines import Config

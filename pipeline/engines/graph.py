@@ -11,9 +11,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.attempt import Task
-from pipeline.commit import Lane
-from shards.errors import Failure, UsageError
+from core.errors import Failure, UsageError
+from pipeline.tasks.attempt import Task
+from pipeline.tasks.commit import Lane
 
 
 def over_lanes(pipeline: beam.Pipeline, transform: beam.PTransform, lanes: Sequence[Lane], deal: bool = False) -> None:
@@ -67,7 +67,7 @@ class _KeysAreDeterministic(beam.pipeline.PipelineVisitor):
                 raise TypeError(f"{applied.full_label} groups by {key}, whose encoding is not determined by its value")
 
 
-_OWN = re.compile(r"shards\.errors\.(Failure|UsageError): (.*?)(?: \[while running .*)?$", re.MULTILINE)
+_OWN = re.compile(r"core\.errors\.(Failure|UsageError): (.*?)(?: \[while running .*)?$", re.MULTILINE)
 _INTERRUPTED = "KeyboardInterrupt [while running "
 _WHERE = re.compile(r" \[while running .*", re.DOTALL)
 

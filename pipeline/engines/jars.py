@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from shards.command import guarded, leave
-from shards.errors import Failure, UsageError
+from core.command import guarded, leave
+from core.errors import Failure, UsageError
 
 ENGINES = ("spark", "flink")
 _PATIENCE_SECONDS = 900

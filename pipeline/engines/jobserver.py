@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from core.errors import Failure
 from pipeline.engines import jars, tether
-from shards.errors import Failure
 
 START_SECONDS = 30.0
 _STOP_SECONDS = 10.0

@@ -17,11 +17,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from pipeline.attempt import Task
-from pipeline.commit import Lane
+from core.errors import Failure
+from core.runs import cores
 from pipeline.engines import graph
-from shards.errors import Failure
-from shards.runs import cores
+from pipeline.tasks.attempt import Task
+from pipeline.tasks.commit import Lane
 
 
 class Local:

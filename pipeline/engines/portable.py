@@ -19,12 +19,12 @@ import apache_beam as beam
 import grpc
 from apache_beam.runners.portability.portable_runner import PortableRunner
 
-from pipeline.attempt import Task
-from pipeline.commit import Lane
+from core.errors import Failure, UsageError
+from core.runs import cores
 from pipeline.engines import graph, jars
 from pipeline.engines.jobserver import JobServer
-from shards.errors import Failure, UsageError
-from shards.runs import cores
+from pipeline.tasks.attempt import Task
+from pipeline.tasks.commit import Lane
 
 if TYPE_CHECKING:
     from pipeline.engines import Config

@@ -1,1 +1,1 @@
-"""Texts: pairs out of HTML, languages, dumps of Wikipedia and WordNet, queries found in captions."""
+"""Texts: rules for captions, languages, dumps of Wikipedia and WordNet, queries found in captions."""

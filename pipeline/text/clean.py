@@ -11,7 +11,7 @@ import re
 from html import unescape
 from html.entities import html5
 
-from pipeline.records import fold
+from pipeline.ids import fold
 from pipeline.text.words import UNSPACED
 
 MAX_ROUNDS = 8

@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.errors import UsageError
 from pipeline.text.scripts import LATIN, SCRIPTS
-from shards.errors import UsageError
 
 MAX_CHARS = 1_000
 """What a text's language is judged by; more costs time and changes nothing."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
+from core.errors import Failure
 from pipeline.text.words import tokens
-from shards.errors import Failure
 
 
 class Matcher:

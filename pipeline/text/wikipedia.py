@@ -17,8 +17,8 @@ from typing import IO, NamedTuple, cast
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from shards.errors import Failure
-from shards.files import open_input
+from core.errors import Failure
+from core.files import open_input
 
 
 class Article(NamedTuple):

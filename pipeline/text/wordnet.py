@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from shards.errors import Failure, UsageError
-from shards.files import read_bytes
+from core.errors import Failure, UsageError
+from core.files import read_bytes
 
 FILES = ("data.adj", "data.adv", "data.noun", "data.verb")
 _AR_MAGIC = b"!<arch>\n"

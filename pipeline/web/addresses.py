@@ -16,8 +16,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from core.errors import UsageError
 from pipeline.web.urls import is_address
-from shards.errors import UsageError
 
 DNS_THREADS = 64
 """Look-ups in flight: getaddrinfo blocks a thread, for seconds where a name server does not answer."""

@@ -21,13 +21,13 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, DecompressSizeError
 from yarl import URL
 
+from core.errors import UsageError
 from pipeline.web.addresses import AddressForbidden, ConnectTo, GuardedResolver, is_forbidden_literal
 from pipeline.web.detail import of_error, one_line
 from pipeline.web.optout import header_marks
 from pipeline.web.politeness import Budget, retry_after
 from pipeline.web.robots import MAX_ROBOTS_BYTES, MAX_ROBOTS_REDIRECTS, PRODUCT_TOKEN, Robots, RobotsReply
 from pipeline.web.urls import MAX_URL_CHARS, host_of, normalise, origin_of, registered_domain
-from shards.errors import UsageError
 
 DNS_CACHE_SECONDS = 300
 KEEP_ALIVE_SECONDS = 4.0

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from core.errors import UsageError
 from dedup import allpairs
 from dedup.allpairs import all_pairs, bands, edges, links_in_band, once, same_bytes_links, same_hashes_links, spans
 from dedup.hashes import hamming, hamming256
 from dedup.views import AS_IS, HASHES, MIRROR, views
-from shards.errors import UsageError
 from tests.dedup.made import KINDS, Column, crawl, flips, hashes
 
 Edge = tuple[int, ...]

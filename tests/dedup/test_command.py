@@ -15,13 +15,13 @@ from PIL import Image, ImageOps
 
 import dedup.overlap
 import openwit
+from core.files import read_table
 from dedup import index
 from dedup.__main__ import main
 from dedup.hashes import fingerprints
 from dedup.tables import OVERLAP
-from pipeline.records import OUTCOME
-from pipeline.web.picture import Options, Picture, store
-from shards.files import read_table
+from pipeline.decoding.picture import Options, Picture, store
+from pipeline.tables import OUTCOME
 from tests.dedup.made import scene, table
 from tests.pipeline.upstream import Project, table_of
 from tests.running import ROOT

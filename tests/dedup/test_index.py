@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from core.errors import Failure, UsageError
 from dedup import index
 from dedup.hashes import HASH_DEF, columns, fingerprints, hamming
 from dedup.index import Index, Match, build
-from shards.errors import Failure, UsageError
 from tests.dedup.made import KINDS, crawl, degenerate, flips, hashes, scene, table
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.errors import Failure
 from dedup.pictures import decoded
-from shards.errors import Failure
 from tests.dedup.made import scene
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from core.files import tar_members
 from dedup.allpairs import edges
 from dedup.groups import groups
 from dedup.hashes import fingerprints
 from dedup.index import Index, build
 from dedup.pictures import decoded as asked
-from shards.files import tar_members
 from tests.dedup.made import Column, scene, table
 
 # Edits that leave a photo what it is. Not among them: rotations and flips upside down, which no hash of this kind

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UsageError
 from demo import __main__ as demo
 from demo.truth import Truth
 from demo.web import Web
-from shards.errors import UsageError
 from tests.running import ROOT, environment
 
 

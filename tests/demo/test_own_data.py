@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from core.registry import STAGES
 from demo.hosts import ADDRESSES
 from demo.localweb import LocalWeb
 from demo.misbehaviour import BEHAVIOURS
 from demo.web import Web
-from shards.recipe import STAGES
 from tests.documents import block, run_block
 from tests.running import ROOT
 

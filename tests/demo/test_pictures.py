@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from core.files import tar_members
 from dedup.allpairs import edges
 from dedup.hashes import FLAT, fingerprints
 from demo.copies import KINDS
 from demo.pictures import CLASSES, COLOURS, SHAPES, imagine, paint
 from demo.web import Web, draw
-from shards.files import tar_members
 
 
 def test_a_picture_is_a_function_of_its_seed_and_name() -> None:

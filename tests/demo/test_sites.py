@@ -20,15 +20,16 @@ from demo.plan import Plan, Size
 from demo.sites import plan_web
 from demo.truth import NOT_PLANNED, SLOWER_THAN, Text, Truth
 from demo.web import Web
-from pipeline.records import FETCH_REASONS, fold
-from pipeline.text.charset import decode
-from pipeline.text.extract import candidates
+from pipeline.decoding.picture import Options, Refused, store
+from pipeline.ids import fold
+from pipeline.inputs.archives.warc import Page
+from pipeline.inputs.pages.charset import decode
+from pipeline.inputs.pages.extract import candidates
+from pipeline.tables import FETCH_REASONS
 from pipeline.text.language import detect
 from pipeline.text.rules import RULES, Row, Thresholds, verdict
-from pipeline.text.warc import Page
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply
-from pipeline.web.picture import Options, Refused, store
 from pipeline.web.politeness import Budget
 from pipeline.web.urls import normalise, registered_domain
 

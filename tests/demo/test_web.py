@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from core.errors import UsageError
+from core.files import tar_members
 from demo import web
 from demo.evaluation import pictures
 from demo.pictures import CLASSES
@@ -17,8 +19,6 @@ from demo.sites import plan_web
 from demo.web import Web, draw
 from pipeline.text.ngrams import best_bigrams, count_pairs, count_words
 from pipeline.text.wikipedia import articles, plain, views
-from shards.errors import UsageError
-from shards.files import tar_members
 from tests.demo.conftest import SMALL
 from tests.running import ROOT
 from trainer.evals.labels import read_labels

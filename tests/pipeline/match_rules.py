@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pipeline.records import image_id, pair_id
-from shards import choice
+from core import choice
+from pipeline.ids import image_id, pair_id
 
 SEED = 1  # that of Project
 DOMAIN = {"x.a.test": "a.test", "y.a.test": "a.test", "b.test": "b.test", "127.0.0.1": "127.0.0.1"}

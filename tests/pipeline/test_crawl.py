@@ -16,8 +16,9 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from pipeline.records import CANDIDATE, MARK, REJECT, image_id
+from pipeline.ids import image_id
 from pipeline.stage import names_of
+from pipeline.tables import CANDIDATE, MARK, REJECT
 from tests.pipeline.upstream import Project
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.records import CANDIDATE, COLUMN, DROP, REJECT, REJECT_RECORD
+from pipeline.tables import CANDIDATE, COLUMN, DROP, REJECT, REJECT_RECORD
 from tests.pipeline.test_crawl import archive, crawled, page, refused
 
 URLS = [

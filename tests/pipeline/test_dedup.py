@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
+from core import choice
 from dedup.index import Index
 from dedup.tables import CAPTION, FINGERPRINT, GROUP
 from pipeline import dedup
-from pipeline.records import DROP, REJECT, image_id, pair_id
-from shards import choice
+from pipeline.ids import image_id, pair_id
+from pipeline.tables import DROP, REJECT
 from tests.dedup.made import scene
 from tests.pipeline.upstream import Project, pair, pairs
 

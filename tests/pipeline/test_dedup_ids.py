@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.tables import ID
 from dedup.tables import GROUP
 from pipeline import dedup
-from pipeline.attempt import Task
+from pipeline.tasks.attempt import Task
 from shards.format import shard_of
-from shards.tables import ID
 from tests.pipeline.upstream import pair, pairs, table_of
 
 

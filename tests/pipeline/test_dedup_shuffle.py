@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from core.files import read_table
 from dedup import allpairs
 from dedup.groups import groups
 from dedup.hashes import columns
 from dedup.tables import GROUP
 from pipeline import dedup
-from pipeline.attempt import Job, Task
 from pipeline.engines.local import Local
-from pipeline.packed import Keyed, partition, split
-from shards.files import read_table
+from pipeline.tasks.attempt import Job, Task
+from pipeline.tasks.packed import Keyed, partition, split
 from tests.dedup.made import crawl, table
 from tests.pipeline.upstream import Project
 

@@ -17,17 +17,18 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from core.errors import Failure
+from core.files import read_table
+from core.manifest import Part
 from demo.localweb import Behaviour, LocalWeb, Request
 from pipeline import fetch
-from pipeline.attempt import Attempt
-from pipeline.fetch import Config, Fetched, commit_chunk, images_per_domain, options
-from pipeline.records import FETCH_REASONS, OUTCOME, PLAN, image_id
-from pipeline.web.picture import Picture, store
+from pipeline.decoding.picture import Picture, store
+from pipeline.fetch import Config, Fetched, commit_chunk, options
+from pipeline.ids import image_id
+from pipeline.tables import FETCH_REASONS, OUTCOME, PLAN
+from pipeline.tasks.attempt import Attempt
 from pipeline.web.urls import host_of, registered_domain
-from shards.errors import Failure
-from shards.files import read_table
 from shards.format import CHUNK
-from shards.manifest import Part
 from tests.dedup.made import scene
 from tests.pipeline.upstream import NO_VALUES, Project, Values, table_of
 from tests.pipeline.web.hosts import BEHAVIOURS, BODY, EXPECTED, LIMITS
@@ -358,8 +359,8 @@ def test_wrong_use_is_said_before_anybody_is_asked(
 
 
 def test_what_a_domain_can_give_is_its_rate_times_the_deadline() -> None:
-    assert images_per_domain(Config(requests_per_second=0.5, deadline_hours=2.0)) == 3600
-    assert images_per_domain(Config(requests_per_second=0.001, deadline_hours=0.1)) == 1
+    assert Config(requests_per_second=0.5, deadline_hours=2.0).images_per_domain == 3600
+    assert Config(requests_per_second=0.001, deadline_hours=0.1).images_per_domain == 1
 
 
 # ── politeness ──

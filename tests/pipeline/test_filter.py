@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import pipeline.filter
-from pipeline import attempt
-from pipeline.records import CANDIDATE, DROP, REJECT
+from pipeline.tables import CANDIDATE, DROP, REJECT
+from pipeline.tasks import attempt
 from tests.pipeline.upstream import Project, pair, table_of
 
 GERMAN = "Ein brauner Hund läuft über die große Wiese hinter dem Haus"

@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
+from pipeline.ids import image_id
 from pipeline.match import keep_one_of_each, keep_within_budget, take_some
-from pipeline.packed import Keyed, partition, split
-from pipeline.records import QUERY, image_id
+from pipeline.tables import QUERY
+from pipeline.tasks.packed import Keyed, partition, split
 from tests.pipeline.match_rules import DOMAIN, SEED, Found, by_the_rules, crowd, held
 from tests.pipeline.upstream import table_of
 

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline import attempt
-from pipeline.records import CANDIDATE, DROP, MARK, PAIR, PLAN, QUERY, image_id
-from shards.files import read_table
+from core.files import read_table
+from pipeline.ids import image_id
+from pipeline.tables import CANDIDATE, DROP, MARK, PAIR, PLAN, QUERY
+from pipeline.tasks import attempt
 from tests.pipeline.match_rules import DOMAIN, Found, by_the_rules, crowd
 from tests.pipeline.upstream import NO_VALUES, Project, Values, pair, table_of
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from core.files import read_table
 from dedup.tables import CAPTION, GROUP
-from pipeline.records import CANDIDATE, FETCH_REASONS, QUERY, image_id
-from shards.files import read_table
+from pipeline.ids import image_id
+from pipeline.tables import CANDIDATE, FETCH_REASONS, QUERY
 from shards.format import SAMPLE, sample_json, shard_of
 from shards.reader import Shards
 from shards.verify import verify

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records import CANDIDATE, PAIR, PLAN, QUERY
+from pipeline.tables import CANDIDATE, PAIR, PLAN, QUERY
 from tests.pipeline.upstream import Project, Values, pair, table_of
 from tests.small import contents
 

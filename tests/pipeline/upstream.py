@@ -10,13 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 import openwit
-from pipeline.attempt import Attempt, Job, Task
-from pipeline.records import OUTCOME, PAIR, image_id, pair_id
-from shards.files import read_table
+from core.files import read_table
+from core.manifest import Manifest, read_manifest, write_manifest
+from core.registry import STAGES
+from core.tables import name_of
+from pipeline.ids import image_id, pair_id
+from pipeline.tables import OUTCOME, PAIR
+from pipeline.tasks.attempt import Attempt, Job, Task
 from shards.format import CHUNK, TarWriter
-from shards.manifest import Manifest, read_manifest, write_manifest
-from shards.recipe import STAGES
-from shards.tables import name_of
 from tests.running import settings
 from tests.shards.helpers import outcome
 
@@ -33,7 +34,7 @@ class Project:
 
     def of(self, stage: str) -> Path:
         """The folder of a stage."""
-        return self.folder / f"{STAGES.index(stage)}_{stage}"
+        return self.folder / STAGES[stage].folder
 
     # ── stages that ran before ──
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.records import FETCH_REASONS, OUTCOME, image_id, pair_id
-from shards.files import Hashed, join, publishing, to_json
+from core.files import Hashed, join, publishing, to_json
+from core.manifest import Part, Receipt, write_manifest
+from pipeline.ids import image_id, pair_id
+from pipeline.tables import FETCH_REASONS, OUTCOME
 from shards.format import (
     CHUNK,
     SAMPLE,
@@ -23,7 +25,6 @@ from shards.format import (
     stats_json,
     write_rows,
 )
-from shards.manifest import Part, Receipt, write_manifest
 from shards.merge import Run
 
 QUERIES = {0: "dog", 1: "cat"}

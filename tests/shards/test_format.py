@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from pipeline.records import image_id
-from shards.errors import Failure
-from shards.files import open_table
+from core.errors import Failure
+from core.files import open_table
+from pipeline.ids import image_id
 from shards.format import (
     CHUNK,
     SAMPLE,

@@ -14,11 +14,11 @@ from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shards.errors import Failure
-from shards.files import publishing
+from core.errors import Failure
+from core.files import publishing
+from core.tables import ID, declare
 from shards.format import CHUNK, TarWriter, range_of, shard_of, write_rows
 from shards.merge import Run, merge_range, read_range
-from shards.tables import ID, declare
 from tests.shards.helpers import write_run
 
 START = bytes(16)

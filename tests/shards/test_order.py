@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shards.errors import Failure, UsageError
+from core.errors import Failure, UsageError
 from shards.order import Stream, position_to_sample
 
 

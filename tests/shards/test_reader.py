@@ -9,9 +9,9 @@ import fsspec
 import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from pipeline.records import image_id
-from shards.errors import Failure, UsageError
-from shards.files import publishing
+from core.errors import Failure, UsageError
+from core.files import publishing
+from pipeline.ids import image_id
 from shards.format import SAMPLE, id_at, shard_of, write_rows
 from shards.reader import Shards
 from tests.shards.damage import CHANGES, CUTS, Damage, damage

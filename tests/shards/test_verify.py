@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 import pyarrow.parquet as pq
 import pytest
 
+from core.files import open_input, publishing
+from core.manifest import Receipt, read_manifest, write_manifest
 from shards.__main__ import main
-from shards.files import open_input, publishing
 from shards.format import SAMPLE, write_rows
-from shards.manifest import Receipt, read_manifest, write_manifest
 from shards.reader import Shards
 from shards.verify import verify
 from tests.shards.damage import CHANGES, CUTS, Damage, damage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shards.recipe import Recipe
+from core.recipe import Recipe
 from tests.trainer.helpers import LEARN, run_training, small_recipe
 
 

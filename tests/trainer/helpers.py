@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from shards.recipe import STAGES, Recipe
+from core.recipe import Recipe
+from core.registry import STAGES
 from tests.shards.helpers import make_pack
 from trainer import train
 from trainer.model import ModelConfig
@@ -76,7 +77,7 @@ def small_recipe(folder: Path, **train: Any) -> Recipe:
     """A recipe whose pack is made, of `pictures`; keys of its [train] table as given."""
     out = folder / "out"
     if not out.exists():
-        make_pack(out / f"{STAGES.index('pack')}_pack", pictures())
+        make_pack(out / STAGES["pack"].folder, pictures())
         write_merges(folder / "merges.gz")
     keys = {"merges": str(folder / "merges.gz"), "batch_size": 32, "steps": 12, "warmup": 2, "learning_rate": 2e-3}
     tables = {"run": {"out": str(out), "seed": 3}, "train": {**keys, "holdout": 0.2, **train}}

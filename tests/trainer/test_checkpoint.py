@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shards.errors import Failure
-from shards.manifest import Receipt, write_manifest
+from core.errors import Failure
+from core.manifest import Receipt, write_manifest
 from trainer.checkpoint import KEPT, State, latest, load_model, restore, room, save, write_model
 from trainer.model import CLIP, ModelConfig
 from trainer.optim import parameter_groups

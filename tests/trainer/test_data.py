@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from shards import choice
-from shards.errors import Failure, UsageError
+from core import choice
+from core.errors import Failure, UsageError
 from shards.format import as_ids, id_at
 from shards.reader import Shards
 from tests.shards.helpers import make_pack

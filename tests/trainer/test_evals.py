@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from shards.errors import Failure, UsageError
-from shards.files import read_table, tar_members
-from shards.manifest import missing_part, read_manifest
-from shards.pictures import FORMATS
+from core.errors import Failure, UsageError
+from core.files import read_table, tar_members
+from core.manifest import missing_part, read_manifest
+from core.recipe import Recipe
+from core.registry import STAGES
+from pictures.formats import FORMATS
 from shards.reader import Shards
-from shards.recipe import STAGES, Recipe
 from tests.shards.helpers import make_pack
 from tests.trainer.helpers import COLOURS, LEARN, pictures, run_training, small_recipe, write_merges
 from trainer.data import split
@@ -362,7 +363,7 @@ def test_clothes_are_told_apart(data: Path, tmp_path: Path) -> None:
     some = [(name, body) for name, body in tar_members(tar, zeroshot.MAX_BYTES) if name.startswith("train/")][::4]
     samples = [(f"http://shop.test/{name}", body, [label_of[name]]) for name, body in some]
     folder = tmp_path / "out"
-    make_pack(folder / f"{STAGES.index('pack')}_pack", samples)
+    make_pack(folder / STAGES["pack"].folder, samples)
     write_merges(tmp_path / "merges.gz")
     tests = sorted(name for name in label_of if name.startswith("test/"))
     (tmp_path / "labels.tsv").write_text("".join(f"{name}\t{label_of[name]}\n" for name in tests))

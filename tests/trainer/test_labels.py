@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.errors import Failure
+from core.errors import Failure
 from trainer.evals import labels
 
 COMPOSED = unicodedata.normalize("NFC", "café.jpg")

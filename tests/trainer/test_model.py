@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shards.errors import UsageError
+from core.errors import UsageError
 from trainer.model import CLIP, MODELS, LayerNorm, ModelConfig, QuickGELU, unit
 
 SMALL = ModelConfig(

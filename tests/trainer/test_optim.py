@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from shards.errors import UsageError
+from core.errors import UsageError
 from trainer.loss import clip_temperature_, contrastive_loss
 from trainer.model import CLIP, ModelConfig
 from trainer.optim import learning_rate, parameter_groups

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shards.errors import UsageError
-from shards.recipe import Recipe
+from core.errors import UsageError
+from core.recipe import Recipe
 from trainer import stage
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shards.errors import UsageError
+from core.errors import UsageError
 from trainer.model import MODELS
 from trainer.tokenizer import MERGES, Tokenizer, clean, trim
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from shards.errors import Failure, UsageError
-from shards.manifest import missing_part, read_manifest
-from shards.recipe import Recipe
+from core.errors import Failure, UsageError
+from core.manifest import missing_part, read_manifest
+from core.recipe import Recipe
 from tests.trainer.helpers import LEARN, SMALL, run_training, small_recipe
 from trainer import checkpoint, stage, train
 from trainer.model import CLIP, MODELS, ModelConfig
@@ -118,7 +118,7 @@ def test_a_kill_between_the_model_and_the_manifest_trains_nothing_again(
 ) -> None:
     recipe = small_recipe(tmp_path, steps=4)
     with monkeypatch.context() as patch:
-        patch.setattr("shards.runs.write_manifest", stop)
+        patch.setattr("core.runs.write_manifest", stop)
         with pytest.raises(KeyboardInterrupt):
             run_training(recipe)
     assert read_manifest(recipe.folder("train")) is None
@@ -140,7 +140,7 @@ def test_a_changed_recipe_does_not_go_on_from_an_old_checkpoint(
 ) -> None:
     recipe = small_recipe(tmp_path, steps=3, checkpoint_every=1)
     with monkeypatch.context() as patch:
-        patch.setattr("shards.runs.write_manifest", stop)
+        patch.setattr("core.runs.write_manifest", stop)
         with pytest.raises(KeyboardInterrupt):
             run_training(recipe)
     with pytest.raises(Failure, match=r"checkpoint-00000003-\w+\.pt was made with another config\.steps: set"):

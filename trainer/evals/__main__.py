@@ -24,11 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta, Struct
 
-from shards import command, runs
-from shards import recipe as recipes
-from shards.errors import UsageError
-from shards.files import digest_file, join, publishing, remove, shown, to_json
-from shards.manifest import Counts, Manifest, Part
+from core import command, runs
+from core import recipe as recipes
+from core.errors import UsageError
+from core.files import digest_file, join, publishing, remove, shown, to_json
+from core.manifest import Counts, Manifest, Part
 from shards.reader import Shards
 from trainer import stage
 from trainer.checkpoint import load_model

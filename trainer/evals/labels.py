@@ -14,8 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shards.errors import Failure
-from shards.files import read_bytes, tar_members
+from core.errors import Failure
+from core.files import read_bytes, tar_members
 
 EXTENSIONS = frozenset(
     f".{name}"

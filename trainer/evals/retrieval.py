@@ -12,11 +12,11 @@ import torch
 from scipy.stats import hypergeom
 from torch import Tensor
 
-from shards import choice
+from core import choice
+from core.tables import declare
 from shards.format import id_at
 from shards.order import Integers
 from shards.reader import Shards
-from shards.tables import declare
 from trainer.data import captions, in_order, picture
 from trainer.evals.features import Encoder
 from trainer.evals.intervals import share

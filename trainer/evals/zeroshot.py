@@ -12,9 +12,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from shards.errors import Failure
-from shards.files import tar_members
-from shards.tables import declare
+from core.errors import Failure
+from core.files import tar_members
+from core.tables import declare
 from trainer.data import in_order
 from trainer.evals.features import Encoder
 from trainer.evals.intervals import share

@@ -18,13 +18,13 @@ from apache_beam.coders.coders import deserialize_coder
 from msgspec import structs
 
 import openwit as command
+from core.errors import UsageError
 from pipeline import engines
-from pipeline.attempt import Task
-from pipeline.commit import Lane
 from pipeline.engines.dataflow import NEEDED, Dataflow
 from pipeline.engines.local import Local
-from pipeline.packed import ArrowCoder
-from shards.errors import UsageError
+from pipeline.tasks.attempt import Task
+from pipeline.tasks.commit import Lane
+from pipeline.tasks.packed import ArrowCoder
 from tests.documents import block, copy_to, run_block
 from tests.running import ROOT, environment
 from tests.small import PIPELINE, Small

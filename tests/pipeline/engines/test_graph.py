@@ -11,8 +11,8 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from core.errors import Failure, UsageError
 from pipeline.engines import graph
-from shards.errors import Failure, UsageError
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def untyped(pipeline: beam.Pipeline) -> beam.PCollection:
 JAVA = """Pipeline BeamApp-x-0b5c failed in state FAILED: java.lang.RuntimeException: Error received from \
 SDK harness for instruction 2: Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1512, in apache_beam.runners.common.DoFnRunner.process
-  File "pipeline/commit.py", line 70, in __call__
+  File "pipeline/tasks/commit.py", line 70, in __call__
     self._work(task, config, attempt)
-shards.errors.{kind}: {sentence}
+core.errors.{kind}: {sentence}
 
 During handling of the above exception, another exception occurred:
 
@@ -83,9 +83,9 @@ Traceback (most recent call last):
   File "apache_beam/runners/worker/sdk_worker.py", line 310, in _execute
     response = task()
                ^^^^^^
-  File "pipeline/commit.py", line 70, in __call__
+  File "pipeline/tasks/commit.py", line 70, in __call__
     self._work(task, config, attempt)
-shards.errors.{kind}: {sentence} [while running 'Commit/ParDo(_CommitLane)']
+core.errors.{kind}: {sentence} [while running 'Commit/ParDo(_CommitLane)']
 
 """
 

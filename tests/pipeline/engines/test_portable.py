@@ -16,9 +16,9 @@ from threading import Thread
 
 import pytest
 
+from core.files import names_in
 from pipeline.engines import jars
-from pipeline.records import CANDIDATE
-from shards.files import names_in
+from pipeline.tables import CANDIDATE
 from tests.pipeline.upstream import Project
 from tests.running import openwit, start, wait_until
 from tests.test_engines import bare_worker

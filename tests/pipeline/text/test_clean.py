@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.records import fold
+from pipeline.ids import fold
 from pipeline.text.clean import MAX_ROUNDS, clean
 
 PERSIAN, HINDI, FAMILY = "سفره\u200cماهی برقی", "क्\u200dष क्\u200cष", "👩\u200d👩\u200d👧"

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UsageError
 from pipeline.text.language import MAX_CHARS, detect, languages
 from pipeline.text.rules import Thresholds
 from pipeline.text.scripts import SCRIPTS
-from shards.errors import UsageError
 
 
 def test_detect() -> None:

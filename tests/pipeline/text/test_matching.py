@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import Failure
 from pipeline.text.matching import Matcher
 from pipeline.text.wordnet import synsets
-from shards.errors import Failure
 
 
 @pytest.mark.parametrize(

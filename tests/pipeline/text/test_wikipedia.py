@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import Failure
 from pipeline.text.wikipedia import Article, articles, plain, views
-from shards.errors import Failure
 
 PAGE = "<page><title>{}</title><ns>{}</ns><id>1</id>{}<revision><id>2</id><text>{}</text></revision></page>"
 DUMP = (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import Failure, UsageError
 from pipeline.text.wordnet import Synset, synsets
-from shards.errors import Failure, UsageError
 
 LICENCE = "  1 This software and database is being provided to you.  \n"
 FILES = {

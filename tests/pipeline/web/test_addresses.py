@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import UsageError
 from pipeline.web.addresses import (
     AddressForbidden,
     GuardedResolver,
@@ -16,7 +17,6 @@ from pipeline.web.addresses import (
     is_public,
     parse_connect_to,
 )
-from shards.errors import UsageError
 
 PUBLIC = (
     "1.1.1.1 8.8.8.8 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 169.253.255.255 172.15.255.255 172.32.0.0"

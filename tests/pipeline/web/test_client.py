@@ -14,13 +14,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from core.errors import UsageError
 from demo.localweb import Behaviour, LocalWeb
-from pipeline.records import FETCH_REASONS
+from pipeline.tables import FETCH_REASONS
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply, explain, user_agent
 from pipeline.web.detail import MAX_DETAIL_CHARS
 from pipeline.web.politeness import Budget
-from shards.errors import UsageError
 from tests.pipeline.web.hosts import BEHAVIOURS, BODY, EXPECTED, LIMITS, answering, location
 
 CONTACT = "https://example.org/robot"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import pytest
 
 from demo.localweb import Behaviour, LocalWeb, Request
-from pipeline.records import FETCH_REASONS
+from pipeline.tables import FETCH_REASONS
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply
 from pipeline.web.politeness import Budget

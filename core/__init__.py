@@ -1,0 +1,1 @@
+"""What every room stands on: recipes, files, tables, manifests, receipts, runs, command lines."""

@@ -1,0 +1,199 @@
+"""Receipts and manifests: how a task is committed and how a stage is declared complete.
+
+A *part* is written first, then its *receipt* under the task's fixed name: the receipt is the commit. When every task
+has one, `_parts.parquet` and last `_manifest.json` are written from them: the manifest's existence means complete, and
+readers take their list of files from it, never from a glob.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import Failure
+from core.files import filesystem, join, publish, publishing, read_bytes, to_json
+from core.tables import check, declare
+
+PARTS = declare(
+    "parts",
+    1,
+    {
+        "table": (pa.string(), "what the file holds"),
+        "name": (pa.string(), "path below the stage's folder"),
+        "task": (pa.string(), "the task that committed it"),
+        "rows": (pa.int64(), "rows of a table, samples of a tar"),
+        "bytes": (pa.int64(), "size of the file"),
+        "sha256": (pa.string(), "of the file, hex"),
+    },
+)
+
+SCHEMA_VERSION = 1  # of receipts and manifests
+Counts = dict[str, dict[str, Any]]  # unit → {"in": n, "kept": n, "dropped": {reason: n}}
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """One file that a task committed: a row of `_parts.parquet`."""
+
+    table: str
+    task: str
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """That a task is done: what it wrote and what it counted. `basis` is the digest of all that determined it."""
+
+    step: str
+    task: str
+    basis: str
+    parts: tuple[Part, ...]
+    counts: Counts
+    notes: dict[str, int] = field(default_factory=dict)
+
+
+def receipt_path(folder: str, step: str, task: str) -> str:
+    """The fixed name under which a task's receipt stands."""
+    return join(folder, "_receipts", f"{step}.{task}.json")
+
+
+def write_receipt(folder: str, receipt: Receipt) -> None:
+    """Commit a task: from now on its parts exist."""
+    said = {"schema_version": SCHEMA_VERSION, **asdict(receipt)}
+    publish(receipt_path(folder, receipt.step, receipt.task), to_json(said))
+
+
+def read_receipt(folder: str, step: str, task: str) -> Receipt | None:
+    """The receipt of a task, None where it is not done, or was by another version of openwit."""
+    path = receipt_path(folder, step, task)
+    fs, inner = filesystem(path)
+    try:
+        said = dict(json.loads(fs.cat_file(inner)))
+        if said.pop("schema_version") != SCHEMA_VERSION:
+            return None
+        return Receipt(**{**said, "parts": tuple(Part(**part) for part in said["parts"])})
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, IsADirectoryError) as error:
+        raise Failure(f"{path} is damaged ({error}): remove it and run the stage again") from error
+
+
+def add_up(receipts: Iterable[Receipt]) -> tuple[Counts, dict[str, int]]:
+    """The counts and the notes of all receipts together."""
+    counts: Counts = {}
+    notes: dict[str, int] = {}
+    for receipt in receipts:
+        for unit, count in receipt.counts.items():
+            total = counts.setdefault(unit, {"in": 0, "kept": 0, "dropped": {}})
+            total["in"] += count["in"]
+            total["kept"] += count["kept"]
+            for reason, n in count["dropped"].items():
+                total["dropped"][reason] = total["dropped"].get(reason, 0) + n
+        for note, n in receipt.notes.items():
+            notes[note] = notes.get(note, 0) + n
+    return counts, notes
+
+
+def balance(counts: Counts) -> None:
+    """Raise Failure where rows in are not rows kept plus rows dropped by a name."""
+    for unit, total in counts.items():
+        lost = total["in"] - total["kept"] - sum(total["dropped"].values())
+        if lost:
+            raise Failure(
+                f"{lost} of {total['in']} {unit} are neither kept nor dropped by a name: this is a bug, report it"
+            )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A finished stage: the facts that determine its bytes, its parts, its counts."""
+
+    folder: str
+    digest: str
+    facts: dict[str, Any]
+    parts: tuple[Part, ...]
+
+    def of(self, table: str) -> list[Part]:
+        """The parts of one table, by task and name."""
+        return [part for part in self.parts if part.table == table]
+
+    def paths(self, table: str) -> list[str]:
+        """The files of one table, by task and name."""
+        return [join(self.folder, part.name) for part in self.of(table)]
+
+    @property
+    def counts(self) -> Counts:
+        return cast(Counts, self.facts["counts"])
+
+
+def write_manifest(folder: str, facts: Mapping[str, Any], receipts: Iterable[Receipt]) -> Manifest:
+    """Declare a stage complete: `_parts.parquet`, then `_manifest.json`."""
+    receipts = sorted(receipts, key=lambda receipt: (receipt.step, receipt.task))
+    counts, notes = add_up(receipts)
+    balance(counts)
+    parts = sorted(part for receipt in receipts for part in receipt.parts)
+    rows = pa.Table.from_pylist([asdict(part) for part in parts], schema=PARTS)
+    with publishing(join(folder, "_parts.parquet")) as file:
+        pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
+        parts_digest = file.sha256
+    said = {"schema_version": SCHEMA_VERSION, **facts, "counts": counts, "notes": notes, "parts_sha256": parts_digest}
+    publish(join(folder, "_manifest.json"), to_json(said))
+    manifest = read_manifest(folder)
+    assert manifest is not None  # it was written a line above
+    return manifest
+
+
+def read_manifest(folder: str) -> Manifest | None:
+    """The manifest of a finished stage, None where there is none; Failure where it and `_parts.parquet` disagree."""
+    path = join(folder, "_manifest.json")
+    fs, inner = filesystem(path)
+    try:
+        raw = fs.cat_file(inner)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        facts = json.loads(raw)
+        listing = read_bytes(join(folder, "_parts.parquet"))
+        damaged = hashlib.sha256(listing).hexdigest() != facts["parts_sha256"]
+        version = facts["schema_version"]
+    except (ValueError, KeyError, TypeError, Failure):
+        damaged = True
+    if damaged:
+        raise Failure(
+            f"{path} is damaged or does not belong to its _parts.parquet: remove both and run the stage again"
+        )
+    if version != SCHEMA_VERSION:
+        raise Failure(f"{path} was written by another version of openwit: remove it and run the stage again")
+    copied = pa.BufferOutputStream()  # Arrow's own memory: a thread of it may free this while Python shuts down
+    copied.write(listing)
+    table = pq.read_table(pa.BufferReader(copied.getvalue()))
+    check(table.schema, PARTS, join(folder, "_parts.parquet"))
+    parts = tuple(Part(**row) for row in table.to_pylist())
+    return Manifest(folder, hashlib.sha256(raw).hexdigest(), facts, parts)
+
+
+def missing_part(manifest: Manifest) -> str | None:
+    """The first part that is not there with its size, None where all are."""
+    return first_missing(manifest.folder, manifest.parts)
+
+
+def first_missing(folder: str, parts: Iterable[Part]) -> str | None:
+    """The same of some parts of a folder."""
+    fs, inner = filesystem(folder)
+    for part in parts:
+        try:
+            size = fs.size(f"{inner}/{part.name}")
+        except FileNotFoundError:
+            return part.name
+        if size != part.bytes:
+            return part.name
+    return None

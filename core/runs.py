@@ -1,0 +1,237 @@
+"""One run of a stage on its folder: is all done already, is anybody else at it, is there room, what is left behind.
+
+Shared by the stages that Beam carries and by training and evaluation, which know no Beam.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from core.errors import Failure, UsageError, WorkToDo
+from core.files import filesystem, is_local, join, publish, remove, shown, to_json
+from core.lease import Lease
+from core.manifest import Manifest, Receipt, missing_part, read_manifest, write_manifest
+from core.recipe import Recipe
+from core.registry import STAGES
+
+OUR_BOOKS = {"_manifest.json", "_parts.parquet", "_run.json", "_lock"}
+_TOLD = 3  # changes that are named in a line
+_SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
+_LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
+
+
+def finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
+    """The manifest of a stage that `reader` reads.
+
+    UsageError with the command to run where it has none, or where it, or a stage before it, was made from another state
+    of a stage than is there now (a stage before it may have been removed to save room). With --check it is WorkToDo.
+    """
+    manifest = read_manifest(recipe.folder(stage))
+    if manifest is None:
+        if recipe.check:
+            raise WorkToDo
+        raise UsageError(
+            f"{reader} reads what {stage} makes, and {recipe.folder(stage)} is not finished: "
+            f"run openwit {stage} --recipe {recipe.path} first"
+        )
+    try:
+        _check_origins(recipe, stage, manifest, {})
+    except UsageError:
+        if recipe.check:
+            raise WorkToDo from None
+        raise
+    return manifest
+
+
+def _check_origins(recipe: Recipe, stage: str, manifest: Manifest, known: dict[str, Manifest | None]) -> None:
+    """Follow what a stage was made from back to the start; each stage on the way is read once, into `known`."""
+    for name, made_from in manifest.facts.get("inputs", {}).items():
+        if name not in STAGES:
+            continue
+        is_new = name not in known
+        if is_new:
+            known[name] = read_manifest(recipe.folder(name))
+        now = known[name]
+        if now is None:
+            continue
+        if now.digest != made_from:
+            raise UsageError(
+                f"{recipe.folder(stage)} was made from another {name} than {recipe.folder(name)} holds now: "
+                f"run openwit {stage} --recipe {recipe.path} first"
+            )
+        if is_new:
+            _check_origins(recipe, name, now, known)
+
+
+def check_that_some_are_left(recipe: Recipe, stage: str) -> None:
+    """Failure where a finished stage has kept nothing of what it passes on, so that those after it have no work."""
+    unit = STAGES[stage].passes_on if stage in STAGES else ""
+    manifest = read_manifest(recipe.folder(stage)) if unit else None
+    if manifest is None:
+        return
+    count = manifest.counts.get(unit, {"in": 0, "kept": 0, "dropped": {}})
+    if not count["kept"]:
+        raise Failure(
+            f"{stage} kept 0 of {count['in']:,} {unit}{top_drops(count['dropped'])}: there is nothing to go on with; "
+            f"change [{stage}] in {recipe.path}, or give it more"
+        )
+
+
+def top_drops(dropped: Mapping[str, int], most: int = 3) -> str:
+    """The most frequent reasons, for a line: " (too_few_words 1,234 · is_an_icon 56)"."""
+    if not dropped:
+        return ""
+    top = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))[:most]
+    return " (" + " · ".join(f"{reason} {n:,}" for reason, n in top) + ")"
+
+
+def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any], again: str = "runs again") -> bool:
+    """Whether the folder's manifest was written for the same facts and all its parts are there; if so, says it.
+
+    If not, and there is a manifest, says what has changed since, so that the stage `again` has work to do. WorkToDo
+    where the command line asks for no more than that, and there is work.
+    """
+    manifest = read_manifest(folder)
+    changed = [] if manifest is None else changes(facts, manifest)
+    if manifest is not None and not changed:
+        print(f"{facts['stage']}: nothing to do, {shown(folder)} is up to date")
+        return True
+    if recipe.check:
+        raise WorkToDo
+    if changed:
+        more = f" and {len(changed) - _TOLD:,} more" if len(changed) > _TOLD else ""
+        print(f"{facts['stage']}: {again}: {'; '.join(changed[:_TOLD])}{more}", flush=True)
+    return False
+
+
+def changes(facts: Mapping[str, Any], manifest: Manifest) -> list[str]:
+    """What is not as it was when a stage's manifest was written, each in a clause: keys of the recipe first."""
+    was, stage = manifest.facts, facts["stage"]
+
+    def both(key: str, prefix: str = "") -> list[dict[str, Any]]:
+        return [{f"{prefix}{name}": value for name, value in _flat(some.get(key, {})).items()} for some in (facts, was)]
+
+    found = list(differences({"run.seed": facts.get("seed")}, {"run.seed": was.get("seed")}))
+    found += differences(*both("config", f"{stage}."))
+    now, before = both("inputs")
+    for name in sorted({named(key) for key, _ in now.items() ^ before.items()}):
+        is_there, was_there = (name in map(named, some) for some in (now, before))
+        found.append(f"{name} is {'gone' if not is_there else 'another than it was' if was_there else 'new'}")
+    found += differences({"rules_version": facts.get("rules_version")}, {"rules_version": was.get("rules_version")})
+    found += differences(*both("determined_by"))
+    if not found and any(was.get(key) != value for key, value in facts.items()):
+        found.append("it was written by another version of openwit")
+    if not found and (missing := missing_part(manifest)):
+        found.append(f"{missing} is missing or has another size")
+    return found
+
+
+def named(source: str) -> str:
+    """What the key of an input says without a digest: a stage, or the kind and the name of a raw file."""
+    return source.rpartition("-")[0] if ":" in source else source
+
+
+def differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    """Values that are other than before, each in a clause."""
+    for key in sorted({*now, *before}):
+        if key not in now or key not in before or before[key] != now[key]:
+            said = [_short(some[key]) if key in some else "not there" for some in (before, now)]
+            yield f"{key} was {said[0]}, is {said[1]}"
+
+
+def _short(value: Any) -> str:
+    said = json.dumps(value, ensure_ascii=False)
+    return said if len(said) <= 60 else said[:57] + "…"
+
+
+def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of mappings within a mapping beside the others, under their own names."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt], run: bytes) -> Manifest:
+    """Write `_run.json` and the manifest, then remove what no receipt names: what lost attempts left, checkpoints."""
+    publish(join(folder, "_run.json"), run)
+    manifest = write_manifest(folder, facts, receipts)
+    named = OUR_BOOKS | {part.name for part in manifest.parts}
+    named |= {f"_receipts/{receipt.step}.{receipt.task}.json" for receipt in receipts}
+    fs, inner = filesystem(folder)
+    for path in sorted(fs.find(inner)):
+        name = path[len(inner) :].lstrip("/")
+        if name not in named and not name.startswith("_lock."):
+            remove(join(folder, name))
+    return manifest
+
+
+def how_it_ran(started: float, packages: Iterable[str], work: Mapping[str, Mapping[str, float]], **more: Any) -> bytes:
+    """`_run.json`: what a person wants to know and no digest may hold. `started` is seconds since 1970.
+
+    All is said of this process alone, which may have been the last of several: `work` has how much of each step it did
+    (`here`), of how much (`of`), and the seconds that this took it.
+    """
+    return to_json(
+        {
+            "command": [Path(sys.argv[0]).stem, *sys.argv[1:]],
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            "seconds": round(time.time() - started, 3),
+            "work": work,
+            "host": platform.node(),
+            "python": platform.python_version(),
+            "versions": {package: version(package) for package in ("openwit", *packages)},
+            **more,
+        }
+    )
+
+
+@contextmanager
+def alone(folder: str, name: str, room: int = 0) -> Iterator[None]:
+    """One run at a time, with room for so many bytes; what a killed run left half-written is removed."""
+    if not is_local(folder):
+        with Lease(join(folder, "_lock"), _SILENCE, wait=False):
+            yield
+        return
+    path = Path(filesystem(folder)[1])
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / "_lock").open("w")
+    except OSError as error:
+        raise Failure(
+            f"cannot write {folder} ({os.strerror(error.errno or 0)}): make it writable, or move the recipe's run.out"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(f"{name} is already running on {folder}: wait for it, or end it first") from None
+        for left in path.rglob(".tmp-*"):
+            left.unlink()
+        _check_room(path, room + _LEAST_ROOM)
+        yield
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise Failure(
+            f"only {free >> 20} MiB are free on the disk of {folder}: free some ({needed >> 20} MiB at the least), "
+            "or move the recipe's run.out"
+        )
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,1 @@
+"""Pictures of strangers: which formats are read, and how bytes become pixels."""

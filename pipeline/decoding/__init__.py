@@ -1,0 +1,1 @@
+"""From what the web sent to the picture that is stored."""

@@ -1,0 +1,1 @@
+"""Web archives: records out of files, pages out of records."""

@@ -1,0 +1,1 @@
+"""Images and the texts that may describe them, out of a page."""

@@ -1,0 +1,219 @@
+"""What stands around the images of a page: figures, links, <picture>s, maps, languages. Each is read once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from pipeline.ids import fold
+from pipeline.inputs.pages.sources import Named, Where, filled, judge, largest
+from pipeline.web.urls import normalise
+
+MAX_TEXT_CHARS = 10_000
+"""A longer text is no caption; CLIP reads the first 76 tokens."""
+MAX_CLIMB = 32
+"""How many elements up a <figure>, <picture> or link is looked for."""
+MAX_TEXT_NODES = 100_000
+"""Elements and texts of a page that are read for texts around images; more are captions within captions, each read
+for all."""
+MAX_LANGUAGE_CHARS = 35  # of a language tag (RFC 5646, 4.4.1)
+
+COMMONS = re.compile(r"https?://(?:www\.)?creativecommons\.org/(?:licen[cs]es|publicdomain)/")
+
+_INLINE_ELEMENTS = (
+    "-text -comment a abbr b bdi bdo cite code em font i kbd mark q s small span strong sub sup time u wbr"
+)
+_INLINE = frozenset(_INLINE_ELEMENTS.split())
+_SILENT = frozenset({"script", "style", "noscript", "template"})
+
+
+Texts = list[tuple[str, str | None]]
+"""(text_source, text with its white space folded; None where too much was read of the page already)."""
+
+
+class Figure(NamedTuple):
+    """What a <figure> says about the images in it."""
+
+    caption: str | None  # white space folded; None: the texts around the images of this page are too long together
+    licence: str | None
+
+
+class Place(NamedTuple):
+    """What holds the children of an element: itself and all around it."""
+
+    depth: int
+    lang: str | None  # that the closest element declares that does
+    holders: dict[str, tuple[LexborNode, int]]  # the closest of each kind in _HOLDERS, with its depth
+
+    def holder(self, tag: str) -> LexborNode | None:
+        """The closest element of a kind, if it is close."""
+        node, depth = self.holders.get(tag, (None, 0))
+        return node if self.depth - depth < MAX_CLIMB else None
+
+
+_HOLDERS = frozenset({"figure", "picture", "a", "noscript", "svg"})
+_NO_FIGURE = Figure("", None)
+_NOWHERE = Place(0, None, {})
+
+
+def lang_of(attributes: dict[str, str | None]) -> str | None:
+    """The language that an element declares, in lower case."""
+    lang = attributes.get("lang") or attributes.get("xml:lang")
+    return None if lang is None else lang.strip()[:MAX_LANGUAGE_CHARS].lower() or None
+
+
+class Around:
+    """What stands around the images of a page, each read once, however many images are in it."""
+
+    def __init__(self, tree: LexborHTMLParser, where: Where, chars: int) -> None:
+        self._tree = tree
+        self._where = where
+        self._places: dict[int, Place] = {}  # by node, as the next two
+        self._figures: dict[int, Figure] = {}
+        self._texts: dict[int, Texts] = {}
+        self._nodes, self._chars = MAX_TEXT_NODES, 2 * chars  # that may still be read
+
+    def place(self, node: LexborNode) -> Place:
+        """What holds an element."""
+        new: list[LexborNode] = []
+        above = node.parent
+        while above is not None and above.mem_id not in self._places:
+            new.append(above)
+            above = above.parent
+        place = self._places[above.mem_id] if above is not None else _NOWHERE
+        for element in reversed(new):
+            tag, depth, holders = element.tag, place.depth + 1, place.holders
+            if tag in _HOLDERS and (tag != "a" or "href" in element.attributes):
+                holders = {**holders, tag or "": (element, depth)}
+            place = Place(depth, self._langs.get(element.mem_id, place.lang), holders)
+            self._places[element.mem_id] = place
+        return place
+
+    def figure(self, node: LexborNode | None) -> Figure:
+        """What a figure says; nothing if there is none."""
+        if node is None:
+            return _NO_FIGURE
+        if node.mem_id not in self._figures:
+            caption = next((child for child in node.iter() if child.tag == "figcaption"), None)
+            text = "" if caption is None else self.text(caption)
+            self._figures[node.mem_id] = Figure(text, self._licences.get(node.mem_id))
+        return self._figures[node.mem_id]
+
+    def link(self, node: LexborNode | None) -> Texts:
+        """The texts of a link."""
+        if node is None:
+            return []
+        if node.mem_id not in self._texts:
+            attributes = node.attributes
+            self._texts[node.mem_id] = [
+                ("link title", fold(attributes.get("title") or "")),
+                ("link aria-label", fold(attributes.get("aria-label") or "")),
+                ("link", self.text(node)),
+            ]
+        return self._texts[node.mem_id]
+
+    def drawing(self, node: LexborNode | None) -> Texts:
+        """The title and the description that an element of SVG has."""
+        if node is None:
+            return []
+        if node.mem_id not in self._texts:
+            children = {child.tag: child for child in reversed(list(node.iter()))}
+            self._texts[node.mem_id] = [
+                (f"svg {tag}", self.text(children[tag])) for tag in ("title", "desc") if tag in children
+            ]
+        return self._texts[node.mem_id]
+
+    def source(self, picture: LexborNode | None, for_script: bool) -> Named | None:
+        """What the <source>s of a picture name, for a script or at once: the first that is usable, else the first."""
+        if picture is None:
+            return None
+        return (self._sources_for_script if for_script else self._sources).get(picture.mem_id)
+
+    def areas(self, usemap: str) -> list[str]:
+        """The texts of the areas of a map, for the first image that is divided by it."""
+        return self._areas.pop(usemap.strip().removeprefix("#"), [])
+
+    def text(self, node: LexborNode) -> str | None:
+        """The text that a reader sees in a node, a space around elements that are not inline, white space folded.
+
+        No more of it than shows that it is too long; None where too much was read of this page already.
+        """
+        parts: list[str] = []
+        size = 0  # of its words
+        for inner in node.traverse(include_text=True):
+            self._nodes -= 1
+            if min(self._nodes, self._chars) < 0:
+                return None
+            if inner.tag not in _INLINE or (inner.prev and inner.prev.tag not in _INLINE):
+                parts.append(" ")
+            if inner.tag == "-text" and not (inner.parent and inner.parent.tag in _SILENT):
+                text = inner.text(deep=False)
+                parts.append(text)
+                self._chars -= len(text)
+                size += sum(map(len, text.split()))
+                if size > MAX_TEXT_CHARS:
+                    break
+        return fold("".join(parts))
+
+    @cached_property
+    def _langs(self) -> dict[int, str]:
+        nodes = self._tree.css(r"[lang], [xml\:lang]")
+        return {node.mem_id: lang for node in nodes if (lang := lang_of(node.attributes))}
+
+    @cached_property
+    def _licences(self) -> dict[int, str | None]:
+        """Of figures that link to Creative Commons, by node: their first such link, if it is to a licence."""
+        found: dict[int, str | None] = {}
+        for link in self._tree.css("a[href*='creativecommons.org/' i]"):
+            url = normalise(link.attributes["href"] or "", self._where.base)
+            for node in _above(link):
+                if node.tag == "figure":
+                    found.setdefault(node.mem_id, url if url and COMMONS.match(url) else None)
+        return found
+
+    @cached_property
+    def _sources(self) -> dict[int, Named]:
+        return self._sources_by("srcset")
+
+    @cached_property
+    def _sources_for_script(self) -> dict[int, Named]:
+        return self._sources_by("data-srcset", "data-lazy-srcset")
+
+    def _sources_by(self, *names: str) -> dict[int, Named]:
+        """By <picture>, the image that its <source>s name by one of these attributes."""
+        found: dict[int, Named] = {}
+        for node in self._tree.css(", ".join(f"source[{name}]" for name in names)):
+            attributes = node.attributes
+            url = next((url for name in names if (url := largest(filled(attributes.get(name) or "", attributes)))), "")
+            pictures = [above.mem_id for above in _above(node) if above.tag == "picture"] if url else []
+            if not pictures:
+                continue
+            named = Named("source srcset", judge(url, self._where))
+            for picture in pictures:
+                if picture not in found or (found[picture].judged.failure and not named.judged.failure):
+                    found[picture] = named
+        return found
+
+    @cached_property
+    def _areas(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for node in self._tree.css("map area[alt]"):
+            text = fold(node.attributes["alt"] or "")
+            above = next((above for above in _above(node) if above.tag == "map"), None) if text else None
+            if above is not None:
+                found.setdefault(above.attributes.get("name") or above.attributes.get("id") or "", []).append(text)
+        return found
+
+
+def _above(node: LexborNode) -> Iterator[LexborNode]:
+    """The elements that hold a node, the closest first."""
+    above = node.parent
+    for _ in range(MAX_CLIMB):
+        if above is None:
+            return
+        yield above
+        above = above.parent

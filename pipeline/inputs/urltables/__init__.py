@@ -1,0 +1,1 @@
+"""Tables of image URLs with captions, in whatever form others publish them."""

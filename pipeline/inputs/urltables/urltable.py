@@ -1,0 +1,279 @@
+"""Tables of image URLs with captions, as others publish them: Parquet, CSV, TSV, JSON, JSON lines; packed or not.
+
+The first bytes and the name of a file say how it is read, the names of its columns what they are: see docs/data.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any, NamedTuple
+
+from core.errors import Failure, UsageError
+from pipeline.inputs.urltables import jsontable, parquettable
+from pipeline.inputs.urltables.delimited import Layout, lines, records
+from pipeline.inputs.urltables.tablecolumns import (
+    MAX_NAMES,
+    Options,
+    Roles,
+    distinct,
+    has_url,
+    json_value,
+    listed,
+    roles,
+    text_of,
+    texts_of,
+    trimmed,
+)
+from pipeline.inputs.urltables.tablefile import Damaged, TableFile, recognise, whole_ones
+from pipeline.inputs.urltables.tablelayout import decoded, layout_of
+from pipeline.web.detail import one_line, without_user
+
+__all__ = ["Options", "Row", "check", "rows"]
+
+_SAMPLE = 1000  # rows that are looked at before anything runs
+
+# Why a record is no row, and what to do where that is so of most of a table.
+REASONS = {
+    "too_many_cells": "its rows have more cells than its header: quote the cells that hold a delimiter, or use tabs",
+    "too_few_cells": "its rows have fewer cells than its header: write every cell, or correct the header",
+    "line_too_long": "its lines are endless: get it again",
+    "not_json": "its lines are not JSON: get it again",
+    "not_an_object": "its rows are not objects: write each as an object with names",
+    "url_not_text": "its URLs are not texts: name another column by crawl.url_column",
+    "caption_not_text": "its captions are neither texts nor lists of texts: name another column by crawl.text_column",
+}
+
+
+class Row(NamedTuple):
+    """One record of the table: a row, or why it is none."""
+
+    number: int  # of the record, from 0
+    place: int  # of its line, where it has lines, else of the row; from 1
+    url: str = ""  # as written, "" where the table has none
+    texts: tuple[str, ...] = ()  # as written; several of a column of lists, none that is empty
+    page_url: str = ""
+    uid: str | None = None
+    columns: Mapping[str, Any] = {}  # the others, as JSON has them; None where a row has no value
+    reason: str = ""  # of a record that is lost: one of REASONS, truncated_file or damaged_file
+    detail: str = ""  # what exactly was wrong
+
+
+class _Found(NamedTuple):
+    """A record as its form has it."""
+
+    values: Mapping[str, Any] | None
+    place: int
+    reason: str = ""
+    text: str = ""
+
+
+def rows(path: str, options: Options, notes: Counter[str] | None = None) -> Iterator[Row]:
+    """The records of a table, in order; `notes` counts what is worth knowing besides.
+
+    UsageError where it has no URLs or captions, Failure where it is damaged and options.truncated is not "skip".
+    Bytes that are no UTF-8 become U+FFFD, as in web pages.
+    """
+    notes = Counter() if notes is None else notes
+    table, number = recognise(path), 0
+    try:
+        for row in _rows(table, options, notes, whole=True):
+            yield row
+            number = row.number + 1
+    except Damaged as error:
+        if options.truncated == "fail":
+            raise _failure(table, number, error) from error
+        yield Row(number, number + 1, reason=error.reason, detail=str(error))
+
+
+def check(path: str, options: Options) -> None:
+    """Raise what `rows` would raise of the beginning of a table; UsageError also where most rows of that are none."""
+    table, bad, good = recognise(path), Counter[str](), 0
+    try:
+        for row in islice(_rows(table, options, Counter(), whole=False), _SAMPLE):
+            good += not row.reason
+            bad[row.reason] += bool(row.reason)
+    except Damaged as error:
+        if options.truncated == "fail":
+            raise _failure(table, good, error) from error
+    lost = sum(bad.values())
+    if lost and (not good or (lost > good and lost >= 10)):
+        reason = max(sorted(bad), key=lambda name: bad[name])
+        raise UsageError(f"{table.shown}: of its first {lost + good:,} rows {lost:,} cannot be used: {REASONS[reason]}")
+
+
+def _failure(table: TableFile, number: int, error: Damaged) -> Failure:
+    return Failure(
+        f"{table.shown} cannot be read after row {number} ({error}): get it again, take it out of crawl.urls, "
+        'or set crawl.truncated = "skip" to take what is whole'
+    )
+
+
+def _rows(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> Iterator[Row]:
+    chosen, records = _open(table, options, notes, whole)
+    others: dict[str, bool] = dict.fromkeys(chosen.own, False)  # by name, whether a column is one of the others
+    for number, (values, place, reason, text) in enumerate(records):
+        if values is None:
+            yield Row(number, place, reason=reason, detail=one_line(without_user(text)))
+            continue
+        url = text_of(values.get(chosen.url))
+        texts = _texts(values, chosen)
+        if url is None or texts is None:
+            yield Row(number, place, reason="url_not_text" if url is None else "caption_not_text")
+            continue
+        uid = text_of(values.get(chosen.uid)) if chosen.uid else None
+        page = text_of(values.get(chosen.page)) if chosen.page else None
+        yield Row(number, place, url, texts, page or "", uid or None, _others(values, others, notes))
+
+
+def _texts(values: Mapping[str, Any], chosen: Roles) -> tuple[str, ...] | None:
+    """The captions of a row, of the first column that has any; None where they are no texts."""
+    texts: tuple[str, ...] | None = ()
+    for name in chosen.texts:
+        texts = texts_of(values.get(name))
+        if texts is None or any(map(str.strip, texts)):
+            break
+    return texts
+
+
+def _others(values: Mapping[str, Any], others: dict[str, bool], notes: Counter[str]) -> dict[str, Any]:
+    """The other columns of a row, as JSON has them."""
+    columns = {}
+    for name, value in values.items():
+        if name not in others:
+            others[name] = len(others) < MAX_NAMES
+            if not others[name]:
+                del others[name]
+                notes["column_values_left_out"] += 1
+                continue
+        if others[name]:
+            try:
+                columns[name] = json_value(value)
+            except (ValueError, TypeError):  # a picture, for example
+                columns[name] = None
+                notes["column_values_left_out"] += 1
+    return columns
+
+
+# ── forms ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _open(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> tuple[Roles, Iterator[_Found]]:
+    if table.kind == "parquet":
+        names = parquettable.names(table)
+        return roles(trimmed(names), options, table.shown), _of_parquet(table, distinct(names))
+    if table.kind == "json":
+        return _json(decoded(table, notes, whole), options, notes)
+    layout, encoding = layout_of(table, options, notes, whole)
+    return roles(layout.names, options, table.shown), _of_lines(table, layout, encoding, notes)
+
+
+def _of_parquet(table: TableFile, names: list[str]) -> Iterator[_Found]:
+    place = 1
+    for columns in parquettable.batches(table):
+        for values in zip(*columns, strict=True):
+            yield _Found(dict(zip(names, values, strict=True)), place)
+            place += 1
+
+
+def _of_lines(table: TableFile, layout: Layout, encoding: str, notes: Counter[str]) -> Iterator[_Found]:
+    for cells, place, reason, text, _ in records(lines(table.chunks()), layout, notes):
+        if reason:
+            yield _Found(None, place, reason, text.decode(encoding, "replace"))
+        else:
+            values = [None if cell in _NULLS else cell.decode(encoding, "replace") for cell in cells]
+            yield _Found(dict(zip(layout.names, values, strict=True)), place)
+
+
+_NULLS = {b"", rb"\N"}  # \N of databases
+
+
+def _json(table: TableFile, options: Options, notes: Counter[str]) -> tuple[Roles, Iterator[_Found]]:
+    """JSON in any of its forms. Its columns are those of its first rows."""
+
+    first = jsontable.begins_with(table.chunks())
+    if not first:
+        raise Damaged(EOFError("it is empty"))
+    if first not in "[{":
+        raise UsageError(f"{table.shown} is no JSON (it begins with {first!r}): get it again, or name it as what it is")
+    if first == "{" and _is_lines(table, options):
+        sample, items = jsontable.in_lines(table.chunks(), Counter()), jsontable.in_lines(table.chunks(), notes)
+    elif first == "{" and not (keys := _lists_of(table, options)):
+        sample, items = jsontable.in_sequence(table.chunks()), jsontable.in_sequence(table.chunks())
+    else:
+        of = keys if first == "{" else []
+        sample, items = jsontable.items(table.chunks(), of), jsontable.items(table.chunks(), of)
+    seen: dict[str, None] = {}
+    others = ""  # what its items are that are no objects
+    for item in islice(whole_ones(sample), _SAMPLE):
+        if isinstance(item.value, dict):
+            seen.update(dict.fromkeys(trimmed(list(item.value))))
+        else:
+            others = others or type(item.value).__name__
+    if others and not seen:
+        raise UsageError(f"{table.shown} is a list of {others}, not of objects: {_AS_ROWS}")
+    return roles(list(seen), options, table.shown) if seen else _NO_ROLES, _of_items(items)
+
+
+_NO_ROLES = Roles("", ("",), "", "")  # of an empty list
+
+
+_AS_ROWS = "write it as a list of objects, or as an object a line (pandas: to_json(orient='records'))"
+
+
+def _of_items(items: Iterator[jsontable.Item]) -> Iterator[_Found]:
+    for value, place, reason, text in items:
+        if reason:
+            yield _Found(None, place, reason, text)
+        elif not isinstance(value, dict):
+            yield _Found(None, place, "not_an_object", str(value)[:1000])
+        else:
+            yield _Found({text_of(name.strip(" \t\ufeff")) or "column": part for name, part in value.items()}, place)
+
+
+def _is_lines(table: TableFile, options: Options) -> bool:
+    """Whether a text that begins with an object has more of them, or is a row by itself."""
+    if jsontable.goes_on(whole_ones(table.chunks())):
+        return False
+    first = list(islice(whole_ones(jsontable.in_lines(table.chunks(), Counter())), 3))
+    objects = [item.value for item in first if isinstance(item.value, dict)]
+    if not any(has_url(list(names), options) for names in objects):
+        lists = [value for row in objects for value in row.values() if isinstance(value, list) and value]
+        if any(isinstance(some[0], dict) and has_url(list(some[0]), options) for some in lists):
+            return False
+    if not objects or len(first) > 1 or has_url(list(objects[0]), options):
+        return bool(objects)
+    return not any(isinstance(value, (list, dict)) for value in objects[0].values())
+
+
+def _lists_of(table: TableFile, options: Options) -> list[str]:
+    """The keys of the lists of rows that an object has, none where it is a row itself; else UsageError."""
+    names, more = jsontable.first_object(table.chunks())
+    is_row = has_url(names, options)
+    if is_row and more:
+        return []
+    found: dict[str, Roles] = {}
+    seen = []
+    try:
+        for key, first in jsontable.lists(table.chunks()):
+            if isinstance(first, dict) and has_url(list(first), options):
+                with suppress(UsageError):
+                    found.setdefault(key, roles(list(first), options, table.shown))
+                    continue
+            seen.append(f"{key} of {', '.join(first) if isinstance(first, dict) else type(first).__name__}")
+    except Damaged:  # it is met again where the rows are read
+        if not found:
+            raise
+    if len({(chosen.url, chosen.texts) for chosen in found.values()}) > 1:
+        raise UsageError(
+            f"{table.shown} has several lists of rows, {listed(list(found))}, whose names of columns differ: "
+            "give each as a table of its own"
+        )
+    if found or is_row:
+        return list(found)
+    raise UsageError(
+        f"{table.shown} is an object without a list of rows that have both a URL and a caption "
+        f"(it has {listed(seen) or 'no lists'}): {_AS_ROWS}, each with its own"
+    )

@@ -1,0 +1,104 @@
+"""How far a stage is: a bar on a terminal, else a line whenever the count doubles or a minute passed.
+
+Counted from receipts, which are the truth on every engine.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from core.files import entries_in, is_local, join, names_in
+from core.manifest import Receipt, add_up
+from core.runs import top_drops
+from pipeline.tasks.attempt import Job, Task
+
+_MINUTE = 60.0  # seconds between lines at the least, unless the count doubled
+
+
+class Watch:
+    """Shows progress while its block runs."""
+
+    def __init__(self, stage: str, job: Job[Any], tasks: list[Task], done: list[Receipt]) -> None:
+        self._stage, self._job = stage, job
+        self._folder = join(job.folder, "_receipts")
+        self._waiting = {f"{job.step}.{task.id}.json": task for task in tasks}
+        # Receipts that no longer hold stay until their task begins; they are not read again before they are others.
+        self._stale = {name: entry for name, entry in entries_in(self._folder).items() if name in self._waiting}
+        self._total = len(tasks) + len(done)
+        self._receipts = list(done)
+        self._before = len(done)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._started = time.monotonic()
+        self._pause = 0.2 if is_local(job.folder) else 5.0  # seconds; listing an object store costs money
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        if sys.stderr.isatty():
+            self._bar()
+        else:
+            self._lines()
+
+    def _look(self) -> bool:
+        """Read the receipts that came since; whether all are there."""
+        entries = entries_in(self._folder) if self._stale else {}  # on a local disk dearer than the names alone
+        for name in entries or names_in(self._folder):
+            task = self._waiting.get(name)
+            is_stale = name in self._stale and entries.get(name) == self._stale[name]
+            if task and not is_stale and (receipt := self._job.done(task)):
+                del self._waiting[name]
+                self._stale.pop(name, None)
+                self._receipts.append(receipt)
+        return not self._waiting
+
+    def _lines(self) -> None:
+        said, said_at = max(self._before, 1), self._started
+        while not self._stop.wait(self._pause):
+            self._look()
+            done, now = len(self._receipts), time.monotonic()
+            if done >= 2 * said or (now - said_at >= _MINUTE and done > self._before):
+                said, said_at = done, now
+                said_of_it = [f"{done}/{self._total} {self._job.step}", self._rate()]
+                print(f"{self._stage}: {', '.join(filter(None, said_of_it))}", file=sys.stderr, flush=True)
+
+    def _bar(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            bar = progress.add_task(f"{self._stage} {self._job.step}", total=self._total, rate="")
+            while not self._stop.wait(self._pause):
+                self._look()
+                progress.update(bar, completed=len(self._receipts), rate=self._rate())
+
+    def _rate(self) -> str:
+        counts, _ = add_up(self._receipts)
+        if not counts:
+            return ""
+        unit, count = max(counts.items(), key=lambda item: item[1]["in"])
+        new, _ = add_up(self._receipts[self._before :])
+        rows = new.get(unit, {"in": 0})["in"]
+        rate = rows / max(time.monotonic() - self._started, 1e-9)
+        return f"{count['in']:,} {unit}, {rate:,.0f}/s{top_drops(count['dropped'])}"

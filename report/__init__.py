@@ -1,0 +1,1 @@
+"""Looks at runs: the report, status, plan and explain."""

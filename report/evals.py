@@ -1,0 +1,102 @@
+"""Examples behind the results of the evaluations: pictures that were named, captions that were found again, leaks.
+
+The tables are the trainer's and dedup's `overlap`'s; the trainer's schemas are not known here, so their columns are
+asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import Failure
+from core.files import digest_file, filesystem, join, names_in, open_input, read_table, tar_members
+from core.manifest import Manifest
+from core.recipe import Recipe
+from dedup.tables import OVERLAP
+from report.examples import Rows, in_order
+from report.thumbnails import Chunks, Thumbnail, find_image, packed, thumbnail
+
+SHOWN = 12  # pictures of each kind
+OVERLAP_FILE = "overlap.parquet"  # beside the stages' folders
+
+_MAX_BYTES = 64 << 20  # of one evaluation picture
+
+
+def by_class(results: Manifest) -> Rows:
+    """Of each class of the zero-shot pictures, the best first: how many, how many right, what others were taken for."""
+    said: dict[str, Counter[str]] = {}
+    for row in _rows(results, "zeroshot_example", ["label", "predicted"]):
+        said.setdefault(row["label"], Counter())[row["predicted"]] += 1
+    classes = [
+        {"label": label, "n": counts.total(), "right": counts.pop(label, 0), "taken_for": _most(counts)}
+        for label, counts in said.items()
+    ]
+    return sorted(classes, key=lambda row: (-row["right"] / row["n"], row["label"]))
+
+
+def _most(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:1]
+
+
+def named(recipe: Recipe, results: Manifest, seed: int) -> Rows:
+    """Some zero-shot pictures, chosen by hash: each with its class, and the one that it was taken for."""
+    rows = _rows(results, "zeroshot_example", ["key", "label", "predicted", "rank", "score"])
+    chosen = [rows[i] for i in in_order(seed, "named", [row["key"].encode() for row in rows])[:SHOWN]]
+    seen = _pictures(recipe, results.facts.get("inputs", {}).get("pictures"), {row["key"] for row in chosen})
+    return [{**row, "picture": seen.get(row["key"])} for row in chosen]
+
+
+def retrieved(results: Manifest, pack: Manifest, seed: int) -> Rows:
+    """Some held-out samples, chosen by hash: each with its caption, and the place that a right caption came to."""
+    rows = _rows(results, "retrieval_example", ["direction", "key", "rank", "candidates"])
+    rows = [row for row in rows if row["direction"] == "image-to-text"]
+    chosen = [rows[i] for i in in_order(seed, "retrieved", [row["key"].encode() for row in rows])[:SHOWN]]
+    found = [(row, packed(pack, bytes.fromhex(row["key"]))) for row in chosen]
+    return [{**row, "caption": one[0]["caption"], "picture": thumbnail(one[1])} for row, one in found if one]
+
+
+def leaks(recipe: Recipe, dedup: Manifest, chunks: Chunks, pack: Manifest | None, seed: int) -> dict[str, Any]:
+    """What `openwit overlap` has found, some pictures beside the images; empty where it was not run on this dedup."""
+    if OVERLAP_FILE not in names_in(recipe.out):
+        return {}
+    path = join(recipe.out, OVERLAP_FILE)
+    try:
+        with open_input(path) as file:
+            about = {name.decode(): value.decode() for name, value in (pq.read_schema(file).metadata or {}).items()}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise Failure(f"{path} is damaged ({error}): remove it, and run openwit overlap again") from error
+    if about.get("dedup") != dedup.digest:
+        return {}
+    first: dict[str, dict[str, Any]] = {}  # the nearest image of each picture
+    for row in read_table(path, OVERLAP).sort_by([("d64", "ascending"), ("d256", "ascending")]).to_pylist():
+        first.setdefault(row["key"], row)
+    keys = sorted(first)
+    chosen = [first[keys[i]] for i in in_order(seed, "leak", [key.encode() for key in keys])[:SHOWN]]
+    seen = _pictures(recipe, about["pictures"], {row["key"] for row in chosen})
+    shown = [
+        {**row, "picture": seen.get(row["key"]), "image": thumbnail(find_image(row["image_id"], chunks, pack))}
+        for row in chosen
+    ]
+    return {"asked": int(about["asked"]), "found": len(first), "shown": shown}
+
+
+def _rows(results: Manifest, table: str, columns: list[str]) -> Rows:
+    found: Rows = []
+    for path in results.paths(table):
+        with open_input(path) as file:
+            found += pq.read_table(file, columns=columns).to_pylist()
+    return found
+
+
+def _pictures(recipe: Recipe, digest: str | None, names: set[str]) -> dict[str, Thumbnail | None]:
+    """Some pictures of the recipe's tar, if it has that digest; none if it is not there any more."""
+    path = recipe.pictures
+    fs, inner = filesystem(path)
+    if not path or not fs.exists(inner) or digest_file(path) != digest:
+        return {}
+    members = tar_members(path, _MAX_BYTES, names.__contains__)
+    return {name: thumbnail(body) for name, body in members if name in names}

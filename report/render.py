@@ -1,0 +1,273 @@
+"""report: one HTML page of everything that happened: the funnel, what was kept and dropped and why, curves, results.
+
+    openwit report --recipe recipes/real.toml
+
+Counts come from the manifests. Examples come from a few parts of each table, chosen by hash, and are chosen among
+their rows by hash: the same stages give the same page, and a larger set does not take longer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from core import command, files
+from core.errors import Failure, UsageError, WorkToDo
+from core.files import digest, digest_file, join, names_in, open_input, publish, read_bytes
+from core.manifest import Manifest, read_manifest
+from core.recipe import Recipe
+from core.registry import STAGES
+from report import evals, examples
+from report import phrases as words
+from report import survey as surveys
+from report.funnel import LABELS, funnel
+from report.plots import Numbers, by_rank, curve, histogram
+
+REPORT_VERSION = 4  # raise it when the same stages would give another page
+
+INPUTS = 24  # files that a stage read whose digests are listed
+
+LEADS = {  # (stage, unit, "kept" or a reason) → the id of a part of the page, what is to be seen there
+    ("match", "images", "kept"): ("stage-fetch", "what became of them"),
+    ("dedup", "images", "kept"): ("kept", "some of them"),
+    ("pack", "images", "kept"): ("kept", "some of them"),
+    ("train", "samples", "kept"): ("training", "what was learnt on them"),
+    ("train", "samples", "held_out"): ("evaluation", "retrieval among them"),
+    ("eval", "held_out_samples", "kept"): ("evaluation", "retrieval among them"),
+    ("eval", "pictures", "kept"): ("evaluation", "what they were taken for"),
+}
+METRICS = {"loss": "contrastive loss (nats)", "learning_rate": "learning rate", "scale": "logit scale (1/temperature)"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    return command.run_recipe("report", __doc__ or "", make, argv)
+
+
+def make(recipe: Recipe) -> None:
+    """Write report.html beside the stages' folders, unless the one there was made from the same."""
+    stages = [look_at(recipe, name) for name in STAGES]
+    if not any(stage.manifest for stage in stages):
+        raise UsageError(f"no stage of {recipe.out} is finished: run openwit crawl --recipe {recipe.path} first")
+    path = join(recipe.out, "report.html")
+    name = Path(recipe.path).stem
+    facts = [(stage.manifest.digest if stage.manifest else None, json.dumps(stage.run)) for stage in stages]
+    overlap = digest_file(join(recipe.out, evals.OVERLAP_FILE)) if evals.OVERLAP_FILE in names_in(recipe.out) else ""
+    made_from = digest(REPORT_VERSION, name, recipe.run.seed, facts, overlap)
+    if _made_from(recipe.out) == made_from:
+        print(f"report: nothing to do, {files.shown(path)} is up to date")
+        return
+    if recipe.check:
+        raise WorkToDo
+    page = render(recipe, stages, made_from).encode()
+    publish(path, page)
+    finished = sum(stage.manifest is not None for stage in stages)
+    print(f"report: {finished} of {len(stages)} stages, {words.size(len(page))} → {files.shown(path)}")
+
+
+def _made_from(out: str) -> str | None:
+    """The digest that the page there bears, None where there is none, or only a part of one."""
+    if "report.html" not in names_in(out):
+        return None
+    page = read_bytes(join(out, "report.html"))
+    found = re.search(rb'name="made-from" content="([0-9a-f]{64})"', page[:1024])
+    return found.group(1).decode() if found and page.rstrip().endswith(b"</html>") else None
+
+
+# ── the stages ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is known of one stage: its manifest (None: not run yet) and how it ran (empty: not known)."""
+
+    name: str
+    manifest: Manifest | None
+    run: dict[str, Any]
+
+
+def look_at(recipe: Recipe, name: str) -> Stage:
+    """A stage of the recipe, finished or not."""
+    folder = recipe.folder(name)
+    manifest = read_manifest(folder)
+    known = manifest is not None and "_run.json" in names_in(folder)
+    return Stage(name, manifest, _how_it_ran(join(folder, "_run.json")) if known else {})
+
+
+def _how_it_ran(path: str) -> dict[str, Any]:
+    """A `_run.json`; nothing is known where it is damaged, for no stage depends on it and none writes it again."""
+    try:
+        said = json.loads(read_bytes(path))
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def outdated(stages: Sequence[Stage]) -> dict[str, list[str]]:
+    """The stages that read another run of a stage before them than the one that is there now."""
+    now = {stage.name: stage.manifest.digest if stage.manifest else None for stage in stages}
+    read = {stage.name: stage.manifest.facts.get("inputs", {}) for stage in stages if stage.manifest}
+    return {
+        name: old
+        for name, inputs in read.items()
+        if (old := [stage for stage in STAGES if stage in inputs and inputs[stage] != now[stage]])
+    }
+
+
+def rows_behind(done: Mapping[str, Manifest], seed: int) -> dict[tuple[str, str], dict[str, examples.Rows]]:
+    """Rows behind the numbers of each stage's units: some that were kept, as "kept", and some of each reason."""
+    return {
+        (stage, unit): examples.behind(done[stage], stage, unit, seed)
+        for stage, unit in examples.BEHIND
+        if stage in done and unit in done[stage].counts
+    }
+
+
+def leads_to(done: Mapping[str, Manifest]) -> dict[tuple[str, str, str], tuple[str, str]]:
+    """Where that is to be seen which stands behind a number that has no rows of its own: id on the page, what it is."""
+    dropped = {(stage, unit): count["dropped"] for stage in done for unit, count in done[stage].counts.items()}
+    leads = dict(LEADS)
+    for stage in ("dedup", "pack"):
+        for reason in dropped.get((stage, "images"), ()):
+            leads[stage, "images", reason] = ("duplicates", "groups of them, side by side")
+    for reason in dropped.get(("fetch", "images"), ()):
+        leads["dedup", "pairs", reason] = (words.anchor("fetch", "images", reason), "the images themselves")
+    if "crawl" in done and done["crawl"].counts.get("pairs", {"kept": 0})["kept"]:
+        leads["crawl", "records", "kept"] = (words.anchor("crawl", "pairs", "kept"), "what was found on them")
+    return leads
+
+
+# ── plots and results ─────────────────────────────────────────────────────────────────────────────
+
+
+def plots(survey: Mapping[str, Any] | None, sides: Numbers, done: Mapping[str, Manifest]) -> dict[str, str]:
+    """What the pairs and images are like, drawn; what has nothing to draw is left out."""
+    drawn = {}
+    if survey and len(survey["pairs_a_query"]):
+        limit = done["match"].facts.get("config", {}).get("max_pairs_per_query")
+        drawn["queries"] = by_rank("queries", survey["pairs_a_query"], "query", "pairs kept for it", limit)
+    if survey and len(survey["words"]):
+        drawn["words"] = histogram("words", survey["words"], "words in the text", "pairs")
+    if len(sides):
+        drawn["sides"] = histogram("sides", sides, "longer side before resizing (pixels)", "images")
+    return drawn
+
+
+def training(train: Manifest) -> list[dict[str, Any]]:
+    """The curves of a training: of each quantity its last value and its picture."""
+    rows = (row for path in train.paths("metrics") for row in _json_lines(path))
+    logged = np.array([[row["step"], *(row.get(name, np.nan) for name in METRICS)] for row in rows], dtype=np.float64)
+    if not len(logged):
+        return []
+    batch = train.facts.get("config", {}).get("batch_size")
+    guessing = {"loss": math.log(batch) if batch else None}  # of a model that finds all texts equally likely
+    steps = logged[:, 0]
+    return [
+        {
+            "name": name.replace("_", " "),
+            "last": values[-1],
+            "step": int(steps[-1]),
+            "guessing": guessing.get(name),
+            "svg": curve(name, steps, values, label, guessing.get(name)),
+        }
+        for (name, label), values in zip(METRICS.items(), logged.T[1:], strict=True)
+    ]
+
+
+def evaluation(results: Manifest) -> dict[str, examples.Rows]:
+    """All results, as the evaluations wrote them, by what was evaluated."""
+    found: dict[str, examples.Rows] = {}
+    for path in results.paths("results"):
+        for row in _json(path):
+            found.setdefault(row["name"], []).append(row)
+    return found
+
+
+def _json(path: str) -> Any:
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as error:
+        raise Failure(f"{path} is damaged ({error}): remove it and run the stage that wrote it again") from error
+
+
+def _json_lines(path: str) -> Iterator[Any]:
+    with open_input(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise Failure(f"{path} is damaged in line {number} ({error}): remove it and run train again") from error
+
+
+# ── the page ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def render(recipe: Recipe, stages: Sequence[Stage], made_from: str) -> str:
+    """The whole page. What is shown of the web is escaped by the template."""
+    seed, done = recipe.run.seed, {stage.name: stage.manifest for stage in stages if stage.manifest}
+    queries, match, fetch, dedup, pack = (done.get(stage) for stage in ("queries", "match", "fetch", "dedup", "pack"))
+    trained, results = done.get("train"), done.get("eval")
+    kept = examples.kept_samples(match, pack, seed) if match and pack else []
+    survey = surveys.survey(match, seed) if match else None
+    asked = survey["queries"] if survey else {}
+    sides, formats = surveys.image_sizes(fetch, seed) if fetch else (np.empty(0), ({}, {}))
+    chunks = examples.some_chunks(fetch, seed) if fetch else None
+    known = {id_ for pair in kept for id_ in pair["kept_for"]} | set(asked)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            name=Path(recipe.path).stem,
+            made_from=made_from,
+            last_run=max(stage.run.get("started", "") for stage in stages),
+            stages=stages,
+            about={name: stage.about for name, stage in STAGES.items()},
+            done=done,
+            outdated=outdated(stages),
+            funnel=funnel(done),
+            labels_at=LABELS,
+            kept=kept,
+            query_texts=surveys.query_texts(queries, known),
+            query_sources=surveys.query_sources(queries, seed) if queries else ({}, {}),
+            asked=asked,
+            of_queries=examples.of_queries(match, pack, list(asked), seed) if match and pack else {},
+            behind=rows_behind(done, seed),
+            leads=leads_to(done),
+            duplicates=examples.duplicates(dedup, chunks, pack, seed) if dedup and chunks else [],
+            survey=survey,
+            formats=formats,
+            plots=plots(survey, sides, done),
+            curves=training(trained) if trained else [],
+            results=evaluation(results) if results else {},
+            classes=evals.by_class(results) if results else [],
+            named=evals.named(recipe, results, seed) if results else [],
+            retrieved=evals.retrieved(results, pack, seed) if results and pack else [],
+            leaks=evals.leaks(recipe, dedup, chunks, pack, seed) if dedup and chunks else {},
+            inputs_listed=INPUTS,
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = ("anchor", "count", "meaning", "place", "plain", "share", "shown", "size", "took")
+    environment.filters |= {name: getattr(words, name) for name in names}
+    return environment
+
+
+if __name__ == "__main__":
+    command.leave(main)

@@ -1,0 +1,339 @@
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import files
+from core.errors import Failure
+from core.files import (
+    Pending,
+    digest,
+    digest_file,
+    is_local,
+    join,
+    names_in,
+    open_input,
+    publish,
+    publishing,
+    read_batches,
+    read_bytes,
+    read_table,
+    remove,
+    to_json,
+)
+from core.tables import declare
+
+MiB = 1 << 20
+
+
+# ── paths ──
+
+
+@pytest.mark.parametrize(
+    ("folder", "names", "path"),
+    [
+        ("out", ("a", "b.json"), "out/a/b.json"),
+        ("/out/", ("a",), "/out/a"),
+        ("s3://bucket/out/", ("a",), "s3://bucket/out/a"),
+    ],
+)
+def test_join(folder: str, names: tuple[str, ...], path: str) -> None:
+    assert join(folder, *names) == path
+
+
+def test_local_and_other_paths(tmp_path: Path) -> None:
+    assert is_local(str(tmp_path))
+    assert is_local("relative/path")
+    assert not is_local("memory://files/a")
+
+
+@pytest.mark.parametrize("root", ["memory://files/names", "local"])
+def test_names_and_removal(root: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "names") if root == "local" else root
+    assert names_in(folder) == []
+    for name in ("b", "a", "c"):
+        publish(join(folder, name), b"")
+    assert names_in(folder) == ["a", "b", "c"]
+    remove(join(folder, "b"))
+    remove(join(folder, "b"))
+    assert names_in(folder) == ["a", "c"]
+    remove(folder)
+    assert names_in(folder) == []
+
+
+@pytest.mark.parametrize("path", ["memory://files/nothing", "/nowhere/nothing"])
+def test_a_missing_input_is_named(path: str) -> None:
+    with pytest.raises(Failure, match=f"{path} is not there"):
+        open_input(path)
+
+
+# ── publishing ──
+
+
+@pytest.mark.parametrize("root", ["memory://files/published", "local"])
+def test_what_is_published_is_whole_and_knows_its_digest(root: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "deep" / "er") if root == "local" else root
+    with publishing(join(folder, "a")) as file:
+        file.write(b"one ")
+        file.write(memoryview(b"two"))
+        assert "a" not in names_in(folder)
+        assert file.tell() == 7
+    assert read_bytes(join(folder, "a")) == b"one two"
+    assert (file.length, file.sha256) == (7, hashlib.sha256(b"one two").hexdigest())
+    publish(join(folder, "a"), b"new")
+    assert read_bytes(join(folder, "a")) == b"new"
+    assert names_in(folder) == ["a"]
+
+
+@pytest.mark.parametrize("root", ["memory://files/failed", "local"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_after_an_error_there_is_nothing_or_what_was_there_before(
+    root: str, error: type[BaseException], tmp_path: Path
+) -> None:
+    folder = str(tmp_path) if root == "local" else root
+    publish(join(folder, "old"), b"old")
+    for name in ("old", "new"):
+        with pytest.raises(error), publishing(join(folder, name)) as file:
+            file.write(b"half")
+            raise error
+    assert names_in(folder) == ["old"]
+    assert read_bytes(join(folder, "old")) == b"old"
+
+
+def test_a_name_without_a_folder_is_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish("plain", b"x")
+    assert (tmp_path / "plain").read_bytes() == b"x"
+
+
+def test_a_file_at_the_root_is_meant_for_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Seen(Exception):
+        pass
+
+    def see(folder: str) -> Pending:
+        raise Seen(folder)
+
+    monkeypatch.setattr(files, "Pending", see)
+    with pytest.raises(Seen, match=r"^/$"):
+        publish("/part", b"")
+
+
+def test_a_name_is_given_late(tmp_path: Path) -> None:
+    pending = Pending(str(tmp_path))
+    pending.file.write(b"x")
+    pending.place(f"part-{pending.file.sha256[:8]}")
+    assert names_in(str(tmp_path)) == [f"part-{hashlib.sha256(b'x').hexdigest()[:8]}"]
+
+
+def run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+
+
+def test_a_killed_writer_leaves_no_file_under_the_name(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from shards.files import publishing
+with publishing(sys.argv[1]) as file:
+    file.write(b"x" * 100_000)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = run(code, str(tmp_path / "part"))
+    assert done.returncode == -signal.SIGKILL
+    assert [name.startswith(".tmp-") for name in names_in(str(tmp_path))] == [True]
+
+
+def test_no_room_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from shards.errors import Failure
+from shards.files import publishing
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    with publishing(sys.argv[1]) as file:
+        for _ in range(100):
+            file.write(b"x" * 1000)
+except Failure as failure:
+    print(failure)
+"""
+    done = run(code, str(tmp_path / "part"))
+    assert done.stdout.startswith("no room to write ")
+    assert done.stdout.endswith(": free some disk, or move the recipe's run.out, then run again\n")
+    assert str(tmp_path) in done.stdout
+    assert names_in(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_is_full_at_the_end_is_said_too(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failure, match=f"no room to write {tmp_path}/part: free some disk"):
+        publish(str(tmp_path / "part"), b"x")
+    assert names_in(str(tmp_path)) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_bytes(b"")
+    with pytest.raises(Failure, match=rf"cannot write {tmp_path}/file/deeper \(Not a directory\): make its folder"):
+        publish(str(tmp_path / "file" / "deeper" / "part"), b"")
+    with pytest.raises(Failure, match=rf"cannot write {tmp_path}/folder \(Is a directory\)"):
+        publish(str(tmp_path / "folder"), b"")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_the_right_to_write_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(Failure, match=rf"cannot write {tmp_path} \(Permission denied\)"):
+        publish(str(tmp_path / "part"), b"")
+
+
+def test_an_input_that_fails_is_not_taken_for_the_output(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), publishing(str(tmp_path / "part")):
+        raise PermissionError(errno.EACCES, "an input of the caller")
+
+
+# ── digests ──
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(JSON)
+def test_a_value_has_one_json(value: Any) -> None:
+    said = to_json(value)
+    assert json.loads(said) == value
+    assert to_json(json.loads(said)) == said
+
+
+def test_a_digest_depends_on_values_and_not_on_their_order() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert len({digest(), digest(1), digest("1"), digest([1]), digest(1, 1), digest([1, 1])}) == 6
+    # Receipts hold these: when it changes, every finished task is done again.
+    assert digest("filter", {"min_words": 3}) == "874a91268aefb341abe58a0148ce80fb2a6f6e13f96dbfd19c27f51d1fbebd47"
+
+
+def by_hand(size: int, blocks: list[bytes]) -> str:
+    return hashlib.sha256(b"%d\n" % size + b"".join(blocks)).hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, MiB - 1, MiB, 3 * MiB + 17])
+def test_a_file_is_known_by_all_its_bytes(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    body = bytearray(hashlib.shake_256(b"body").digest(size))
+    path.write_bytes(body)
+    assert digest_file(str(path)) == by_hand(size, [bytes(body)])
+    if size:
+        before = digest_file(str(path))
+        body[-1] ^= 1
+        path.write_bytes(body)
+        assert digest_file(str(path)) != before
+
+
+def test_a_large_file_is_known_by_its_size_and_64_blocks(tmp_path: Path) -> None:
+    size = 1000 * MiB + 5
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(size)
+        file.write(b"first")
+        file.seek(size - 4)
+        file.write(b"last")
+    first, last = b"first".ljust(MiB, b"\0"), b"last".rjust(MiB, b"\0")
+    assert digest_file(str(path)) == by_hand(size, [first, *[bytes(MiB)] * 62, last])
+    before = digest_file(str(path))
+    for at in (0, (size - MiB) * 31 // 63, size - 1):  # in the first, a middle and the last block
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"?")
+        assert digest_file(str(path)) != before
+        before = digest_file(str(path))
+    with path.open("ab") as file:
+        file.truncate(size + 1)
+    assert digest_file(str(path)) != before
+
+
+def test_the_largest_file_that_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_WHOLE", 2 * MiB)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(2 * MiB))
+    assert digest_file(str(path)) == by_hand(2 * MiB, [bytes(2 * MiB)])
+    path.write_bytes(bytes(2 * MiB + 1))
+    assert digest_file(str(path)) == by_hand(2 * MiB + 1, [bytes(MiB)] * 64)
+
+
+def test_a_file_has_one_digest_wherever_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"same")
+    fsspec.filesystem("memory").pipe_file("/files/same", b"same")
+    assert digest_file(str(tmp_path / "file")) == digest_file("memory://files/same")
+
+
+# ── tables ──
+
+TABLE = declare("numbers", 3, {"n": (pa.int64(), "any"), "word": (pa.string(), "any | null")})
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> str:
+    path = str(tmp_path / "part.parquet")
+    rows = pa.table({"n": range(100), "word": ["a", None] * 50}).cast(TABLE)
+    with pq.ParquetWriter(path, TABLE, write_page_checksum=True) as writer:
+        writer.write_table(rows, row_group_size=30)
+    return path
+
+
+def test_a_part_is_read_whole_or_by_row_groups(part: str) -> None:
+    assert read_table(part, TABLE)["n"].to_pylist() == list(range(100))
+    assert read_table(part, TABLE, ["word"]).column_names == ["word"]
+    batches = list(read_batches(part, TABLE, ["n"]))
+    assert [batch.num_rows for batch in batches] == [30, 30, 30, 10]
+    assert pa.concat_tables(batches)["n"].to_pylist() == list(range(100))
+
+
+def test_a_part_of_another_table_or_version_is_refused(part: str) -> None:
+    newer = declare("numbers", 4, {"n": (pa.int64(), "any")})
+    for schema in (newer, declare("letters", 3, {"n": (pa.int64(), "any")})):
+        with pytest.raises(Failure, match=f"{part} holds numbers version 3, not"):
+            read_table(part, schema)
+        with pytest.raises(Failure, match=f"{part} holds numbers version 3, not"):
+            list(read_batches(part, schema))
+
+
+@pytest.mark.parametrize("left", [0, 3, 200, -1])
+def test_a_truncated_part_is_named(part: str, left: int) -> None:
+    raw = Path(part).read_bytes()
+    Path(part).write_bytes(raw[:left])
+    with pytest.raises(Failure, match=f"{part} is damaged"):
+        read_table(part, TABLE)
+
+
+def test_a_flipped_bit_in_a_page_is_seen(part: str) -> None:
+    raw = bytearray(Path(part).read_bytes())
+    about = pq.ParquetFile(part).metadata.row_group(1).column(0)
+    raw[about.data_page_offset + about.total_compressed_size - 9] ^= 1
+    Path(part).write_bytes(raw)
+    with pytest.raises(Failure, match=f"{part} is damaged"):
+        read_table(part, TABLE)
+
+
+def test_a_missing_part_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match=r"part\.parquet is not there"):
+        read_table(str(tmp_path / "part.parquet"), TABLE)

@@ -1,0 +1,356 @@
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import fsspec
+import msgspec
+import pytest
+
+from core import recipe
+from core.errors import UsageError
+from core.recipe import ASIDE, TABLES, Recipe, Run, expand, files, in_manifest, public
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Stands for a stage's own."""
+
+    min_words: Annotated[int, msgspec.Meta(ge=0, le=99)] = 3
+    languages: tuple[str, ...] = ("en",)
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    strict: bool = True
+    inputs: Annotated[tuple[str, ...], ASIDE] = ()
+    timeout: Annotated[float, msgspec.Meta(gt=0), ASIDE] = 10.0
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def write(text: str) -> str:
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def wrong(path: str, *settings: str) -> str:
+    """The sentence with which a recipe's filter table is refused."""
+    with pytest.raises(UsageError) as error:
+        recipe.read(path, settings).config("filter", Config)
+    sentence = str(error.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+# ── what a recipe says ──
+
+
+def test_defaults_where_the_recipe_is_silent(write: Any) -> None:
+    assert recipe.read(write("")).config("filter", Config) == Config()
+    assert recipe.read(write("[filter]")).run == Run(out="", seed=0)
+
+
+def test_a_recipe_says_what_it_says(write: Any) -> None:
+    read = recipe.read(write('[run]\nseed = 7\n[filter]\nmin_words = 5\nlanguages = ["en", "de"]\nshare = 1\n'))
+    assert read.config("filter", Config) == Config(min_words=5, languages=("en", "de"), share=1.0)
+    assert read.run.seed == 7
+
+
+def test_the_command_line_stands_over_the_recipe(write: Any) -> None:
+    settings = ["filter.min_words=9", "filter.languages=['fr']", "filter.strict=false", "run.out=plain/word"]
+    read = recipe.read(write("[filter]\nmin_words = 5\n"), settings)
+    assert read.config("filter", Config) == Config(min_words=9, languages=("fr",), strict=False)
+    assert read.run.out == "plain/word"
+
+
+def test_the_last_setting_wins(write: Any) -> None:
+    assert recipe.read(write(""), ["run.seed=1", "run.seed=2"]).run.seed == 2
+
+
+@pytest.mark.parametrize(("value", "out"), [("a=b", "a=b"), ("", ""), ("'quoted'", "quoted"), ("x y", "x y")])
+def test_a_setting_that_is_no_toml_is_a_string(value: str, out: str, write: Any) -> None:
+    assert recipe.read(write(""), [f"run.out={value}"]).run.out == out
+
+
+def test_folders_follow_the_name_of_the_recipe_or_its_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISK", "/mnt/big")
+    assert Recipe("recipes/mine.toml", {}).folder("queries") == str(Path.cwd() / "out/mine/0_queries")
+    assert Recipe("mine.toml", {}).folder("pack") == str(Path.cwd() / "out/mine/6_pack")
+    assert Recipe("mine.toml", {"run": {"out": "${DISK}/wit/"}}).folder("eval") == "/mnt/big/wit/8_eval"
+    assert Recipe("mine.toml", {"run": {"out": "s3://bucket/wit"}}).folder("crawl") == "s3://bucket/wit/1_crawl"
+
+
+# ── what is refused ──
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[filter]\nmin_word = 5", "[filter] has no key 'min_word'; did you mean 'min_words'?"),
+        (
+            "[filter]\nzzz = 5",
+            "[filter] has no key 'zzz'; known are min_words, languages, share, strict, inputs, timeout",
+        ),
+        ("[filtre]\nmin_words = 5", "there is no table [filtre]; did you mean 'filter'?"),
+        ("[zzz]", f"there is no table [zzz]; known are {', '.join(TABLES)}"),
+        ("min_words = 5", "min_words stands outside a table: put it below one of run, engine,"),
+        ("filter = 5", "filter stands outside a table"),
+        ("[[filter]]\nmin_words = 5", "filter stands outside a table"),
+        (
+            "[filter]\nmin_words = '5'",
+            "filter.min_words: Expected `int`, got `str`; correct it in the recipe or with --set",
+        ),
+        ("[filter]\nmin_words = 2.5", "filter.min_words: Expected `int`, got `float`"),
+        ("[filter]\nmin_words = true", "filter.min_words: Expected `int`, got `bool`"),
+        ("[filter]\nmin_words = -1", "filter.min_words: Expected `int` >= 0"),
+        ("[filter]\nmin_words = 100", "filter.min_words: Expected `int` <= 99"),
+        ("[filter]\nshare = 1.5", "filter.share: Expected `float` <= 1.0"),
+        ("[filter]\nshare = nan", "filter.share: Expected `float`"),
+        ("[filter]\nstrict = 1", "filter.strict: Expected `bool`, got `int`"),
+        ("[filter]\nlanguages = 'en'", "filter.languages: Expected `array`, got `str`"),
+        ("[filter]\nlanguages = ['en', 5]", "filter.languages[1]: Expected `str`, got `int`"),
+        ("[filter]\ntimeout = 0", "filter.timeout: Expected `float` > 0.0"),
+        ("[filter", " is not TOML ("),
+        ("[filter]\nmin_words = 1\nmin_words = 2", " is not TOML ("),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_key_file_and_remedy(text: str, sentence: str, write: Any) -> None:
+    path = write(text)
+    said = wrong(path)
+    assert said.startswith(path)
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("min_words=3", "write it as table.key=value, for example --set filter.min_words=3"),
+        ("filter.min_words", "write it as table.key=value"),
+        ("filter.=3", "write it as table.key=value"),
+        ("filtre.min_words=3", "there is no table [filtre]; did you mean 'filter'?"),
+        ("filter.min_word=3", "[filter] has no key 'min_word'; did you mean 'min_words'?"),
+        ("filter.min_words=many", "filter.min_words: Expected `int`, got `str`"),
+    ],
+)
+def test_a_wrong_setting_is_refused(setting: str, sentence: str, write: Any) -> None:
+    assert sentence in wrong(write("[filter]\nmin_words = 5\n"), setting)
+
+
+def test_a_setting_over_a_key_outside_a_table_is_refused(write: Any) -> None:
+    assert "filter stands outside a table" in wrong(write("filter = 5"), "filter.min_words=3")
+
+
+def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe[filter]")
+    assert "is not TOML" in wrong(str(tmp_path / "mine.toml"))
+
+
+def test_a_recipe_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        assert f"there is no recipe {path}: give one with --recipe" in wrong(str(path))
+
+
+# ── environment variables ──
+
+
+def test_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERE", "/data")
+    monkeypatch.setenv("YEAR", "2024")
+    assert expand("${HERE}/${YEAR}/$YEAR/${}", "mine.toml") == "/data/2024/$YEAR/${}"
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    with pytest.raises(
+        UsageError, match=r"mine\.toml needs the environment variable NOT_SET: set it \(export NOT_SET="
+    ):
+        expand("${NOT_SET}/a", "mine.toml")
+
+
+# ── files ──
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.warc", "b.warc", "c.txt", "deep/d.warc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        ([], []),
+        (["a.warc"], ["a.warc"]),
+        (["*.warc"], ["a.warc", "b.warc"]),
+        (["**/*.warc"], ["a.warc", "b.warc", "deep/d.warc"]),
+        (["b.warc", "[ab].warc", "c.txt"], ["a.warc", "b.warc", "c.txt"]),
+        (["*"], ["a.warc", "b.warc", "c.txt"]),
+    ],
+)
+def test_patterns_stand_for_files_in_order_and_once(patterns: list[str], found: list[str], folder: Path) -> None:
+    listed = files([f"{folder}/{pattern}" for pattern in patterns], "mine.toml", "crawl.warc")
+    assert listed == [f"{folder}/{name}" for name in found]
+
+
+def test_patterns_may_name_variables_and_object_stores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARCS", str(folder))
+    assert files(["${WARCS}/a.warc"], "mine.toml", "crawl.warc") == [f"{folder}/a.warc"]
+    for name in ("a", "b"):
+        fsspec.filesystem("memory").pipe_file(f"/recipe/{name}.warc", b"")
+    assert files(["memory://recipe/*.warc"], "mine.toml", "crawl.warc") == [
+        "memory:///recipe/a.warc",
+        "memory:///recipe/b.warc",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("none.xyz", "which is not there ({} has no such name): correct the path"),
+        ("*.gz", "which is not there ({} has no such name): correct the path"),
+        ("a.wrac", "which is not there (there is a.warc, b.warc in {}): correct the path"),
+        ("deap/*.warc", "which is not there (there is deep in {}): correct the path"),
+        ("no/such/*.warc", "which is not there ({} has no such name): correct the path"),
+        ("deep\\d.warc", "which is not there: write / between folders, not \\"),
+        ("C:\\data\\*.warc", "which is not there: write / between folders, not \\"),
+        ("de*", "which stands for folders alone: write /* behind it for the files in them"),
+        ("deep", "which is a folder: name the files in it, for example {}/deep/*.warc (1 of its 1 files)"),
+        ("packed/", "which is a folder: name the files in it, for example {}/packed/*.warc.gz (2 of its 3 files)"),
+        ("above", "which is a folder: name the files in it, for example {}/above/**/*.csv.gz (1 of its 1 files)"),
+        ("empty", "which is a folder without files: name files, or a pattern of them"),
+        ("lost.warc", "which is a link to what is not there: correct the link"),
+        ("pipe", "which is no file that can be read twice (a pipe or a device): write what it gives to a file"),
+    ],
+)
+def test_a_path_that_stands_for_no_file_is_refused_with_its_remedy(pattern: str, says: str, folder: Path) -> None:
+    for name in ("packed/a.warc.gz", "packed/b.warc.gz", "packed/README", "above/below/t.csv.gz"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(b"")
+    (folder / "empty").mkdir()
+    with pytest.raises(UsageError) as error:
+        if pattern in {"lost.warc", "pipe"}:
+            (folder / "lost.warc").symlink_to(folder / "nowhere")
+            os.mkfifo(folder / "pipe")
+        files([f"{folder}/a.warc", f"{folder}/{pattern}"], "mine.toml", "crawl.warc")
+    assert str(error.value) == f"mine.toml: crawl.warc names {folder}/{pattern}, {says.format(folder)}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("data[1].warc", ["data[1].warc"]),
+        ("data[12].warc", ["data1.warc"]),
+        ("set[1]/*.warc", ["set[1]/e.warc"]),
+        ("set[1]/**/*.warc", ["set[1]/e.warc", "set[1]/of/f.warc"]),
+        ("what?.csv", ["what?.csv"]),
+        ("st*r.csv", ["st*r.csv"]),
+        ("*.csv", ["st*r.csv", "what?.csv"]),
+    ],
+)
+def test_a_name_that_is_there_is_no_pattern(pattern: str, found: list[str], tmp_path: Path) -> None:
+    for name in (
+        "data[1].warc",
+        "data1.warc",
+        "set[1]/e.warc",
+        "set[1]/of/f.warc",
+        "set1/g.warc",
+        "what?.csv",
+        "st*r.csv",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"")
+    for start in (f"{tmp_path}", f"file://{tmp_path}"):
+        assert files([f"{start}/{pattern}"], "mine.toml", "crawl.warc") == [f"{tmp_path}/{name}" for name in found]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("linked/*.warc", "linked/d.warc"),
+        ("linked/d.warc", "linked/d.warc"),
+        ("*/d.warc", "deep/d.warc"),
+        ("**/d.warc", "deep/d.warc"),
+        ("away/*.warc", "away/h.warc"),
+        ("**/h.warc", "away/h.warc"),
+    ],
+)
+def test_folders_that_are_links_are_gone_into_once(
+    pattern: str, found: str, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    away = tmp_path_factory.mktemp("disk")
+    (away / "h.warc").write_bytes(b"")
+    (folder / "away").symlink_to(away)
+    (folder / "linked").symlink_to("deep")
+    (folder / "deep" / "round").symlink_to("..")  # back to where it began
+    assert files([f"{folder}/{pattern}"], "mine.toml", "crawl.warc") == [f"{folder}/{found}"]
+
+
+def test_links_to_one_file_are_files_of_their_own(folder: Path) -> None:
+    (folder / "e.warc").symlink_to("a.warc")
+    assert files([f"{folder}/*.warc"], "mine.toml", "crawl.warc") == [f"{folder}/{n}.warc" for n in "abe"]
+
+
+def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    assert files(["~/a.warc", "~/deep/*"], "mine.toml", "crawl.warc") == [f"{folder}/a.warc", f"{folder}/deep/d.warc"]
+    assert Recipe("mine.toml", {"run": {"out": "~/out"}}).out == f"{folder}/out"
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("", "mine.toml: crawl.urls names , which is empty: give a path"),
+        (
+            "s3://bucket/*.parquet",
+            "s3://bucket/*.parquet is read by s3fs, which is not here: pip install s3fs, then run",
+        ),
+        (
+            "hf://datasets/a/b/c.parquet",
+            "is read by huggingface_hub, which is not here: pip install huggingface_hub, then",
+        ),
+        ("gs://bucket/a.parquet", "is read by gcsfs, which is not here: pip install gcsfs, then run again"),
+        ("s4://bucket/a", "s4://bucket/a is on no file system that is known (Protocol not known: s4): correct it"),
+        (
+            "http://me:secret@127.0.0.1:1/a.parquet?X-Amz-Signature=secret",
+            "mine.toml: crawl.urls names http://127.0.0.1:1/a.parquet, which cannot be looked for (ClientConn",
+        ),
+    ],
+)
+def test_what_cannot_be_reached_is_said(path: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("s3fs", "huggingface_hub", "gcsfs"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for protocol in ("s3", "hf", "gs"):
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
+    with pytest.raises(UsageError) as error:
+        files([path], "mine.toml", "crawl.urls")
+    assert says in str(error.value) and "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/data/what?#.csv", "/data/what?#.csv"),
+        ("https://host.test/a/b.parquet?X-Amz-Signature=1#x", "https://host.test/a/b.parquet"),
+        ("https://me:pass@host.test/b.parquet", "https://host.test/b.parquet"),
+        ("ftp://me@host.test/b@c.parquet", "ftp://host.test/b@c.parquet"),
+        ("s3://bucket/what?.parquet", "s3://bucket/what?.parquet"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(path: str, said: str) -> None:
+    assert public(path) == said
+
+
+def test_relative_paths_are_those_of_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert files(["a.warc"], "mine.toml", "crawl.warc") == [os.fspath(folder / "a.warc")]
+
+
+# ── the manifest's share ──
+
+
+def test_keys_that_steer_only_how_a_stage_runs_are_left_out_of_the_manifest() -> None:
+    config = Config(min_words=4, inputs=("a.warc",), timeout=1.0)
+    assert in_manifest(config) == {"min_words": 4, "languages": ["en"], "share": 0.5, "strict": True}
+    assert in_manifest(config) == in_manifest(Config(min_words=4, inputs=("b.warc",)))

@@ -1,0 +1,331 @@
+"""How a run begins and ends: is anything to do, is anybody at it, is there room, what is left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from core import runs
+from core.errors import Failure, UsageError, WorkToDo
+from core.files import join, publish, read_bytes
+from core.manifest import Counts, Part, Receipt, missing_part, write_receipt
+from core.recipe import Recipe
+
+RUN = b"{}"  # _run.json
+FACTS = {"stage": "crawl", "seed": 1, "config": {"crawl_id": "x", "share": 0.5}}
+
+
+@pytest.fixture(params=["memory", "local"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A stage's folder, here and in an object store."""
+    return str(tmp_path / "1_crawl") if request.param == "local" else f"memory://runs/{tmp_path.name}/1_crawl"
+
+
+def put(folder: str, name: str, body: bytes = b"x") -> str:
+    publish(join(folder, name), body)
+    return join(folder, name)
+
+
+def task(folder: str, name: str) -> Receipt:
+    """A task that wrote a part of four bytes."""
+    put(folder, f"candidate/{name}.parquet", b"rows")
+    part = Part("candidate", name, f"candidate/{name}.parquet", 1, 4, hashlib.sha256(b"rows").hexdigest())
+    receipt = Receipt("candidates", name, "basis", (part,), {"pairs": {"in": 1, "kept": 1, "dropped": {}}})
+    write_receipt(folder, receipt)
+    return receipt
+
+
+def finished(folder: str) -> list[Receipt]:
+    """A stage of two tasks, complete."""
+    receipts = [task(folder, "a"), task(folder, "b")]
+    runs.complete(folder, FACTS, receipts, RUN)
+    return receipts
+
+
+def files(folder: str) -> set[str]:
+    fs, inner = fsspec.core.url_to_fs(folder)
+    return {path[len(inner) :].lstrip("/") for path in fs.find(inner)}
+
+
+# ── is there anything to do ──
+
+
+def idle(folder: str, facts: dict[str, Any] = FACTS) -> bool:
+    """What nothing_to_do says; --check must say the same."""
+    said = runs.nothing_to_do(Recipe("r.toml", {}), folder, facts)
+    asked = Recipe("r.toml", {}, check=True)
+    if said:
+        assert runs.nothing_to_do(asked, folder, facts)
+    else:
+        with pytest.raises(WorkToDo):
+            runs.nothing_to_do(asked, folder, facts)
+    return said
+
+
+def test_a_finished_stage_has_nothing_to_do(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not idle(folder)
+    receipts = [task(folder, "a"), task(folder, "b")]
+    assert not idle(folder), "receipts alone are no manifest"
+    assert capsys.readouterr().out == ""
+    runs.complete(folder, FACTS, receipts, RUN)
+    assert idle(folder)
+    assert capsys.readouterr().out == f"crawl: nothing to do, {folder} is up to date\n" * 2
+
+
+OF_OTHERS: dict[str, Any] = {
+    "rules_version": 3,
+    "inputs": {"queries": "0a", "warc:a.warc.gz-1": "1", "warc:b-b.warc.gz-2": "2", "merges": "m"},
+    "determined_by": {"libraries": {"pyarrow": "25.0.1"}, "max_images_per_domain": 5},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 2}, "run.seed was 1, is 2"),
+        ({"config": {"crawl_id": "x", "share": 0.25}}, "crawl.share was 0.5, is 0.25"),
+        (
+            {"config": {"share": 0.5, "depth": 3}},
+            'crawl.crawl_id was "x", is not there; crawl.depth was not there, is 3',
+        ),
+        ({"rules_version": 4}, "rules_version was 3, is 4"),
+        ({"inputs": {**OF_OTHERS["inputs"], "queries": "1b"}}, "queries is another than it was"),
+        ({"inputs": {**OF_OTHERS["inputs"], "merges": "n"}}, "merges is another than it was"),
+        (
+            {"inputs": {"queries": "0a", "warc:b-b.warc.gz-3": "3", "urls:c.csv-4": "4", "merges": "m"}},
+            "urls:c.csv is new; warc:a.warc.gz is gone; warc:b-b.warc.gz is another than it was",
+        ),
+        (
+            {"determined_by": {"libraries": {"pyarrow": "26"}, "max_images_per_domain": 5}},
+            'pyarrow was "25.0.1", is "26"',
+        ),
+        (
+            {"seed": 2, "config": {"crawl_id": "y", "share": 0.25}, "rules_version": 4, "determined_by": {}},
+            'run.seed was 1, is 2; crawl.crawl_id was "x", is "y"; crawl.share was 0.5, is 0.25 and 3 more',
+        ),
+    ],
+)
+def test_other_facts_are_work_to_do_and_said(
+    folder: str, change: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.complete(folder, {**FACTS, **OF_OTHERS}, [task(folder, "a")], RUN)
+    assert not idle(folder, {**FACTS, **OF_OTHERS, **change})
+    assert capsys.readouterr().out == f"crawl: runs again: {said}\n"
+
+
+def test_another_stages_folder_is_no_work_done(folder: str) -> None:
+    finished(folder)
+    assert not idle(folder, {**FACTS, "stage": "filter"})
+
+
+@pytest.mark.parametrize(
+    ("stage", "counts", "said"),
+    [
+        (
+            "filter",
+            {"pairs": {"in": 14, "kept": 0, "dropped": {"too_few_words": 11, "a": 1, "b": 1, "c": 1}}},
+            "filter kept 0 of 14 pairs (too_few_words 11 · a 1 · b 1): there is nothing to go on with; change "
+            "[filter] in r.toml, or give it more",
+        ),
+        (
+            "crawl",
+            {"records": {"in": 1, "kept": 1, "dropped": {}}},
+            "crawl kept 0 of 0 pairs: there is nothing to go on",
+        ),
+        ("crawl", {"pairs": {"in": 2, "kept": 1, "dropped": {"no_text": 1}}}, ""),
+        (
+            "queries",
+            {"queries": {"in": 0, "kept": 0, "dropped": {}}},
+            "",
+        ),  # which match.require_query = false needs not
+    ],
+)
+def test_a_stage_that_kept_nothing_is_the_last(tmp_path: Path, stage: str, counts: Counts, said: str) -> None:
+    recipe = Recipe("r.toml", {"run": {"out": str(tmp_path)}})
+    runs.check_that_some_are_left(recipe, stage)  # it is not finished: nothing is known
+    runs.complete(recipe.folder(stage), FACTS, [Receipt("a", "a", "", (), counts)], RUN)
+    if not said:
+        runs.check_that_some_are_left(recipe, stage)
+        return
+    with pytest.raises(Failure) as error:
+        runs.check_that_some_are_left(recipe, stage)
+    assert str(error.value).startswith(said) and not isinstance(error.value, UsageError)
+
+
+@pytest.mark.parametrize("harm", ["removed", "shortened", "longer"])
+def test_a_part_that_is_not_as_it_was_is_work_to_do(folder: str, harm: str) -> None:
+    finished(folder)
+    if harm == "removed":
+        fs, inner = fsspec.core.url_to_fs(join(folder, "candidate/b.parquet"))
+        fs.rm(inner)
+    else:
+        put(folder, "candidate/b.parquet", b"row" if harm == "shortened" else b"rows+")
+    assert not idle(folder)
+    task(folder, "b")
+    assert idle(folder)
+
+
+def test_a_stage_that_is_read_must_be_finished(tmp_path: Path) -> None:
+    recipe = Recipe("r.toml", {"run": {"out": str(tmp_path)}})
+    with pytest.raises(UsageError) as error:
+        runs.finished(recipe, "crawl", "filter")
+    assert str(error.value) == (
+        f"filter reads what crawl makes, and {tmp_path}/1_crawl is not finished: "
+        "run openwit crawl --recipe r.toml first"
+    )
+    finished(str(tmp_path / "1_crawl"))
+    assert runs.finished(recipe, "crawl", "filter").facts["stage"] == "crawl"
+
+
+def test_a_stage_made_of_what_is_no_more_is_not_read(tmp_path: Path) -> None:
+    """Crawl anew, and what was filtered of the old crawl may not be mixed with the new one."""
+    recipe = Recipe("r.toml", {"run": {"out": str(tmp_path)}})
+    crawl, filter_, match = (str(tmp_path / name) for name in ("1_crawl", "2_filter", "3_match"))
+
+    def make(folder: str, seed: int, **inputs: str) -> str:
+        return runs.complete(folder, {"stage": "x", "seed": seed, "inputs": inputs}, [], RUN).digest
+
+    old = make(filter_, 1, crawl=make(crawl, 1), **{"warc:a": "no stage"})
+    make(match, 1, filter=old)
+    assert runs.finished(recipe, "match", "fetch").facts["inputs"] == {"filter": old}
+    new = make(crawl, 2)
+    for stage, reader in (("filter", "match"), ("match", "fetch")):
+        with pytest.raises(UsageError) as error:
+            runs.finished(recipe, stage, reader)
+        assert str(error.value) == (
+            f"{filter_} was made from another crawl than {crawl} holds now: run openwit filter --recipe r.toml first"
+        )
+    make(filter_, 1, crawl=new)
+    with pytest.raises(UsageError, match=r"3_match was made from another filter than .*: run openwit match"):
+        runs.finished(recipe, "match", "fetch")
+    shutil.rmtree(filter_)
+    assert runs.finished(recipe, "match", "fetch"), "what was removed to save room is not missed"
+
+
+# ── the end ──
+
+
+def test_what_no_receipt_names_is_removed_and_nothing_else(folder: str) -> None:
+    ours = ["_run.json", "_lock"]
+    strays = ["candidate/old.parquet", "candidate/.tmp-1", "drop/a.parquet", "_receipts/candidates.c.json", "deep/er/x"]
+    neighbours = [
+        f"{folder}_copy/a",
+        f"{folder.rsplit('/', 1)[0]}/2_filter/a",
+        f"{folder.rsplit('/', 1)[0]}/1_crawl.txt",
+    ]
+    for name in [*ours, *strays]:
+        put(folder, name)
+    for path in neighbours:
+        publish(path, b"x")
+    receipts = finished(folder)
+    books = {"_manifest.json", "_parts.parquet", "_receipts/candidates.a.json", "_receipts/candidates.b.json"}
+    whole = {*ours, *books, "candidate/a.parquet", "candidate/b.parquet"}
+    assert files(folder) == whole
+    assert read_bytes(join(folder, "_run.json")) == RUN
+    for path in neighbours:
+        fs, inner = fsspec.core.url_to_fs(path)
+        assert fs.cat_file(inner) == b"x", path
+    manifest = runs.complete(folder, FACTS, receipts[:1], RUN)  # b's archive is no longer in the recipe
+    assert missing_part(manifest) is None
+    assert files(folder) == whole - {"candidate/b.parquet", "_receipts/candidates.b.json"}
+
+
+def test_a_stage_that_does_not_add_up_removes_nothing(folder: str) -> None:
+    receipt = task(folder, "a")
+    put(folder, "candidate/stray.parquet")
+    receipt.counts["pairs"]["kept"] = 0
+    with pytest.raises(Failure, match="1 of 1 pairs are neither kept nor dropped"):
+        runs.complete(folder, FACTS, [receipt], RUN)
+    assert "candidate/stray.parquet" in files(folder) and "_manifest.json" not in files(folder)
+
+
+def test_how_it_ran_is_what_a_person_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/home/me/bin/openwit", "crawl", "--recipe", "r.toml"])
+    work = {"candidates": {"here": 1, "of": 3, "seconds": 0.5}}
+    said = json.loads(runs.how_it_ran(0.0, ["pyarrow"], work, engine="local"))
+    assert said["command"] == ["openwit", "crawl", "--recipe", "r.toml"]
+    assert (said["started"], said["engine"], said["work"]) == ("1970-01-01T00:00:00Z", "local", work)
+    assert said["versions"].keys() == {"openwit", "pyarrow"} and said["seconds"] > 1e9
+
+
+# ── alone ──
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    folder = str(tmp_path / "1_crawl")
+    with runs.alone(folder, "crawl"):
+        with pytest.raises(Failure) as error, runs.alone(folder, "crawl"):
+            pytest.fail("two at once")
+        assert str(error.value) == f"crawl is already running on {folder}: wait for it, or end it first"
+        with runs.alone(str(tmp_path / "2_filter"), "filter"):
+            pass
+    with runs.alone(folder, "crawl"):
+        pass
+
+
+def test_a_run_that_failed_leaves_no_lock(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="in the middle"), runs.alone(str(tmp_path), "crawl"):
+        raise Failure("in the middle")
+    with runs.alone(str(tmp_path), "crawl"):
+        pass
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    put(folder, "candidate/a.parquet")
+    (tmp_path / "candidate" / ".tmp-1").write_text("half")
+    (tmp_path / ".tmp-2").write_text("half")
+    with runs.alone(folder, "crawl"):
+        assert files(folder) == {"candidate/a.parquet", "_lock"}
+
+
+def test_a_refused_run_takes_nothing_from_the_one_that_runs(tmp_path: Path) -> None:
+    with runs.alone(str(tmp_path), "crawl"):
+        (tmp_path / ".tmp-1").write_text("being written")
+        with pytest.raises(Failure), runs.alone(str(tmp_path), "crawl"):
+            pass
+        assert (tmp_path / ".tmp-1").read_text() == "being written"
+
+
+@pytest.mark.parametrize(("room", "least"), [(0, 256), (1 << 30, 1280)])
+def test_too_little_room_is_said_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, least: int
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, (least << 20) - 1))
+    with pytest.raises(Failure) as error, runs.alone(str(tmp_path), "crawl", room):
+        pytest.fail("it started")
+    assert str(error.value) == (
+        f"only {least - 1} MiB are free on the disk of {tmp_path}: free some ({least} MiB at the least), "
+        "or move the recipe's run.out"
+    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 0, least << 20))
+    with runs.alone(str(tmp_path), "crawl", room):
+        pass
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(Failure, match=r"cannot write .*/file/1_crawl \(Not a directory\): make it writable, or move"),
+        runs.alone(str(tmp_path / "file" / "1_crawl"), "crawl"),
+    ):
+        pytest.fail("it started")
+
+
+def test_an_object_store_has_a_lease_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = f"memory://runs/{tmp_path.name}"
+    monkeypatch.setattr(runs, "_SILENCE", 0.5)
+    with runs.alone(folder, "crawl"), pytest.raises(Failure, match="alive: wait for it"), runs.alone(folder, "crawl"):
+        raise AssertionError("two runs of one stage")
+    with runs.alone(folder, "crawl"):
+        pass
+    runs.complete(folder, {"stage": "crawl"}, [], b"{}")
+    assert files(folder) == {"_manifest.json", "_parts.parquet", "_run.json", "_lock.00000001", "_lock.00000002"}

@@ -1,0 +1,213 @@
+"""Progress, counted from receipts: a bar on a terminal, else a line when the count doubles or a minute passed."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from core.manifest import Receipt
+from core.runs import top_drops
+from demo.localweb import LocalWeb
+from pipeline.ids import image_id
+from pipeline.tables import PLAN
+from pipeline.tasks import progress
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.progress import Watch
+from tests.pipeline.upstream import Project, table_of
+from tests.running import ROOT, environment
+
+TASKS = [Task(f"t{i}") for i in range(8)]
+POLLS = 0.01  # seconds between two looks
+
+
+def commit(job: Job[None], task: Task) -> Receipt:
+    """1,000 rows in, 990 on, 10 dropped."""
+    with Attempt(job, task) as attempt:
+        attempt.took("pairs", 1000)
+        attempt.kept("pairs", 990)
+        attempt.dropped("pairs", "too_short", 7)
+        attempt.dropped("pairs", "is_a_url", 3)
+    receipt = job.done(task)
+    assert receipt is not None
+    return receipt
+
+
+def job(folder: Path, basis: str = "basis") -> Job[None]:
+    return Job(str(folder), "squares", basis, 1, None)
+
+
+Said = Callable[[int], list[str]]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    """The lines so far, once there are so many of them, or after a while that is long enough for one more."""
+    lines: list[str] = []
+
+    def wait(count: int) -> list[str]:
+        deadline = time.monotonic() + 20
+        while len(lines) < count and time.monotonic() < deadline:
+            time.sleep(POLLS)
+            lines.extend(capsys.readouterr().err.splitlines())
+        time.sleep(20 * POLLS)
+        lines.extend(capsys.readouterr().err.splitlines())
+        return lines
+
+    return wait
+
+
+def watching(job: Job[None], tasks: list[Task], done: list[Receipt]) -> Watch:
+    watch = Watch("filter", job, tasks, done)
+    watch._pause = POLLS
+    return watch
+
+
+def test_a_line_whenever_the_count_doubles(tmp_path: Path, said: Said) -> None:
+    with watching(job(tmp_path), TASKS, []):
+        for done, lines in enumerate([0, 1, 1, 2, 2, 2, 2, 3], 1):
+            commit(job(tmp_path), TASKS[done - 1])
+            assert len(said(lines)) == lines, f"after {done}"
+    found = [re.sub(r"[\d,]+/s", "N/s", line) for line in said(3)]
+    assert found == [
+        "filter: 2/8 squares, 2,000 pairs, N/s (too_short 14 · is_a_url 6)",
+        "filter: 4/8 squares, 4,000 pairs, N/s (too_short 28 · is_a_url 12)",
+        "filter: 8/8 squares, 8,000 pairs, N/s (too_short 56 · is_a_url 24)",
+    ]
+
+
+def test_a_line_when_a_minute_passed_and_something_was_done(
+    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_MINUTE", 0.1)
+    with watching(job(tmp_path), TASKS, []):
+        assert said(0) == []  # minutes pass, but nothing is done
+        commit(job(tmp_path), TASKS[0])
+        assert all(line.startswith("filter: 1/8 squares, 1,000 pairs") for line in said(2))
+    assert len(said(2)) >= 2
+
+
+def test_what_an_earlier_run_did_is_counted_and_not_told_again(tmp_path: Path, said: Said) -> None:
+    before = [commit(job(tmp_path), task) for task in TASKS[:3]]
+    with watching(job(tmp_path), TASKS[3:], before) as watch:
+        for task in TASKS[3:5]:
+            commit(job(tmp_path), task)
+        assert said(0) == []  # 5 are not twice 3
+        commit(job(tmp_path), TASKS[5])
+        (line,) = said(1)
+        seconds = time.monotonic() - watch._started
+    assert line.startswith("filter: 6/8 squares, 6,000 pairs")
+    rate = int(re.findall(r"([\d,]+)/s", line)[0].replace(",", ""))
+    assert rate >= 3000 / seconds - 1  # of the new ones alone; they came before now
+    assert rate <= 3000 / (20 * POLLS)  # for so long we waited in between
+
+
+def test_receipts_of_other_rules_do_not_count(tmp_path: Path, said: Said) -> None:
+    for task in TASKS:
+        commit(job(tmp_path, "old rules"), task)
+    with watching(job(tmp_path), TASKS, []):
+        assert said(0) == []
+        for task in TASKS[:2]:
+            commit(job(tmp_path), task)
+        assert said(1)[0].startswith("filter: 2/8 squares, 2,000 pairs")
+
+
+class Asked(Job[None]):
+    """A job that knows whose receipts were read."""
+
+    asked: ClassVar[list[str]] = []
+
+    def done(self, task: Task) -> Receipt | None:
+        self.asked.append(task.id)
+        return super().done(task)
+
+
+def test_a_receipt_that_no_longer_holds_is_not_read_again_and_again(tmp_path: Path, said: Said) -> None:
+    for task in TASKS:
+        commit(job(tmp_path, "old rules"), task)
+    counting = Asked(str(tmp_path), "squares", "basis", 1, None)
+    counting.asked.clear()
+    with watching(counting, TASKS, []):
+        assert said(0) == []
+        assert counting.asked == []
+        for task in TASKS[:2]:
+            commit(job(tmp_path), task)
+        assert said(1)[0].startswith("filter: 2/8 squares, 2,000 pairs")
+    assert sorted(counting.asked) == ["t0", "t1"]
+
+
+def test_it_stops_with_its_block(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    with pytest.raises(RuntimeError, match="in the middle"), watching(job(tmp_path), TASKS, []):
+        assert threading.active_count() == threads + 1
+        raise RuntimeError("in the middle")
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize(
+    ("dropped", "text"),
+    [
+        ({}, ""),
+        ({"too_short": 1234}, " (too_short 1,234)"),
+        ({"a": 1, "b": 5, "c": 5, "d": 2, "e": 1}, " (b 5 · c 5 · d 2)"),
+    ],
+)
+def test_the_most_frequent_reasons(dropped: dict[str, int], text: str) -> None:
+    assert top_drops(dropped) == text
+
+
+# ── a terminal ──
+
+
+def on_a_terminal(*words: str) -> tuple[str, int]:
+    """All that `openwit …` shows on a terminal of 160 columns, and its exit status."""
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in environment().items() if "COLOR" not in name and not name.startswith("TTY_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "openwit", *words],
+        cwd=ROOT,
+        env=env | {"TERM": "xterm-256color", "COLUMNS": "160"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # what Linux answers once nobody holds the other end
+        while data := os.read(ours, 65_536):
+            shown += data
+    os.close(ours)
+    return shown.decode(), process.wait()
+
+
+def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    urls = [f"http://a.test/{i}.jpg" for i in range(6)]
+    rows = [{"image_id": image_id(url), "image_url": url, "domain": "a.test"} for url in urls]
+    with LocalWeb({}) as web:
+        values = {
+            "fetch.contact": "me@example.org",
+            "fetch.connect_to": web.connect_to,
+            "fetch.requests_per_second": 4.0,
+            "fetch.images_per_chunk": 1,
+        }
+        made = Project(tmp_path, values)
+        made.write("match", {"lane00000": [table_of(PLAN, sorted(rows, key=lambda row: row["image_id"]))]})
+        shown, status = on_a_terminal("fetch", *made.words())
+    assert status == 0, shown
+    bars = [line for line in re.split(r"[\r\n]|\x1b\[\d*[AK]", shown) if "fetch chunks" in line]
+    done = {int(n) for bar in bars for n in re.findall(r"(\d)/6", re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", bar))}
+    assert len(done) > 1 and done <= set(range(7)), shown
+    assert any("images" in bar and "http_404" in bar and "eta" in bar for bar in bars)
+    *_, last = shown.strip().splitlines()
+    assert "fetch: kept 0 of 6 images (http_404 6)" in last

@@ -1,0 +1,262 @@
+"""Every stage of a recipe finished by hand, small, with hostile texts: what the report, status and plan look at."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from core.files import publish, to_json
+from core.manifest import Manifest, read_manifest, write_manifest
+from core.recipe import Recipe, read
+from dedup.tables import GROUP
+from pipeline.ids import image_id, pair_id
+from pipeline.tables import CANDIDATE, OUTCOME, PAGE, PAIR, QUERY, REJECT_QUERY, REJECT_RECORD
+from pipeline.tasks.attempt import Attempt, Job, Task
+from shards.format import CHUNK, TarWriter, write_rows
+from tests.shards.helpers import make_pack, outcome
+
+SCRIPT = '<script>alert("x")</script>'
+OVERRIDE = "abc \u202etxt.exe"
+QUERIES = ["dog", "cat", f"{SCRIPT} dog"]
+
+Sample = tuple[str, bytes, str]  # image URL, image, text
+
+
+def picture(colour: tuple[int, int, int], kind: str = "JPEG", size: tuple[int, int] = (320, 200)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGBA" if kind == "PNG" else "RGB", size, colour).save(file, kind)
+    return file.getvalue()
+
+
+def made_samples(n: int) -> list[Sample]:
+    kinds = ("JPEG", "PNG", "WEBP")
+    return [
+        (f"http://img{i % 3}.site.test/{i}.jpg", picture((i * 20 % 256, 90, 160), kinds[i % 3]), f"a dog, number {i}")
+        for i in range(n)
+    ]
+
+
+def candidate(url: str, text: str, page: str = "http://site.test/", **more: Any) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(CANDIDATE.names, ""),
+        **dict.fromkeys(("licence", "opt_out", "lang_score")),
+        "pair_id": pair_id(url, text),
+        "image_id": image_id(url),
+        "image_url": url,
+        "page_url": page,
+        "text": text,
+        "text_source": "alt",
+        "lang": "en",
+        "warc_offset": 0,
+        **more,
+    }
+
+
+def finish(recipe: Recipe, stage: str, *fills: Callable[[Attempt], None], inputs: Sequence[str] = ()) -> Manifest:
+    """A finished stage; `fills` do its tasks."""
+    folder = recipe.folder(stage)
+    job, receipts = Job(folder, "step", "basis", 1, None), []
+    for i, fill in enumerate(fills):
+        with Attempt(job, Task(f"task{i}")) as attempt:
+            fill(attempt)
+        receipt = job.done(Task(f"task{i}"))
+        assert receipt is not None
+        receipts.append(receipt)
+    facts = {
+        "stage": stage,
+        "rules_version": 7,
+        "seed": 1,
+        "config": {"min_words": 3, "languages": [SCRIPT], "batch_size": 64},
+        "inputs": {name: digest_of(recipe, name) for name in inputs},
+        "determined_by": {},
+    }
+    publish(
+        f"{folder}/_run.json",
+        to_json(
+            {
+                "command": ["openwit", stage],
+                "started": "2026-01-02T03:04:05Z",
+                "seconds": 4.5,
+                "work": {"step": {"here": len(fills), "of": len(fills), "seconds": 4.0}},
+                "python": "3.11.7",
+                "versions": {"pyarrow": "25"},
+            }
+        ),
+    )
+    return write_manifest(folder, facts, receipts)
+
+
+def digest_of(recipe: Recipe, stage: str) -> str:
+    manifest = read_manifest(recipe.folder(stage))
+    assert manifest is not None
+    return manifest.digest
+
+
+def finish_pairs(recipe: Recipe, samples: Sequence[Sample], rejects: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+    """queries, crawl, filter and match; `rejects` are what the filter dropped, by reason."""
+    kept = [candidate(url, text) for url, _, text in samples]
+    dropped = [row for rows in rejects.values() for row in rows]
+
+    def queries(attempt: Attempt) -> None:
+        rows = [{"id": i, "text": text, "source": "list", "count": 0} for i, text in enumerate(QUERIES)]
+        attempt.rows(pa.Table.from_pylist(rows, schema=QUERY), QUERY)
+        again = pa.Table.from_pylist([{"text": f"Dog {SCRIPT}", "source": "title", "count": 4000}])
+        attempt.took("queries", len(rows) + 1)
+        attempt.kept("queries", len(rows))
+        attempt.reject("queries", again, pa.array(["already_in_list"]), REJECT_QUERY, "text")
+
+    def crawl(attempt: Attempt) -> None:
+        attempt.took("pages", 5)
+        attempt.kept("pages", 4)
+        attempt.dropped("pages", "too_large", 1)
+        page = dict.fromkeys(PAGE.names, "") | {"depth": 2, "http_status": 200, "visited_at": None}
+        pages = [{**page, "page_url": f"http://site.test/{i}"} for i in range(4)]
+        pages.append({**page, "page_url": "http://site.test/huge", "reason": "too_large", "detail": f"{SCRIPT} bytes"})
+        attempt.rows(pa.Table.from_pylist(pages, schema=PAGE), PAGE)
+        record = {"warc_file": f"{SCRIPT}.warc.gz", "warc_offset": 4711, "detail": f"request {SCRIPT}"}
+        attempt.took("records", 5)
+        attempt.kept("records", 4)
+        records = pa.Table.from_pylist([record])
+        attempt.reject("records", records, pa.array(["not_a_response"]), REJECT_RECORD, "warc_offset")
+        attempt.took("pairs", len(kept + dropped))
+        attempt.kept("pairs", len(kept + dropped))
+        attempt.rows(pa.Table.from_pylist(kept + dropped, schema=CANDIDATE), CANDIDATE)
+        attempt.note("links_not_http", 2)
+
+    def filter_(attempt: Attempt) -> None:
+        attempt.took("pairs", len(kept + dropped))
+        attempt.kept("pairs", len(kept))
+        for reason, rows in rejects.items():
+            table = pa.Table.from_pylist(rows, schema=CANDIDATE)
+            attempt.drop("pairs", table, pa.array([reason] * len(rows), pa.string()))
+        attempt.rows(pa.Table.from_pylist(kept, schema=CANDIDATE), CANDIDATE)
+
+    def match(attempt: Attempt) -> None:
+        attempt.took("pairs", len(kept))
+        attempt.kept("pairs", len(kept))
+        pairs = [{**row, "queries": [0, 2], "kept_for": [0, 2] if i < 2 else [0]} for i, row in enumerate(kept)]
+        attempt.rows(pa.Table.from_pylist(pairs, schema=PAIR), PAIR)
+
+    finish(recipe, "queries", queries)
+    finish(recipe, "crawl", crawl)
+    finish(recipe, "filter", filter_, inputs=["crawl"])
+    finish(recipe, "match", match, inputs=["queries", "filter"])
+
+
+def finish_images(
+    recipe: Recipe,
+    samples: Sequence[Sample],
+    failed: Mapping[str, str],
+    replaced: Mapping[str, tuple[str, int, int, bool]],
+) -> None:
+    """fetch (two lanes take turns), dedup and pack.
+
+    `failed`: URL → reason; `replaced`: URL → its keeper, d64, d256, same bytes.
+    """
+
+    def fetch(lane: int, attempt: Attempt) -> None:
+        mine, lost = samples[lane::2], dict(list(failed.items())[lane::2])
+        attempt.took("images", len(mine) + len(lost))
+        attempt.kept("images", len(mine))
+        rows = [outcome(url, image) for url, image, _ in mine]
+        for url, reason in lost.items():
+            attempt.dropped("images", reason, 1)
+            rows.append({**outcome(url, None, reason), "detail": f"{SCRIPT} said {reason}", "http_status": 404})
+        rows = [{**row, "fetch_pass": 1} for row in sorted(rows, key=lambda row: row["image_id"])]
+        attempt.rows(pa.Table.from_pylist(rows, schema=OUTCOME), OUTCOME)
+        with (
+            attempt.file("chunk_tar", f"chunk/lane{lane:05d}-0000.tar") as tar,
+            attempt.file("chunk", f"chunk/lane{lane:05d}-0000.parquet") as index,
+            TarWriter(tar.file) as writer,
+        ):
+            by_id = sorted((image_id(url), image) for url, image, _ in mine)
+            index.rows = write_rows(index.file, CHUNK, [writer.add(id_, ext(image), image) for id_, image in by_id])
+
+    def dedup(attempt: Attempt) -> None:
+        attempt.took("images", len(samples))
+        attempt.kept("images", len(samples) - len(replaced))
+        attempt.dropped("images", "near_duplicate", len(replaced))
+        rows: list[dict[str, Any]] = []
+        for url, (keeper, d64, d256, same_bytes) in replaced.items():
+            group = {"group_id": image_id(keeper), "kept_by": image_id(keeper)}
+            rows.append(
+                {**group, "image_id": image_id(url), "keep": False, "d64": d64, "d256": d256, "same_bytes": same_bytes}
+            )
+            rows.append({**group, "image_id": image_id(keeper), "keep": True, "d64": 0, "d256": 0, "same_bytes": True})
+        attempt.rows(pa.Table.from_pylist(sorted(rows, key=lambda row: row["image_id"]), schema=GROUP), GROUP)
+
+    finish(recipe, "fetch", functools.partial(fetch, 0), functools.partial(fetch, 1))
+    finish(recipe, "dedup", dedup)
+    make_pack(recipe.folder("pack"), [(url, image, [text]) for url, image, text in samples if url not in replaced])
+
+
+NAMED = [
+    {"key": f"{i}.png", "label": label, "predicted": predicted, "rank": 1 + (label != predicted), "score": 0.5}
+    for i, (label, predicted) in enumerate([("dog", "dog"), ("cat", "dog"), ("cat", "cat"), ("cat", "dog")])
+]
+FOUND = {"direction": "image-to-text", "key": "00" * 16, "rank": 1, "candidates": 9}
+
+
+def finish_training(
+    recipe: Recipe,
+    losses: Sequence[float],
+    results: Sequence[dict[str, Any]],
+    found: Sequence[dict[str, Any]] = (FOUND,),
+) -> None:
+    """train and eval; `found` are the rows of retrieval's table."""
+
+    def train(attempt: Attempt) -> None:
+        with attempt.file("metrics", "metrics.jsonl") as part:
+            for step, loss in enumerate(losses):
+                row = {"step": step, "loss": loss, "learning_rate": 1e-3, "scale": 14.3}
+                part.file.write(json.dumps(row).encode() + b"\n")
+
+    def evaluate(attempt: Attempt) -> None:
+        with attempt.file("results", "results.json") as part:
+            part.file.write(to_json(list(results)))
+        with attempt.file("zeroshot_example", "zeroshot_example.parquet") as part:
+            pq.write_table(pa.Table.from_pylist(NAMED), part.file)
+        with attempt.file("retrieval_example", "retrieval_example.parquet") as part:
+            pq.write_table(pa.Table.from_pylist(list(found)), part.file)
+
+    finish(recipe, "train", train)
+    finish(recipe, "eval", evaluate)
+
+
+def ext(image: bytes) -> str:
+    return {b"\xff\xd8": "jpg", b"\x89P": "png", b"RI": "webp"}[image[:2]]
+
+
+RESULTS = [
+    {"name": "clothing", "metric": "top-1", "value": 0.4211, "low": 0.3875, "high": 0.4566, "n": 1234, "chance": 0.1},
+    {"name": "retrieval", "metric": "R@1", "value": 0.25, "low": None, "high": None, "n": 20, "chance": None},
+]
+
+
+def recipe_in(folder: Path) -> Recipe:
+    path = folder / "mine.toml"
+    path.write_text(f'[run]\nout = "{folder}/out"\nseed = 1\n')
+    return read(str(path))
+
+
+def finish_all(recipe: Recipe) -> None:
+    """Every stage finished: 12 pairs kept of 21, 12 images of 14, 2 of them duplicates."""
+    samples = made_samples(12)
+    samples[3] = (samples[3][0], samples[3][1], f"a dog {SCRIPT} & {OVERRIDE}")
+    rejects = {
+        "too_few_words": [candidate(f"http://site.test/r{i}.jpg", f"word{i}") for i in range(8)],
+        "is_a_script": [candidate("http://site.test/s.jpg", f"{SCRIPT} {OVERRIDE}\x00", "javascript:alert(1)")],
+    }
+    finish_pairs(recipe, samples, rejects)
+    replaced = {samples[1][0]: (samples[0][0], 3, 14, False), samples[5][0]: (samples[4][0], 0, 0, True)}
+    finish_images(recipe, samples, {"http://gone.test/1.jpg": "http_404", "http://gone.test/2.jpg": "dns"}, replaced)
+    found = [{**FOUND, "key": image_id(samples[i][0]).hex(), "rank": rank} for i, rank in ((0, 1), (3, 22))]
+    finish_training(recipe, [4.0 / (step + 1) for step in range(30)], RESULTS, found)
