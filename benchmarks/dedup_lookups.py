@@ -27,7 +27,7 @@ from dedup.tables import FINGERPRINT, GROUP
 from pipeline import dedup
 from pipeline.tables import PAIR
 from pipeline.tasks.attempt import ROW_GROUP, Task
-from pipeline.tasks.packed import split
+from pipeline.tasks.shuffle import split
 from shards.format import Ids, ids_in, shards_of
 from tests.pipeline.upstream import table_of
 

@@ -20,13 +20,11 @@ import asyncio
 import math
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Annotated, Any, BinaryIO, Literal, Self, cast
+from typing import Annotated, Any, BinaryIO, Literal, cast
 
 import msgspec
 import pyarrow as pa
@@ -41,11 +39,12 @@ from pipeline.inputs.archives import warc
 from pipeline.inputs.pages.extract import candidates
 from pipeline.inputs.urltables import urltable
 from pipeline.inputs.urltables.tablerows import Table
+from pipeline.livecrawl.spool import SpooledArchive
 from pipeline.livecrawl.visit import Visit, VisitConfig
 from pipeline.stage import Source, Stage, command
 from pipeline.tables import CANDIDATE, COLUMN, MARK, PAGE, REJECT_RECORD
-from pipeline.tasks.attempt import Attempt, Job, StillOurs, Task
-from pipeline.tasks.commit import Begin, Commit, CommitLanes
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.lanes import Lane
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
 from pipeline.web.detail import one_line
@@ -94,14 +93,14 @@ def run(stage: Stage[Config]) -> None:
         urltable.check(source.path, table_options(stage.config))
     if stage.config.seeds:
         visits = visits_of(stage)
-        done = stage.run(VisitSites(visits), visits, sites(stage, visits.config.domains_at_once))
+        done = stage.run_lanes(visits, visit_lane, sites(stage, visits.config.domains_at_once))
         files += [("warc", Source(stage.path(part), part.sha256)) for part in stage.parts(done, "warc")]
 
     # archive or URL table → candidate                                             a task a file
     uses = ("crawl_id", "max_page_bytes", "truncated", "quoting", "url_column", "text_column", "columns")
     job = stage.job("candidates", uses)
     tasks = [Task(source.id, source.digest, (kind, source.path, source.name)) for kind, source in files]
-    stage.run(Crawl(job), job, tasks)
+    stage.run(job, crawl_file, tasks)
 
 
 # ── pages: a site after its links ─────────────────────────────────────────────────────────────────
@@ -131,7 +130,7 @@ def sites(stage: Stage[Config], at_once: int) -> list[Task]:
     ]
 
 
-def visits_of(stage: Stage[Config]) -> Job[Any]:
+def visits_of(stage: Stage[Config]) -> Job[VisitConfig]:
     """What all visits share; UsageError where the recipe does not say who visits."""
     config, manners = stage.config, stage.recipe.shared("fetch", Manners)
     connect_to = manners.connections(stage.recipe.path)
@@ -143,23 +142,16 @@ def visits_of(stage: Stage[Config]) -> Job[Any]:
         digest("visit", VISITS_VERSION, stage.seed, what),  # neither libraries nor manners: see above
         stage.seed,
         VisitConfig(seed=stage.seed, connect_to=connect_to, **what, **{key: getattr(manners, key) for key in how}),
-        stage.engine.lease_seconds,
+        stage.engine_config.lease_seconds,
     )
 
 
-class VisitSites(CommitLanes):
-    """Lanes of sites to visit in, their archives and tables of pages committed."""
-
-    def __init__(self, job: Job[VisitConfig]) -> None:
-        super().__init__(job, visit_lane)
-
-
-def visit_lane(tasks: Sequence[Task], config: VisitConfig, begin: Begin, still_ours: StillOurs) -> None:
+def visit_lane(lane: Lane, config: VisitConfig) -> None:
     """The sites of one lane, side by side; each is committed as soon as its visit has ended."""
-    asyncio.run(_visit_lane(tasks, config, begin, still_ours))
+    asyncio.run(_visit_lane(lane, config))
 
 
-async def _visit_lane(tasks: Sequence[Task], config: VisitConfig, begin: Begin, still_ours: StillOurs) -> None:
+async def _visit_lane(lane: Lane, config: VisitConfig) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(READERS, thread_name_prefix="readers"))
     at_once = asyncio.Semaphore(config.domains_at_once)
 
@@ -167,67 +159,25 @@ async def _visit_lane(tasks: Sequence[Task], config: VisitConfig, begin: Begin, 
         domain, seeds = task.args
         limits, connect_to = Limits(total_seconds=config.timeout), parse_connect_to(config.connect_to)
         budget = Budget(config.requests_per_second)
-        async with at_once, Client(config.contact, budget, limits, connect_to, still_ours) as client:
-            with Aside(domain) as archive:
+        async with at_once, Client(config.contact, budget, limits, connect_to, lane.check) as client:
+            with SpooledArchive(domain) as archive:
                 visit = Visit(domain, seeds, config, client, cast(BinaryIO, archive))
                 await visit.run()
-                await asyncio.to_thread(commit_visit, task, visit, archive, begin)  # other sites go on meanwhile
+                await asyncio.to_thread(commit_visit, lane, task, visit, archive)  # other sites go on meanwhile
 
     try:
         async with asyncio.TaskGroup() as group:  # one that fails ends the others
-            for task in tasks:
+            for task in lane.tasks:
                 group.create_task(visit_site(task))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
 
 
-class Aside:
-    """The archive of a site while it is visited: a temporary file. Failure where the disk does not take it.
-
-    That is said here, and not around the visit, which writes elsewhere too: its lease and its parts, to the output.
-    """
-
-    def __init__(self, domain: str) -> None:
-        self._domain = domain
-        with self._said():
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
-
-    def write(self, data: bytes) -> int:
-        with self._said():
-            return self._file.write(data)
-
-    def seek(self, offset: int) -> int:
-        with self._said():
-            return self._file.seek(offset)  # what was not written yet is, first
-
-    def read(self, size: int = -1, /) -> bytes:
-        with self._said():
-            return self._file.read(size)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # of what is thrown away
-            self._file.close()
-
-    @contextmanager
-    def _said(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            folder = tempfile.tempdir or "a temporary file"  # None where every folder refused
-            raise Failure(
-                f"cannot write the pages of {self._domain} to {folder} ({error}): free some disk, or set TMPDIR to a "
-                "folder with more room"
-            ) from error
-
-
-def commit_visit(task: Task, visit: Visit, archive: Aside, begin: Begin) -> None:
+def commit_visit(lane: Lane, task: Task, visit: Visit, archive: SpooledArchive) -> None:
     """Write a site's archive, and what became of each of its URLs."""
     reasons = Counter(row["reason"] for row in visit.rows)
     kept = reasons.pop("", 0)
-    with begin(task) as attempt:
+    with lane.begin(task) as attempt:
         with attempt.file("warc", f"warc/{task.id}-{{sha256}}.warc.gz") as part:
             archive.seek(0)
             shutil.copyfileobj(archive, part.file)
@@ -243,13 +193,6 @@ def commit_visit(task: Task, visit: Visit, archive: Aside, begin: Begin) -> None
 
 
 # ── candidates: the images of an archive's pages, or of a table ───────────────────────────────────
-
-
-class Crawl(Commit):
-    """Names of archives and tables in, the candidates of each committed as its part."""
-
-    def __init__(self, job: Job[Config]) -> None:
-        super().__init__(job, crawl_file)
 
 
 def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:

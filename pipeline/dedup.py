@@ -39,9 +39,8 @@ from dedup.tables import CAPTION, FINGERPRINT, GROUP
 from dedup.views import HASHES, Views, views
 from pipeline.stage import Stage, command
 from pipeline.tables import CANDIDATE, OUTCOME, PAIR
-from pipeline.tasks.attempt import Attempt, Job, Task
-from pipeline.tasks.commit import Commit, CommitGroups
-from pipeline.tasks.packed import Keyed, Regroup, partition, split
+from pipeline.tasks.attempt import Attempt, Task, tasks_of
+from pipeline.tasks.shuffle import Keyed, Regroup, partition, split
 from pipeline.web.urls import host_of, registered_domain
 from shards.format import CHUNK, Ids, ids_in, range_of, shards_of
 from shards.merge import read_range
@@ -86,37 +85,30 @@ def run(stage: Stage[Config]) -> None:
         Task(task, digest([part.sha256 for part in parts]), tuple(join(fetch.folder, part.name) for part in parts))
         for task, parts in by_task.items()
     ]
-    hashed = stage.parts(stage.run(Fingerprint(job), job, tasks), "fingerprint")
+    hashed = stage.parts(stage.run(job, fingerprint_chunk, tasks), "fingerprint")
     paths = tuple(stage.path(part) for part in hashed)
 
     # fingerprint, pair → group                                                    hashes are shuffled, one task
     job = stage.job("groups", ("distance", "distance_256", "placeholder_domains"), all_inputs=True)
     reads = [Task(part.task, args=(path,)) for part, path in zip(hashed, paths, strict=True)]
     end = Task("groups", args=(paths, tuple(match.paths("pair"))))
-    grouped = stage.shuffle(FindGroups(job), job, reads, [end])
+    grouped = stage.shuffle(job, functools.partial(find_edges, stage.config), commit_groups, reads, [end])
     group_paths = tuple(stage.path(part) for part in stage.parts(grouped, "group"))
 
     # pair, group, outcome → caption                                               texts are shuffled to their keepers
     job = stage.job("captions", all_inputs=True)
     parts = 1 + sum(part.rows for part in hashed) // IMAGES_A_PART
-    reads = [Task(part.task, args=(path,)) for part, path in zip(match.of("pair"), match.paths("pair"), strict=True)]
     args = parts, tuple(fetch.paths("outcome")), group_paths
     ends = [Task(f"captions{i:05d}", number=i, args=args) for i in range(parts)]
-    stage.shuffle(PoolCaptions(job, parts, group_paths), job, reads, ends)
+    texts = functools.partial(texts_by_keeper, parts, group_paths)
+    stage.shuffle(job, texts, functools.partial(commit_captions, stage.seed), tasks_of(match, "pair"), ends)
 
     # fingerprint → index                                                          one task
     job = stage.job("index", uses=(), all_inputs=True)
-    stage.run(Commit(job, build_index), job, [Task("index", args=(stage.folder, paths))])
+    stage.run(job, build_index, [Task("index", args=(stage.folder, paths))])
 
 
 # ── fingerprints ─────────────────────────────────────────────────────────────────────────────────
-
-
-class Fingerprint(Commit):
-    """Names of chunks in, their fingerprints committed."""
-
-    def __init__(self, job: Job[Config]) -> None:
-        super().__init__(job, fingerprint_chunk)
 
 
 def fingerprint_chunk(task: Task, config: Config, attempt: Attempt) -> None:
@@ -164,28 +156,19 @@ PRINT = ["image_id", "sha256", *HASHES, "flags"]
 EDGE = pa.schema([("a", ID), ("b", ID), ("mirrored", pa.bool_())])
 
 
-class FindGroups(beam.PTransform):
-    """Tasks naming fingerprint parts in, the one group table committed."""
-
-    def __init__(self, job: Job[Config]) -> None:
-        super().__init__()
-        self._job = job
-
-    def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
-        config = self._job.config
-        # Task: a part of fingerprints
-        prints = pcolls["reads"] | "ReadPrints" >> beam.FlatMap(read_prints).with_output_types(Keyed)
-        # (partition of sha256, PRINT)
-        bytes_ = prints | "OneOfEqualBytes" >> Regroup(one_of_equal_bytes, aside="edges")
-        # (partition of ph64, PRINT)
-        hashes = bytes_.main | "OneOfEqualHashes" >> Regroup(
-            functools.partial(one_of_equal_hashes, config.distance), aside="edges"
-        )
-        # (band and bucket of its value, [image_id, mirrored, ph64, ph256, band]), a row a view
-        near = hashes.main | "NearInBand" >> Regroup(functools.partial(near_in_band, config))
-        # (0, [a, b, mirrored]): the edges of all images, those between several views several times
-        edges = (bytes_.edges, hashes.edges, near) | beam.Flatten()
-        return {"tasks": pcolls["tasks"], "rows": edges} | "CommitGroups" >> CommitGroups(self._job, commit_groups)
+def find_edges(config: Config, reads: beam.PCollection) -> beam.PCollection:
+    """Parts of fingerprints in, the edges between images that look the same out, all to the one task."""
+    # Task: a part of fingerprints
+    prints = reads | "ReadPrints" >> beam.FlatMap(read_prints).with_output_types(Keyed)
+    # (partition of sha256, PRINT)
+    bytes_ = prints | "OneOfEqualBytes" >> Regroup(one_of_equal_bytes, tag="edges")
+    # (partition of ph64, PRINT)
+    distinct = functools.partial(one_of_equal_hashes, config.distance)
+    hashes = bytes_.main | "OneOfEqualHashes" >> Regroup(distinct, tag="edges")
+    # (band and bucket of its value, [image_id, mirrored, ph64, ph256, band]), a row a view
+    near = hashes.main | "NearInBand" >> Regroup(functools.partial(near_in_band, config))
+    # (0, [a, b, mirrored]): the edges of all images, those between several views several times
+    return (bytes_.edges, hashes.edges, near) | beam.Flatten()
 
 
 def read_prints(task: Task) -> Iterator[Keyed]:
@@ -279,21 +262,9 @@ def on_many_domains(images: pa.ChunkedArray, picture: np.ndarray, pair_paths: Se
 # ── captions ─────────────────────────────────────────────────────────────────────────────────────
 
 
-class PoolCaptions(beam.PTransform):
-    """Tasks naming pair parts in, caption parts by range of the keeper's id committed."""
-
-    def __init__(self, job: Job[Config], parts: int, group_paths: tuple[str, ...]) -> None:
-        super().__init__()
-        self._job, self._parts, self._groups = job, parts, group_paths
-
-    def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
-        # Task: a part of pairs
-        texts = pcolls["reads"] | "ReadTexts" >> beam.FlatMap(read_texts, self._parts, self._groups).with_output_types(
-            Keyed
-        )
-        # (range of the keeper's id, captions that may be its)
-        commit = CommitGroups(self._job, functools.partial(commit_captions, self._job.seed))
-        return {"tasks": pcolls["tasks"], "rows": texts} | "CommitCaptions" >> commit
+def texts_by_keeper(parts: int, group_paths: tuple[str, ...], reads: beam.PCollection) -> beam.PCollection:
+    """Parts of pairs in, their texts out: (range of the keeper's id, captions that may be its)."""
+    return reads | "ReadTexts" >> beam.FlatMap(read_texts, parts, group_paths).with_output_types(Keyed)
 
 
 def read_texts(task: Task, parts: int, group_paths: Sequence[str]) -> Iterator[Keyed]:

@@ -25,8 +25,8 @@ from pipeline.decoding.decoder import Decoder
 from pipeline.decoding.picture import Options, Picture, Refused
 from pipeline.stage import Stage, command
 from pipeline.tables import FETCH_REASONS, OUTCOME, PLAN
-from pipeline.tasks.attempt import Attempt, Job, StillOurs, Task
-from pipeline.tasks.commit import Begin, CommitLanes
+from pipeline.tasks.attempt import Attempt, Task
+from pipeline.tasks.lanes import Lane
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply
 from pipeline.web.manners import Manners, Positive, said_of
@@ -69,30 +69,23 @@ def run(stage: Stage[Config]) -> None:
         for path in [join(match.folder, part.name)]
         for first in range(0, part.rows, size)
     ]
-    stage.run(Fetch(job), job, tasks)
+    stage.run_lanes(job, fetch_lane, tasks)
 
 
-class Fetch(CommitLanes):
-    """Lanes of chunks to fetch in, their tars and outcomes committed."""
-
-    def __init__(self, job: Job[Config]) -> None:
-        super().__init__(job, fetch_lane)
-
-
-def fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin, still_ours: StillOurs) -> None:
+def fetch_lane(lane: Lane, config: Config) -> None:
     """The chunks of one lane, one after another, by one client: it knows each robots.txt and whose turn it is."""
-    asyncio.run(_fetch_lane(tasks, config, begin, still_ours))
+    asyncio.run(_fetch_lane(lane, config))
 
 
-async def _fetch_lane(tasks: Sequence[Task], config: Config, begin: Begin, still_ours: StillOurs) -> None:
+async def _fetch_lane(lane: Lane, config: Config) -> None:
     limits = Limits(max_bytes=config.max_bytes, total_seconds=config.timeout, max_redirects=config.max_redirects)
     budget = Budget(config.requests_per_second)
     async with (
-        Client(config.contact, budget, limits, parse_connect_to(tasks[0].args[2]), still_ours) as client,
+        Client(config.contact, budget, limits, parse_connect_to(lane.tasks[0].args[2]), lane.check) as client,
         Decoder(options(config)) as decoder,
     ):
-        for task in tasks:
-            with begin(task) as attempt:
+        for task in lane.tasks:
+            with lane.begin(task) as attempt:
                 await fetch_chunk(task, config, client, decoder, attempt)
 
 

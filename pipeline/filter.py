@@ -20,8 +20,7 @@ from core.errors import UsageError
 from core.files import read_batches
 from pipeline.stage import Stage, command
 from pipeline.tables import CANDIDATE
-from pipeline.tasks.attempt import Attempt, Job, Task
-from pipeline.tasks.commit import Commit
+from pipeline.tasks.attempt import Attempt, Task, tasks_of
 from pipeline.text.clean import clean
 from pipeline.text.language import detect, languages
 from pipeline.text.rules import Thresholds, verdict
@@ -37,20 +36,8 @@ def run(stage: Stage[Config]) -> None:
         raise UsageError(
             f"filter.languages: no language {unknown[0]!r} is ever found: name languages as {', '.join(languages())}"
         )
-    crawl = stage.reads["crawl"]
-    job = stage.job("candidates")
-    tasks = [
-        Task(part.task, part.sha256, (path,))
-        for part, path in zip(crawl.of("candidate"), crawl.paths("candidate"), strict=True)
-    ]
-    stage.run(Filter(job), job, tasks)
-
-
-class Filter(Commit):
-    """A part of candidates in, the part of those that pass every rule committed."""
-
-    def __init__(self, job: Job[Config]) -> None:
-        super().__init__(job, filter_part)
+    # candidate → candidate                                                        a task a part
+    stage.run(stage.job("candidates"), filter_part, tasks_of(stage.reads["crawl"], "candidate"))
 
 
 def filter_part(task: Task, config: Config, attempt: Attempt) -> None:

@@ -29,9 +29,8 @@ from core.recipe import Recipe
 from core.tables import ID, declare
 from pipeline.stage import Stage, command
 from pipeline.tables import CANDIDATE, MARK, PAIR, PLAN, QUERY
-from pipeline.tasks.attempt import Attempt, Job, Task
-from pipeline.tasks.commit import Commit, CommitGroups
-from pipeline.tasks.packed import Keyed, Regroup, partition, split
+from pipeline.tasks.attempt import Attempt, Task
+from pipeline.tasks.shuffle import Keyed, Regroup, partition, split
 from pipeline.text.matching import Matcher
 from pipeline.web.manners import Manners
 from pipeline.web.urls import host_of, registered_domain
@@ -85,7 +84,7 @@ def run(stage: Stage[Config]) -> None:
         Task(part.task, digest(part.sha256, queries.digest), (join(candidates.folder, part.name), texts))
         for part in candidates.of("candidate")
     ]
-    found = {part.task: stage.path(part) for part in stage.parts(stage.run(FindQueries(job), job, tasks), "found")}
+    found = {part.task: stage.path(part) for part in stage.parts(stage.run(job, find_queries, tasks), "found")}
 
     # found → pair: no duplicates, domain budget, so many pairs a query           keys are shuffled, a task a part
     job = stage.job("pairs", all_inputs=True)
@@ -93,26 +92,21 @@ def run(stage: Stage[Config]) -> None:
         Task(task.id, args=(task.args[0], found[task.id]), number=number)
         for number, task in enumerate(task for task in tasks if task.id in found)
     ]
-    pairs = stage.shuffle(
-        ChoosePairs(job, stage.facts["determined_by"]["max_images_per_domain"], texts), job, ends, ends
-    )
+    budget = stage.facts["determined_by"]["max_images_per_domain"]
+    verdicts = functools.partial(judge, stage.seed, budget, stage.config.max_pairs_per_query, texts)
+    pairs = stage.shuffle(job, verdicts, commit_pairs, ends, ends)
 
     # pair, mark → plan: each image once, in the lane that owns its domain        URLs are shuffled, a task a lane
     job = stage.job("plan", all_inputs=True)
     reads = [Task(part.task, args=(stage.path(part), "pair")) for part in stage.parts(pairs, "pair")]
     reads += [Task(f"marks of {path}", args=(path, "mark")) for path in stage.reads["crawl"].paths("mark")]
     lanes = [Task(f"lane{lane:05d}", number=lane) for lane in range(stage.config.lanes)]
-    stage.shuffle(PlanLanes(job, stage.facts["determined_by"]["rate"]), job, reads, lanes)
+    images = functools.partial(images_by_lane, stage.config.lanes)
+    commit = functools.partial(commit_plan, stage.facts["determined_by"]["rate"])
+    stage.shuffle(job, images, commit, reads, lanes)
 
 
 # ── found: which queries each text holds ─────────────────────────────────────────────────────────
-
-
-class FindQueries(Commit):
-    """A part of candidates in, its found table committed; texts without a query are dropped here."""
-
-    def __init__(self, job: Job[Config]) -> None:
-        super().__init__(job, find_queries)
 
 
 def find_queries(task: Task, config: Config, attempt: Attempt) -> None:
@@ -160,29 +154,19 @@ def _domain(url: str) -> str:
 # ── pairs: the verdict over every row ────────────────────────────────────────────────────────────
 
 
-class ChoosePairs(beam.PTransform):
-    """Tasks naming found parts in, pair parts committed."""
-
-    def __init__(self, job: Job[Config], images_per_domain: int, texts: tuple[str, ...]) -> None:
-        super().__init__()
-        self._job, self._budget, self._texts = job, images_per_domain, texts
-
-    def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
-        seed, limit = self._job.seed, self._job.config.max_pairs_per_query
-        # Task: a part of the found table
-        keys = pcolls["reads"] | "ReadKeys" >> beam.FlatMap(read_keys).with_output_types(Keyed)
-        # (partition of the pair, [part, row, pair_id, image_id, domain, queries, uid])
-        one = keys | "KeepOneOfEach" >> Regroup(keep_one_of_each, aside="verdicts")
-        # (partition of the domain, the same without uid)
-        few = one.main | "KeepWithinBudget" >> Regroup(
-            functools.partial(keep_within_budget, seed, self._budget), aside="verdicts"
-        )
-        # (partition of the query, [part, row, pair_id, query])
-        taken = few.main | "TakeSome" >> Regroup(functools.partial(take_some, seed, limit, self._texts))
-        # (part, [part, row, reason, query])
-        verdicts = (one.verdicts, few.verdicts, taken) | beam.Flatten()
-        # every part with the verdicts over its rows
-        return {"tasks": pcolls["tasks"], "rows": verdicts} | "CommitPairs" >> CommitGroups(self._job, commit_pairs)
+def judge(seed: int, budget: int, limit: int, texts: tuple[str, ...], reads: beam.PCollection) -> beam.PCollection:
+    """Parts of the found table in, verdicts over their rows out, each to the part that its row is in."""
+    # Task: a part of the found table
+    keys = reads | "ReadKeys" >> beam.FlatMap(read_keys).with_output_types(Keyed)
+    # (partition of the pair, [part, row, pair_id, image_id, domain, queries, uid])
+    one = keys | "KeepOneOfEach" >> Regroup(keep_one_of_each, tag="verdicts")
+    # (partition of the domain, the same without uid)
+    within_budget = functools.partial(keep_within_budget, seed, budget)
+    few = one.main | "KeepWithinBudget" >> Regroup(within_budget, tag="verdicts")
+    # (partition of the query, [part, row, pair_id, query])
+    taken = few.main | "TakeSome" >> Regroup(functools.partial(take_some, seed, limit, texts))
+    # (part, [part, row, reason, query])
+    return (one.verdicts, few.verdicts, taken) | beam.Flatten()
 
 
 def read_keys(task: Task) -> Iterator[Keyed]:
@@ -294,20 +278,10 @@ ASKED = pa.schema(
 )
 
 
-class PlanLanes(beam.PTransform):
-    """Tasks naming pair parts and mark parts in, a plan a lane committed."""
-
-    def __init__(self, job: Job[Config], rate: float) -> None:
-        super().__init__()
-        self._job, self._rate = job, rate
-
-    def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
-        # Task: a part of pairs, or of marks
-        lanes = self._job.config.lanes
-        asked = pcolls["reads"] | "ReadImages" >> beam.FlatMap(read_images, lanes).with_output_types(Keyed)
-        # (lane, [image_id, image_url, domain, opt_out, whether a pair wants it])
-        commit = CommitGroups(self._job, functools.partial(commit_plan, self._rate))
-        return {"tasks": pcolls["tasks"], "rows": asked} | "CommitPlan" >> commit
+def images_by_lane(lanes: int, reads: beam.PCollection) -> beam.PCollection:
+    """Parts of pairs and of marks in, the images that they speak of out, by lane."""
+    # (lane, [image_id, image_url, domain, opt_out, whether a pair wants it])
+    return reads | "ReadImages" >> beam.FlatMap(read_images, lanes).with_output_types(Keyed)
 
 
 def read_images(task: Task, lanes: int) -> Iterator[Keyed]:

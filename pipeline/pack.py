@@ -28,8 +28,7 @@ from dedup.tables import CAPTION, GROUP
 from pipeline.inputs.urltables import owncolumns
 from pipeline.stage import Stage, command
 from pipeline.tables import OUTCOME, QUERY
-from pipeline.tasks.attempt import Attempt, Job, Task
-from pipeline.tasks.commit import Commit
+from pipeline.tasks.attempt import Attempt, Task
 from shards.format import SAMPLE, TarWriter, range_of, sample_json, sample_row, shard_name, stats_json, write_rows
 from shards.merge import Run, merge_range, read_range
 
@@ -69,19 +68,12 @@ def run(stage: Stage[Config]) -> None:
         Task(f"shards{first:08d}", args=(folders, shards, first, min(first + SHARDS_A_TASK, shards)))
         for first in range(0, shards, SHARDS_A_TASK)
     ]
-    packed = stage.run(Pack(job), job, tasks)
+    packed = stage.run(job, pack_shards, tasks)
 
     # → sizes.json, which open_clip reads                                          one small task
     job = stage.job("sizes", all_inputs=True)
     sizes = tuple((part.name, part.rows) for part in stage.parts(packed, "shard"))
-    stage.run(Commit(job, write_sizes), job, [Task("sizes", args=sizes)])
-
-
-class Pack(Commit):
-    """Ranges of shards in, their tars and tables committed."""
-
-    def __init__(self, job: Job[Config]) -> None:
-        super().__init__(job, pack_shards)
+    stage.run(job, write_sizes, [Task("sizes", args=sizes)])
 
 
 def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:

@@ -27,7 +27,6 @@ from pipeline.ids import fold
 from pipeline.stage import Stage, command
 from pipeline.tables import QUERY, REJECT_QUERY
 from pipeline.tasks.attempt import Attempt, Task
-from pipeline.tasks.commit import Commit
 from pipeline.text import ngrams, wikipedia, wordnet
 from pipeline.text.words import is_word, tokens
 
@@ -76,15 +75,15 @@ def run(stage: Stage[Config]) -> None:
 
     # dump → word, page views → word                                               a task a file
     job = stage.job("words", uses=())
-    counted = stage.run(Commit(job, count_words), job, [Task(id_, of, (path,)) for id_, of, path in dumps])
+    counted = stage.run(job, count_words, [Task(id_, of, (path,)) for id_, of, path in dumps])
     job = stage.job("views", uses=())
     tasks = [Task(source.id, source.digest, (source.path,)) for source in stage.sources["pageviews"]]
-    viewed = stage.run(Commit(job, count_views), job, tasks)
+    viewed = stage.run(job, count_views, tasks)
 
     # word → word: the vocabulary, words that are frequent in all dumps together    one task
     job = stage.job("vocabulary", ("min_unigram_count",), all_inputs=True)
     words = _paths(stage, counted)
-    (vocabulary,) = stage.run(Commit(job, choose_words), job, [Task("vocabulary", args=(words,))])
+    (vocabulary,) = stage.run(job, choose_words, [Task("vocabulary", args=(words,))])
 
     # dump, vocabulary → together: which words stand side by side                   a task a file
     job = stage.job("pairs", uses=())
@@ -94,13 +93,13 @@ def run(stage: Stage[Config]) -> None:
         for id_, of, path in dumps
         if frequent
     ]
-    paired = stage.run(Commit(job, count_pairs), job, tasks)
+    paired = stage.run(job, count_pairs, tasks)
 
     # all of them → query                                                           one task
     job = stage.job("queries", all_inputs=True)
     other = tuple(tuple(source.path for source in stage.sources[kind]) for kind in ("wordnet", "lists"))
     args = (words, frequent, _paths(stage, paired), _paths(stage, viewed), *other)
-    stage.run(Commit(job, choose_queries), job, [Task("queries", args=args)])
+    stage.run(job, choose_queries, [Task("queries", args=args)])
 
 
 def _paths(stage: Stage[Config], receipts: Iterable[Receipt]) -> tuple[str, ...]:

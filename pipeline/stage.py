@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
+import pyarrow as pa
 
 from core import recipe as recipes
 from core import runs
@@ -27,11 +28,13 @@ from core.files import digest, digest_file, file_size, join, names_in, publish, 
 from core.manifest import Manifest, Part, Receipt
 from core.registry import STAGES
 from pipeline import engines
-from pipeline.tasks.attempt import Job, Task
-from pipeline.tasks.commit import in_lanes
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.lanes import ForEachLane, ForEachTask, Lane, in_lanes
 from pipeline.tasks.progress import Watch
+from pipeline.tasks.shuffle import Shuffle
 
-C = TypeVar("C")
+C = TypeVar("C")  # Config of a stage
+K = TypeVar("K")  # what the tasks of one step get: mostly that Config
 
 BEGUN = "_begun.json"  # in the folder of a stage in work: what it reads, as the manifest will have it
 PACKAGES = ("apache-beam", "pyarrow", "pillow", "numpy")  # whose versions a person asks for
@@ -104,12 +107,12 @@ def raw_files(recipe: recipes.Recipe, name: str, module: Any, config: Any) -> di
 class Stage(Generic[C]):
     """One stage of one recipe, as its module's `run` sees it."""
 
-    carrier: engines.Engine  # what its steps run on, while they do
+    engine: engines.Engine  # what its steps run on, while they do
 
     def __init__(self, recipe: recipes.Recipe, name: str, module: Any) -> None:
         self.recipe, self.name = recipe, name
         self.config: C = recipe.config(name, module.Config)
-        self.engine = recipe.config("engine", engines.Config)
+        self.engine_config = recipe.config("engine", engines.Config)
         self.seed = recipe.run.seed
         self.folder = recipe.folder(name)
         self.reads = {stage: runs.finished(recipe, stage, name) for stage in STAGES[name].reads}
@@ -155,19 +158,32 @@ class Stage(Generic[C]):
         facts = {key: value for key, value in self.facts.items() if key != "inputs" or all_inputs}
         if uses is not None:
             facts["config"] = {key: facts["config"][key] for key in uses}
-        return Job(self.folder, step, digest(facts), self.seed, self.config, self.engine.lease_seconds)
+        return Job(self.folder, step, digest(facts), self.seed, self.config, self.engine_config.lease_seconds)
 
-    def run(self, transform: beam.PTransform, job: Job[C], tasks: Sequence[Task]) -> list[Receipt]:
-        """Run the tasks that have no receipt, dealt to the engine's workers; return the receipts of all."""
-        return self._run(lambda missing: self.carrier.run(transform, in_lanes(missing)), job, tasks)
+    def run(self, job: Job[K], work: Callable[[Task, K, Attempt], None], tasks: Sequence[Task]) -> list[Receipt]:
+        """Do `work(task, config, attempt)` for each task that has no receipt; return the receipts of all."""
+        return self._run(lambda missing: self.engine.run(ForEachTask(job, work), in_lanes(missing)), job, tasks)
+
+    def run_lanes(self, job: Job[K], work: Callable[[Lane, K], None], tasks: Sequence[Task]) -> list[Receipt]:
+        """Do `work(lane, config)` for each lane that has tasks without a receipt; return the receipts of all."""
+        return self._run(lambda missing: self.engine.run(ForEachLane(job, work), in_lanes(missing)), job, tasks)
 
     def shuffle(
-        self, transform: beam.PTransform, job: Job[C], reads: Sequence[Task], ends_in: Sequence[Task]
+        self,
+        job: Job[K],
+        rows: Callable[[beam.PCollection], beam.PCollection],
+        commit: Callable[[Task, pa.Table | None, K, Attempt], None],
+        reads: Sequence[Task],
+        tasks: Sequence[Task],
     ) -> list[Receipt]:
-        """Run a transform that shuffles what `reads` name, in one pipeline, unless all it ends in has receipts."""
-        return self._run(lambda missing: self.carrier.shuffle(transform, reads, ends_in), job, ends_in)
+        """Shuffle what `reads` name to the tasks that it ends in, in one pipeline, unless all of these have receipts.
 
-    def _run(self, work: Callable[[Sequence[Task]], None], job: Job[C], tasks: Sequence[Task]) -> list[Receipt]:
+        See tasks/shuffle.py: `rows` builds the steps, `commit` does a task with the rows that came to it.
+        """
+        shuffle = Shuffle(job, rows, commit)
+        return self._run(lambda missing: self.engine.shuffle(shuffle, reads, tasks), job, tasks)
+
+    def _run(self, work: Callable[[Sequence[Task]], None], job: Job[Any], tasks: Sequence[Task]) -> list[Receipt]:
         done = {task.id: receipt for task in tasks if (receipt := job.done(task))}
         missing = [task for task in tasks if task.id not in done]
         started = time.monotonic()
@@ -195,7 +211,7 @@ class Stage(Generic[C]):
 
     def finish(self, started: float) -> Manifest:
         """Declare the stage complete, and say how it ran."""
-        more = {"engine": self.carrier.name, "raw_bytes": self.raw_bytes}
+        more = {"engine": self.engine.name, "raw_bytes": self.raw_bytes}
         run = runs.how_it_ran(started, PACKAGES, self._work, **more)
         return runs.complete(self.folder, self.facts, self._receipts, run)
 
@@ -222,7 +238,7 @@ def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
         # What the raw files hold, for `openwit status`, which does not open them; gone once the stage is complete.
         publish(join(stage.folder, BEGUN), to_json(stage.facts["inputs"]))
         remove(join(stage.folder, "_manifest.json"))  # existence means complete, and it no longer is
-        with engines.opened(stage.engine) as stage.carrier:
+        with engines.opened(stage.engine_config) as stage.engine:
             module.run(stage)
         manifest = stage.finish(started)
     print(f"{name}: {summary(manifest)} → {shown(stage.folder)} in {time.time() - started:.1f} s")

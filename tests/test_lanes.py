@@ -18,11 +18,11 @@ from core.errors import Failure
 from core.files import read_table
 from demo.localweb import Behaviour, LocalWeb
 from pipeline.engines.local import Local
-from pipeline.fetch import Config, Fetch
+from pipeline.fetch import Config, fetch_lane
 from pipeline.ids import image_id
 from pipeline.tables import OUTCOME, PLAN
 from pipeline.tasks.attempt import Job, Task
-from pipeline.tasks.commit import in_lanes
+from pipeline.tasks.lanes import ForEachLane, in_lanes
 from tests.dedup.made import scene
 from tests.pipeline.test_fetch import encoded
 from tests.pipeline.upstream import table_of
@@ -39,7 +39,7 @@ def worker(name: str, folder: str, tasks: Sequence[Task], said: Any) -> None:
     job = Job(folder, "chunks", "basis", 1, config, LEASE)
     said.append((name, "ready"))
     try:
-        Local(1).run(Fetch(job), in_lanes(tasks))
+        Local(1).run(ForEachLane(job, fetch_lane), in_lanes(tasks))
         said.append((name, "done"))
     except Failure as error:
         said.append((name, str(error)))

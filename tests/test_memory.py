@@ -70,7 +70,7 @@ def test_crawl_is_flat_up_to_500_megabytes(data: Path, tmp_path: Path) -> None:
 
 PACK = """
 import json, sys
-from pipeline.attempt import Attempt, Job, Task
+from pipeline.tasks.attempt import Attempt, Job, Task
 from pipeline.pack import Config, Folders, pack_shards
 folders, out, memory = json.loads(sys.argv[1])
 config = Config(memory_mib=memory)

@@ -13,7 +13,7 @@ import openwit as command
 import pipeline.stage
 from core.files import digest
 from pipeline.tasks.attempt import Task
-from pipeline.tasks.commit import Lane, in_lanes
+from pipeline.tasks.lanes import in_lanes
 from shards.reader import Shards
 from tests.small import FOLDERS, PIPELINE, Small, contents, without_inputs
 
@@ -42,7 +42,7 @@ def test_one_worker_and_shuffled_inputs(small: Small, tmp_path: Path) -> None:
 
 
 def test_tasks_committed_in_random_order(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shuffled(tasks: Iterable[Task]) -> list[Lane]:
+    def shuffled(tasks: Iterable[Task]) -> list[tuple[Task, ...]]:
         lanes = in_lanes(tasks)
         random.Random(digest([task.id for lane in lanes for task in lane])).shuffle(lanes)
         return lanes

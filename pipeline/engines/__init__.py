@@ -10,7 +10,6 @@ import apache_beam as beam
 import msgspec
 
 from pipeline.tasks.attempt import Task
-from pipeline.tasks.commit import Lane
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +34,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """As the recipe calls it."""
 
-    def run(self, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
+    def run(self, transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]]) -> None:
         """Run a transform over lanes of tasks."""
 
-    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], ends_in: Sequence[Task]) -> None:
+    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], tasks: Sequence[Task]) -> None:
         """Run a transform over {"reads": tasks, "tasks": tasks}."""
 
 

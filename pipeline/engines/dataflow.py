@@ -11,7 +11,6 @@ import apache_beam as beam
 from core.errors import UsageError
 from pipeline.engines import graph
 from pipeline.tasks.attempt import Task
-from pipeline.tasks.commit import Lane
 
 if TYPE_CHECKING:
     from pipeline.engines import Config
@@ -34,13 +33,13 @@ class Dataflow:
             raise UsageError(f"engine.runner = dataflow needs {', '.join(missing)}: give them in the recipe")
         self._options = [f"--{key}={value}" for key, value in config.options.items()]
 
-    def run(self, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
+    def run(self, transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]]) -> None:
         """Run a transform over lanes of tasks, dealt to the workers."""
         self._submit(lambda pipeline: graph.over_lanes(pipeline, transform, lanes, deal=True))
 
-    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], ends_in: Sequence[Task]) -> None:
+    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], tasks: Sequence[Task]) -> None:
         """Run a transform over {"reads": tasks, "tasks": tasks}."""
-        self._submit(lambda pipeline: graph.shuffle(pipeline, transform, reads, ends_in, deal=True))
+        self._submit(lambda pipeline: graph.shuffle(pipeline, transform, reads, tasks, deal=True))
 
     def _submit(self, build: Callable[[beam.Pipeline], None]) -> None:
         from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner

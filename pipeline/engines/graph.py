@@ -13,10 +13,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from core.errors import Failure, UsageError
 from pipeline.tasks.attempt import Task
-from pipeline.tasks.commit import Lane
 
 
-def over_lanes(pipeline: beam.Pipeline, transform: beam.PTransform, lanes: Sequence[Lane], deal: bool = False) -> None:
+def over_lanes(
+    pipeline: beam.Pipeline, transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]], deal: bool = False
+) -> None:
     """A transform over lanes of tasks; `deal` spreads them over the engine's workers."""
     created = pipeline | "Lanes" >> beam.Create(lanes, reshuffle=False).with_output_types(tuple[Task, ...])
     if deal:  # of tasks, never of rows
@@ -28,14 +29,14 @@ def shuffle(
     pipeline: beam.Pipeline,
     transform: beam.PTransform,
     reads: Sequence[Task],
-    ends_in: Sequence[Task],
+    tasks: Sequence[Task],
     deal: bool = False,
 ) -> None:
     """A transform over {"reads": tasks, "tasks": tasks}; `deal` spreads the reads over the engine's workers."""
     created = pipeline | "Reads" >> beam.Create(reads, reshuffle=False).with_output_types(Task)
     if deal:
         created = created | "DealReads" >> beam.Reshuffle().with_output_types(Task)
-    ends = pipeline | "Tasks" >> beam.Create(ends_in, reshuffle=False).with_output_types(Task)
+    ends = pipeline | "Tasks" >> beam.Create(tasks, reshuffle=False).with_output_types(Task)
     _ = {"reads": created, "tasks": ends} | transform
 
 

@@ -21,7 +21,6 @@ from core.errors import Failure
 from core.runs import cores
 from pipeline.engines import graph
 from pipeline.tasks.attempt import Task
-from pipeline.tasks.commit import Lane
 
 
 class Local:
@@ -32,7 +31,7 @@ class Local:
     def __init__(self, workers: int) -> None:
         self._workers = workers or cores()
 
-    def run(self, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
+    def run(self, transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]]) -> None:
         """Run a transform over lanes of tasks, dealt to the workers."""
         workers = min(self._workers, len(lanes))
         if workers <= 1:
@@ -54,12 +53,12 @@ class Local:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
         _wait(started)
 
-    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], ends_in: Sequence[Task]) -> None:
+    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], tasks: Sequence[Task]) -> None:
         """Run a transform over {"reads": tasks, "tasks": tasks} in one pipeline, in this process."""
-        graph.run(FnApiRunner(), [], lambda pipeline: graph.shuffle(pipeline, transform, reads, ends_in))
+        graph.run(FnApiRunner(), [], lambda pipeline: graph.shuffle(pipeline, transform, reads, tasks))
 
 
-def _run(transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
+def _run(transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]]) -> None:
     graph.run(FnApiRunner(), [], lambda pipeline: graph.over_lanes(pipeline, transform, lanes))
 
 
@@ -88,7 +87,7 @@ def _wait(started: list[tuple[Any, Connection]]) -> None:
             process.join()
 
 
-def _child(sender: Any, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
+def _child(sender: Any, transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _run(transform, lanes)

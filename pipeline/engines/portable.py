@@ -24,7 +24,6 @@ from core.runs import cores
 from pipeline.engines import graph, jars
 from pipeline.engines.jobserver import JobServer
 from pipeline.tasks.attempt import Task
-from pipeline.tasks.commit import Lane
 
 if TYPE_CHECKING:
     from pipeline.engines import Config
@@ -56,13 +55,13 @@ class Portable:
         logging.getLogger().removeFilter(_not_said_twice)
         threading.excepthook = threading.__excepthook__
 
-    def run(self, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
+    def run(self, transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]]) -> None:
         """Run a transform over lanes of tasks, dealt to the workers."""
         self._submit(lambda pipeline: graph.over_lanes(pipeline, transform, lanes, deal=True))
 
-    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], ends_in: Sequence[Task]) -> None:
+    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], tasks: Sequence[Task]) -> None:
         """Run a transform over {"reads": tasks, "tasks": tasks}."""
-        self._submit(lambda pipeline: graph.shuffle(pipeline, transform, reads, ends_in, deal=True))
+        self._submit(lambda pipeline: graph.shuffle(pipeline, transform, reads, tasks, deal=True))
 
     def _submit(self, build: Callable[[beam.Pipeline], None]) -> None:
         options = [f"--job_endpoint={self._connect()}", *self._options()]

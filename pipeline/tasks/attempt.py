@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from core import choice
 from core.errors import Failure
 from core.files import Hashed, Pending, digest, join, read_bytes, remove
-from core.manifest import Counts, Part, Receipt, first_missing, read_receipt, receipt_path, write_receipt
+from core.manifest import Counts, Manifest, Part, Receipt, first_missing, read_receipt, receipt_path, write_receipt
 from core.tables import name_of
 from pipeline.tables import DROP, REJECT
 
@@ -26,12 +26,6 @@ C = TypeVar("C")
 ROW_GROUP = 16_384  # rows; a reader of row groups holds some megabytes
 ROW_GROUP_BYTES = 32 << 20  # of the values of a row group; the row that exceeds it ends the group
 REJECTS = 16  # rows of each reason that a task keeps to look at
-
-StillOurs = Callable[[], None]  # raises Failure once another worker has taken over what one is at
-
-
-def always_ours() -> None:
-    """Of what any number of workers may do at the same time."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +41,14 @@ class Task:
     args: tuple[Any, ...] = ()
     lane: str = ""
     number: int = 0
+
+
+def tasks_of(manifest: Manifest, table: str) -> list[Task]:
+    """A task for each part of a finished stage's table: it reads that part, whose path is its one argument."""
+    return [
+        Task(part.task, part.sha256, (path,))
+        for part, path in zip(manifest.of(table), manifest.paths(table), strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class Job(Generic[C]):
 class Attempt:
     """What one attempt at a task writes; nothing of it exists until the `with` block has ended well."""
 
-    def __init__(self, job: Job[Any], task: Task, still_ours: StillOurs = always_ours) -> None:
-        self._job, self._task, self._still_ours = job, task, still_ours
+    def __init__(self, job: Job[Any], task: Task, check: Callable[[], None] | None = None) -> None:
+        """`check` raises Failure once another worker has taken over: see Lane."""
+        self._job, self._task, self._check = job, task, check or (lambda: None)
         self._tables: dict[str, _Table] = {}
         self._files: list[Part] = []
         self._counts: Counts = {}
@@ -163,7 +166,7 @@ class Attempt:
     # ── the commit ──
 
     def __enter__(self) -> Self:
-        self._still_ours()
+        self._check()
         # A receipt for other inputs, if there is one, must not be found valid again once its files have been replaced.
         remove(receipt_path(self._job.folder, self._job.step, self._task.id))
         return self
@@ -182,7 +185,7 @@ class Attempt:
         for _, rows in sorted(self._rejects.items()):
             self.rows(rows, rows.schema)
         parts = [table.place(self._task.id) for _, table in sorted(self._tables.items())]
-        self._still_ours()
+        self._check()
         write_receipt(
             self._job.folder,
             Receipt(

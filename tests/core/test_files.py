@@ -144,7 +144,7 @@ def run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_killed_writer_leaves_no_file_under_the_name(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
-from shards.files import publishing
+from core.files import publishing
 with publishing(sys.argv[1]) as file:
     file.write(b"x" * 100_000)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -157,8 +157,8 @@ with publishing(sys.argv[1]) as file:
 def test_no_room_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     code = """
 import resource, sys
-from shards.errors import Failure
-from shards.files import publishing
+from core.errors import Failure
+from core.files import publishing
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
     with publishing(sys.argv[1]) as file:

@@ -23,7 +23,7 @@ from dedup.tables import GROUP
 from pipeline import dedup
 from pipeline.engines.local import Local
 from pipeline.tasks.attempt import Job, Task
-from pipeline.tasks.packed import Keyed, partition, split
+from pipeline.tasks.shuffle import Keyed, Shuffle, partition, split
 from tests.dedup.made import crawl, table
 from tests.pipeline.upstream import Project
 
@@ -97,7 +97,8 @@ def test_groups_are_those_of_everything_at_once(
     made.write("dedup", {name: [rows] for name, rows in every.items()})
     paths = made.manifest("dedup").paths("fingerprint")
     job, end = Job(str(tmp_path), "groups", "basis", 1, config), Task("groups", args=(paths, ()))
-    Local(1).shuffle(dedup.FindGroups(job), [Task(path, args=(path,)) for path in paths], [end])
+    shuffle = Shuffle(job, partial(dedup.find_edges, config), dedup.commit_groups)
+    Local(1).shuffle(shuffle, [Task(path, args=(path,)) for path in paths], [end])
     receipt = job.done(end)
     assert receipt is not None
     assert read_table(str(tmp_path / receipt.parts[0].name), GROUP).equals(expected)

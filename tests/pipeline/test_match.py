@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pipeline.ids import image_id
 from pipeline.match import keep_one_of_each, keep_within_budget, take_some
 from pipeline.tables import QUERY
-from pipeline.tasks.packed import Keyed, partition, split
+from pipeline.tasks.shuffle import Keyed, partition, split
 from tests.pipeline.match_rules import DOMAIN, SEED, Found, by_the_rules, crowd, held
 from tests.pipeline.upstream import table_of
 

@@ -23,8 +23,7 @@ from pipeline import engines
 from pipeline.engines.dataflow import NEEDED, Dataflow
 from pipeline.engines.local import Local
 from pipeline.tasks.attempt import Task
-from pipeline.tasks.commit import Lane
-from pipeline.tasks.packed import ArrowCoder
+from pipeline.tasks.shuffle import ArrowCoder
 from tests.documents import block, copy_to, run_block
 from tests.running import ROOT, environment
 from tests.small import PIPELINE, Small
@@ -59,13 +58,13 @@ class DryRun:
     def __init__(self, dataflow: Dataflow) -> None:
         self._dataflow, self._local = dataflow, Local(1)
 
-    def run(self, transform: beam.PTransform, lanes: Sequence[Lane]) -> None:
+    def run(self, transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]]) -> None:
         self._dataflow.run(copy.deepcopy(transform), lanes)  # once applied, a transform belongs to its pipeline
         self._local.run(transform, lanes)
 
-    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], ends_in: Sequence[Task]) -> None:
-        self._dataflow.shuffle(copy.deepcopy(transform), reads, ends_in)
-        self._local.shuffle(transform, reads, ends_in)
+    def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], tasks: Sequence[Task]) -> None:
+        self._dataflow.shuffle(copy.deepcopy(transform), reads, tasks)
+        self._local.shuffle(transform, reads, tasks)
 
 
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -73,7 +73,7 @@ def untyped(pipeline: beam.Pipeline) -> beam.PCollection:
 JAVA = """Pipeline BeamApp-x-0b5c failed in state FAILED: java.lang.RuntimeException: Error received from \
 SDK harness for instruction 2: Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1512, in apache_beam.runners.common.DoFnRunner.process
-  File "pipeline/tasks/commit.py", line 70, in __call__
+  File "pipeline/tasks/lanes.py", line 70, in __call__
     self._work(task, config, attempt)
 core.errors.{kind}: {sentence}
 
@@ -83,7 +83,7 @@ Traceback (most recent call last):
   File "apache_beam/runners/worker/sdk_worker.py", line 310, in _execute
     response = task()
                ^^^^^^
-  File "pipeline/tasks/commit.py", line 70, in __call__
+  File "pipeline/tasks/lanes.py", line 70, in __call__
     self._work(task, config, attempt)
 core.errors.{kind}: {sentence} [while running 'Commit/ParDo(_CommitLane)']
 

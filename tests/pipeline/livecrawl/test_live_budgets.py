@@ -23,7 +23,8 @@ from core.errors import Failure
 from demo.localweb import Behaviour, LocalWeb
 from pipeline.crawl import visit_lane
 from pipeline.livecrawl.visit import VisitConfig
-from pipeline.tasks.attempt import Attempt, Task
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.lanes import Lane
 from pipeline.web.client import user_agent
 from tests.pipeline.livecrawl.live import CONTACT, HTML, asked, html, image, pages, project, texts, to, txt
 from tests.pipeline.upstream import Project
@@ -160,12 +161,13 @@ def test_a_worker_that_lost_its_lane_asks_no_more_and_commits_nothing(tmp_path: 
     """The other workers' side of it, leases and their length, is in tests/test_lanes.py."""
     allowed = iter(range(5))
 
-    def still_ours() -> None:
-        if next(allowed, None) is None:
-            raise Failure("taken over by another worker")
+    class Taken(Lane):
+        def check(self) -> None:
+            if next(allowed, None) is None:
+                raise Failure("taken over by another worker")
 
-    def begin(task: Task) -> Attempt:
-        raise AssertionError(f"{task.id} is another's")
+        def begin(self, task: Task) -> Attempt:
+            raise AssertionError(f"{task.id} is another's")
 
     with LocalWeb({}, {f"{name}.test": html(to("0/", "1/")) for name in "ab"}) as web:
         config = VisitConfig(
@@ -184,7 +186,7 @@ def test_a_worker_that_lost_its_lane_asks_no_more_and_commits_nothing(tmp_path: 
         )
         tasks = [Task(name, args=(f"{name}.test", [f"http://{name}.test/"])) for name in "ab"]
         with pytest.raises(Failure, match="taken over"):
-            visit_lane(tasks, config, begin, still_ours)
+            visit_lane(Taken(Job(str(tmp_path), "pages", "basis", 1, config), tasks), config)
         assert len(web.requests) <= 5 and {request.host for request in web.requests} == {"a.test", "b.test"}
 
 
@@ -282,10 +284,10 @@ def test_no_folder_takes_a_temporary_file() -> None:
     """Not the system's, nor the one we are in: Python tries to write to each."""
     script = """
 import resource, tempfile
-from pipeline.crawl import Aside
+from pipeline.livecrawl.spool import SpooledArchive
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 tempfile.tempdir = None
-Aside("a.test")
+SpooledArchive("a.test")
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True)
     said = "cannot write the pages of a.test to a temporary file ([Errno 2] No usable temporary directory found in "

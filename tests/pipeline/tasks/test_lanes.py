@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import pytest
 from core.errors import Failure, UsageError
 from core.tables import declare
 from pipeline.engines.local import Local
-from pipeline.tasks.attempt import Attempt, Job, StillOurs, Task
-from pipeline.tasks.commit import Begin, Commit, CommitGroups, CommitLanes, in_lanes
-from pipeline.tasks.packed import ArrowCoder, Keyed, Regroup, partition, split
+from pipeline.tasks.attempt import Attempt, Job, Task
+from pipeline.tasks.lanes import ForEachLane, ForEachTask, Lane, in_lanes
+from pipeline.tasks.shuffle import ArrowCoder, Keyed, Regroup, Shuffle, partition, split
 
 NUMBERS = declare("number", 1, {"n": (pa.int64(), "a number")})
 
@@ -39,9 +38,9 @@ def die(task: Task, config: Any, attempt: Attempt) -> None:
     os._exit(9)
 
 
-def in_order(tasks: Sequence[Task], config: Any, begin: Begin, still_ours: StillOurs) -> None:
-    for task in tasks:
-        with begin(task) as attempt:
+def in_order(lane: Lane, config: Any) -> None:
+    for task in lane.tasks:
+        with lane.begin(task) as attempt:
             attempt.rows(pa.table({"n": [time.monotonic_ns(), os.getpid()]}), NUMBERS)
 
 
@@ -58,17 +57,17 @@ def parts(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_all_tasks_commit(tmp_path: Path, workers: int) -> None:
-    Local(workers).run(Commit(job(tmp_path), square), in_lanes(TASKS))
+    Local(workers).run(ForEachTask(job(tmp_path), square), in_lanes(TASKS))
     receipts = [job(tmp_path).done(task) for task in TASKS]
     assert all(receipts)
     assert len({note for receipt in receipts if receipt for note in receipt.notes}) == workers
-    Local(1).run(Commit(job(tmp_path / "other"), square), in_lanes(TASKS[::-1]))
+    Local(1).run(ForEachTask(job(tmp_path / "other"), square), in_lanes(TASKS[::-1]))
     assert parts(tmp_path) == parts(tmp_path / "other")
 
 
 def test_tasks_with_a_receipt_are_left_alone(tmp_path: Path) -> None:
-    Local(1).run(Commit(job(tmp_path), square), in_lanes(TASKS))
-    Local(1).run(Commit(job(tmp_path), fail), in_lanes(TASKS))
+    Local(1).run(ForEachTask(job(tmp_path), square), in_lanes(TASKS))
+    Local(1).run(ForEachTask(job(tmp_path), fail), in_lanes(TASKS))
 
 
 def test_tasks_of_a_lane_run_in_order_on_one_worker(tmp_path: Path) -> None:
@@ -77,7 +76,7 @@ def test_tasks_of_a_lane_run_in_order_on_one_worker(tmp_path: Path) -> None:
         ["a-0", "a-1", "a-2"],
         ["b-0", "b-1", "b-2"],
     ]
-    Local(2).run(CommitLanes(job(tmp_path), in_order), in_lanes(tasks))
+    Local(2).run(ForEachLane(job(tmp_path), in_order), in_lanes(tasks))
     for lane in ("a", "b"):
         receipts = [job(tmp_path).done(task) for task in tasks if task.lane == lane]
         moments, workers = zip(
@@ -90,14 +89,14 @@ def test_tasks_of_a_lane_run_in_order_on_one_worker(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failure_is_said_in_its_own_sentence(tmp_path: Path, workers: int) -> None:
     with pytest.raises(Failure, match=r"^task t\d\d cannot be done: give it up$"):
-        Local(workers).run(Commit(job(tmp_path), fail), in_lanes(TASKS[:workers]))
+        Local(workers).run(ForEachTask(job(tmp_path), fail), in_lanes(TASKS[:workers]))
     with pytest.raises(UsageError, match=r"^this is wrong: do it otherwise$"):
-        Local(workers).run(Commit(job(tmp_path), misuse), in_lanes(TASKS[:workers]))
+        Local(workers).run(ForEachTask(job(tmp_path), misuse), in_lanes(TASKS[:workers]))
 
 
 def test_a_worker_that_dies_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="ended with status 9"):
-        Local(2).run(Commit(job(tmp_path), die), in_lanes(TASKS))
+        Local(2).run(ForEachTask(job(tmp_path), die), in_lanes(TASKS))
 
 
 # ── shuffles ──
@@ -107,7 +106,7 @@ def read(task: Task) -> list[Keyed]:
     return list(split(pa.table({"n": list(range(task.args[0]))}), np.arange(task.args[0]) % 3))
 
 
-def odd_aside(rows: pa.Table) -> list[Any]:
+def odd_apart(rows: pa.Table) -> list[Any]:
     numbers = np.sort(rows["n"].to_numpy())
     even, odd = numbers[numbers % 2 == 0], numbers[numbers % 2 == 1]
     return [
@@ -116,15 +115,9 @@ def odd_aside(rows: pa.Table) -> list[Any]:
     ]
 
 
-class Sort(beam.PTransform):
-    def __init__(self, job: Job[Any]) -> None:
-        super().__init__()
-        self._job = job
-
-    def expand(self, pcolls: dict[str, beam.PCollection]) -> beam.PCollection:
-        step = pcolls["reads"] | beam.FlatMap(read).with_output_types(Keyed) | Regroup(odd_aside, aside="odd")
-        rows = (step.main, step.odd) | beam.Flatten()
-        return {"tasks": pcolls["tasks"], "rows": rows} | CommitGroups(self._job, commit_sorted)
+def in_two_streams(reads: beam.PCollection) -> beam.PCollection:
+    step = reads | beam.FlatMap(read).with_output_types(Keyed) | Regroup(odd_apart, tag="odd")
+    return (step.main, step.odd) | beam.Flatten()
 
 
 def commit_sorted(task: Task, rows: pa.Table | None, config: Any, attempt: Attempt) -> None:
@@ -135,7 +128,9 @@ def commit_sorted(task: Task, rows: pa.Table | None, config: Any, attempt: Attem
 
 def test_a_shuffle_ends_in_every_task_and_loses_no_row(tmp_path: Path) -> None:
     ends = [Task(name, number=number) for number, name in enumerate(("even", "odd", "nothing"))]
-    Local(1).shuffle(Sort(job(tmp_path)), [Task("a", args=(10,)), Task("b", args=(7,))], ends)
+    Local(1).shuffle(
+        Shuffle(job(tmp_path), in_two_streams, commit_sorted), [Task("a", args=(10,)), Task("b", args=(7,))], ends
+    )
     notes = {task.id: receipt.notes["rows"] for task in ends if (receipt := job(tmp_path).done(task))}
     assert notes == {"even": 5 + 4, "odd": 5 + 3, "nothing": 0}
 
