@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import uuid
 import zlib
@@ -266,6 +267,11 @@ def create(path: str, data: bytes) -> bool:
         except FileExistsError:
             return False
     return True
+
+
+def file_name(text: str) -> str:
+    """A text as it may stand in the name of a file: what is not of A-Z a-z 0-9 . _ - becomes _."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
 
 
 # ── digests ───────────────────────────────────────────────────────────────────────────────────────

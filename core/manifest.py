@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import filesystem, join, publish, publishing, read_bytes, to_json
+from core.files import filesystem, join, publish, publishing, read_bytes, remove, to_json
 from core.tables import check, declare
 
 PARTS = declare(
@@ -34,6 +34,7 @@ PARTS = declare(
 )
 
 SCHEMA_VERSION = 1  # of receipts and manifests
+MANIFEST = "_manifest.json"
 Counts = dict[str, dict[str, Any]]  # unit → {"in": n, "kept": n, "dropped": {reason: n}}
 
 
@@ -146,15 +147,20 @@ def write_manifest(folder: str, facts: Mapping[str, Any], receipts: Iterable[Rec
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
         parts_digest = file.sha256
     said = {"schema_version": SCHEMA_VERSION, **facts, "counts": counts, "notes": notes, "parts_sha256": parts_digest}
-    publish(join(folder, "_manifest.json"), to_json(said))
+    publish(join(folder, MANIFEST), to_json(said))
     manifest = read_manifest(folder)
     assert manifest is not None  # it was written a line above
     return manifest
 
 
+def remove_manifest(folder: str) -> None:
+    """Before a stage is worked on: a manifest's existence means complete, and it no longer is."""
+    remove(join(folder, MANIFEST))
+
+
 def read_manifest(folder: str) -> Manifest | None:
     """The manifest of a finished stage, None where there is none; Failure where it and `_parts.parquet` disagree."""
-    path = join(folder, "_manifest.json")
+    path = join(folder, MANIFEST)
     fs, inner = filesystem(path)
     try:
         raw = fs.cat_file(inner)

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from dedup.allpairs import Rows, representatives
 from dedup.hashes import columns, words
-from dedup.tables import GROUP
+from dedup.tables import GROUP, binary_column
 from dedup.views import HASHES, Prints, distances
 
 _BLOCK = 1 << 20  # links that are Python's numbers at a time
@@ -114,10 +114,10 @@ def _table(image: Prints, kept_by: Rows, mirrored: NDArray[np.bool_], picture: R
     d64, d256 = distances(image, np.arange(n), kept_by, mirrored)
     reasons = np.select([keep, same_bytes, mirrored], ["", "same_bytes", "mirrored"], "near_duplicate")
     found = {
-        "image_id": _binary(image_id),
-        "group_id": _binary(image_id[smallest]),
+        "image_id": binary_column(image_id),
+        "group_id": binary_column(image_id[smallest]),
         "keep": pa.array(keep),
-        "kept_by": _binary(image_id[kept_by]),
+        "kept_by": binary_column(image_id[kept_by]),
         "d64": pa.array(d64),
         "d256": pa.array(d256),
         "same_bytes": pa.array(same_bytes),
@@ -126,8 +126,3 @@ def _table(image: Prints, kept_by: Rows, mirrored: NDArray[np.bool_], picture: R
     order = np.lexsort(words(image_id).byteswap().T[::-1])
     order = order[shared[order]]
     return pa.table(found, schema=GROUP).take(pa.array(order)), picture[order]
-
-
-def _binary(rows: NDArray[np.uint8]) -> pa.Array:
-    rows = np.ascontiguousarray(rows)
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1]), len(rows), [None, pa.py_buffer(rows)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from core.tables import ID, declare
 
@@ -86,3 +88,9 @@ CAPTION = declare(
         "columns": (pa.string(), "the other columns of the row with that uid, or of its first: JSON; likewise | null"),
     },
 )
+
+
+def binary_column(rows: NDArray[np.uint8]) -> pa.Array:
+    """Bytes [n, width] as a column of fixed-size binary values."""
+    rows = np.ascontiguousarray(rows)
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1]), len(rows), [None, pa.py_buffer(rows)])

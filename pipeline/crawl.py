@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 
 from core.command import leave
 from core.errors import Failure, UsageError
-from core.files import digest
+from core.files import digest, file_name
 from core.recipe import ASIDE, public
 from pipeline.ids import ids_of
 from pipeline.inputs.archives import warc
@@ -41,7 +41,7 @@ from pipeline.inputs.urltables import urltable
 from pipeline.inputs.urltables.tablerows import Table
 from pipeline.livecrawl.spool import SpooledArchive
 from pipeline.livecrawl.visit import Visit, VisitConfig
-from pipeline.stage import Source, Stage, command
+from pipeline.stage import Definition, Source, Stage, command
 from pipeline.tables import CANDIDATE, COLUMN, MARK, PAGE, REJECT_RECORD
 from pipeline.tasks.attempt import Attempt, Job, Task
 from pipeline.tasks.lanes import Lane
@@ -121,7 +121,7 @@ def sites(stage: Stage[Config], at_once: int) -> list[Task]:
     lanes = math.ceil(len(seeds) / at_once)
     return [
         Task(
-            f"{re.sub(r'[^A-Za-z0-9._-]+', '_', domain)[:80]}-{digest(domain)[:12]}",
+            f"{file_name(domain)[:80]}-{digest(domain)[:12]}",
             digest(sorted(urls)),
             (domain, sorted(urls)),
             lane=f"sites{int(digest(domain)[:8], 16) % lanes}",
@@ -307,7 +307,8 @@ def _some(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             return
 
 
-main = command("pipeline.crawl")
+STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, sources=sources)
+main = command("crawl")
 
 if __name__ == "__main__":
     leave(main)

@@ -35,9 +35,9 @@ from dedup.captions import choose_captions
 from dedup.groups import groups, without
 from dedup.hashes import HASH_DEF, columns, fingerprints
 from dedup.lookup import Lookup
-from dedup.tables import CAPTION, FINGERPRINT, GROUP
+from dedup.tables import CAPTION, FINGERPRINT, GROUP, binary_column
 from dedup.views import HASHES, Views, views
-from pipeline.stage import Stage, command
+from pipeline.stage import Definition, Stage, command
 from pipeline.tables import CANDIDATE, OUTCOME, PAIR
 from pipeline.tasks.attempt import Attempt, Task, tasks_of
 from pipeline.tasks.shuffle import Keyed, Regroup, partition, split
@@ -128,14 +128,9 @@ def fingerprint_chunk(task: Task, config: Config, attempt: Attempt) -> None:
                     "bytes": [fact["bytes"] for fact in facts],
                 }
                 hashed = fingerprints([stored_picture(tar, tar_path, row) for row in some])
-                hashed |= {name: _binary(column) for name, column in hashed.items() if column.ndim == 2}
+                hashed |= {name: binary_column(column) for name, column in hashed.items() if column.ndim == 2}
                 attempt.rows(pa.table({**known, **hashed}).select(FINGERPRINT.names).cast(FINGERPRINT), FINGERPRINT)
                 attempt.took("images", len(some))
-
-
-def _binary(rows: np.ndarray) -> pa.Array:
-    buffers = [None, pa.py_buffer(np.ascontiguousarray(rows))]
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1]), len(rows), buffers)
 
 
 def stored_picture(tar: BinaryIO, path: str, row: dict[str, Any]) -> Image.Image:
@@ -193,7 +188,9 @@ def one_of_equal_hashes(distance: int, prints: pa.Table) -> Iterator[Any]:
     yield beam.pvalue.TaggedOutput("edges", (0, _edges(prints["image_id"], links)))
     seen = views(image, alone)
     ids = prints["image_id"].take(pa.array(seen.row))
-    rows = pa.table([ids, seen.mirrored, seen.ph64, _binary(seen.ph256)], ["image_id", "mirrored", "ph64", "ph256"])
+    rows = pa.table(
+        [ids, seen.mirrored, seen.ph64, binary_column(seen.ph256)], ["image_id", "mirrored", "ph64", "ph256"]
+    )
     for band, values in enumerate(bands(seen.ph64, distance).T):
         marked = rows.append_column("band", pa.array(np.full(len(seen.row), band)))
         yield from split(marked, band * BUCKETS + values.astype(np.int64) % BUCKETS)
@@ -274,7 +271,9 @@ def read_texts(task: Task, parts: int, group_paths: Sequence[str]) -> Iterator[K
         keeper = ids_in(rows["image_id"])
         places, found = duplicates.find(keeper)
         keeper[found] = keepers[places[found]]
-        rows = rows.replace_schema_metadata().append_column("keeper", _binary(keeper.view(np.uint8).reshape(-1, 16)))
+        rows = rows.replace_schema_metadata().append_column(
+            "keeper", binary_column(keeper.view(np.uint8).reshape(-1, 16))
+        )
         yield from split(rows, shards_of(keeper, parts))
 
 
@@ -334,7 +333,10 @@ def build_index(task: Task, config: Config, attempt: Attempt) -> None:
         attempt.adopt("index", f"index/{name}")
 
 
-main = command("pipeline.dedup")
+STAGE = Definition(
+    config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, determined_by=determined_by
+)
+main = command("dedup")
 
 if __name__ == "__main__":
     leave(main)

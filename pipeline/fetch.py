@@ -23,7 +23,7 @@ from core.command import leave
 from core.files import digest, join, read_table
 from pipeline.decoding.decoder import Decoder
 from pipeline.decoding.picture import Options, Picture, Refused
-from pipeline.stage import Stage, command
+from pipeline.stage import Definition, Stage, command
 from pipeline.tables import FETCH_REASONS, OUTCOME, PLAN
 from pipeline.tasks.attempt import Attempt, Task
 from pipeline.tasks.lanes import Lane
@@ -183,7 +183,8 @@ def options(config: Config) -> Options:
     return Options(**{name: getattr(config, name) for name in Options.__dataclass_fields__})
 
 
-main = command("pipeline.fetch")
+STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)
+main = command("fetch")
 
 if __name__ == "__main__":
     leave(main)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from core.command import leave
 from core.errors import UsageError
 from core.files import read_batches
-from pipeline.stage import Stage, command
+from pipeline.stage import Definition, Stage, command
 from pipeline.tables import CANDIDATE
 from pipeline.tasks.attempt import Attempt, Task, tasks_of
 from pipeline.text.clean import clean
@@ -89,7 +89,8 @@ def _pages(rows: pa.Table) -> np.ndarray:
     return np.cumsum(first | (since % MAX_PAGE == 0)) - 1
 
 
-main = command("pipeline.filter")
+STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)
+main = command("filter")
 
 if __name__ == "__main__":
     leave(main)

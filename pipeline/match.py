@@ -27,8 +27,8 @@ from core.command import leave
 from core.files import digest, join, read_batches, read_table
 from core.recipe import Recipe
 from core.tables import ID, declare
-from pipeline.stage import Stage, command
-from pipeline.tables import CANDIDATE, MARK, PAIR, PLAN, QUERY
+from pipeline.stage import Definition, Stage, command
+from pipeline.tables import CANDIDATE, MARK, PAIR, PLAN, query_texts
 from pipeline.tasks.attempt import Attempt, Task
 from pipeline.tasks.shuffle import Keyed, Regroup, partition, split
 from pipeline.text.matching import Matcher
@@ -130,12 +130,7 @@ def find_queries(task: Task, config: Config, attempt: Attempt) -> None:
 
 @functools.cache
 def _matcher(paths: tuple[str, ...]) -> Matcher:
-    return Matcher(_query_texts(paths))
-
-
-@functools.cache
-def _query_texts(paths: tuple[str, ...]) -> list[str]:
-    return [text for path in paths for text in read_table(path, QUERY, ["text"])["text"].to_pylist()]
+    return Matcher(query_texts(paths))
 
 
 def _domains(urls: pa.ChunkedArray) -> pa.Array:
@@ -207,7 +202,7 @@ def keep_within_budget(seed: int, budget: int, keys: pa.Table) -> Iterator[Any]:
 
 def take_some(seed: int, limit: int, texts: tuple[str, ...], asking: pa.Table) -> Iterator[Keyed]:
     """Each query takes the `limit` pairs of the smallest hashes among those that hold it."""
-    names = _query_texts(texts)
+    names = query_texts(texts)
     ids, chosen = asking["pair_id"].to_numpy(), []
     for query, rows in _groups(asking["query"].to_numpy()):
         if len(rows) > limit:
@@ -318,7 +313,10 @@ def commit_plan(rate: float, task: Task, asked: pa.Table | None, config: Config,
     attempt.rows(pa.Table.from_pylist(plan, schema=PLAN), PLAN)
 
 
-main = command("pipeline.match")
+STAGE = Definition(
+    config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, determined_by=determined_by
+)
+main = command("match")
 
 if __name__ == "__main__":
     leave(main)

@@ -22,12 +22,12 @@ import pyarrow.compute as pc
 
 from core.command import leave
 from core.errors import Failure
-from core.files import join, read_table, to_json
+from core.files import join, to_json
 from core.manifest import Manifest, read_manifest
 from dedup.tables import CAPTION, GROUP
 from pipeline.inputs.urltables import owncolumns
-from pipeline.stage import Stage, command
-from pipeline.tables import OUTCOME, QUERY
+from pipeline.stage import Definition, Stage, command
+from pipeline.tables import OUTCOME, query_texts
 from pipeline.tasks.attempt import Attempt, Task
 from shards.format import SAMPLE, TarWriter, range_of, sample_json, sample_row, shard_name, stats_json, write_rows
 from shards.merge import Run, merge_range, read_range
@@ -109,7 +109,7 @@ def merged(
     Outcomes, captions and images come in the order of the ids, so they are joined as they stream by.
     """
     queries, fetch, dedup = _manifest(folders.queries), _manifest(folders.fetch), _manifest(folders.dedup)
-    texts, kinds = _query_texts(tuple(queries.paths("query"))), _kinds(folders.crawl)
+    texts, kinds = query_texts(tuple(queries.paths("query"))), _kinds(folders.crawl)
     groups = read_range(dedup.paths("group"), GROUP, lo, hi)
     dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "reason"]).to_pylist()
     duplicates = {row["image_id"]: row["reason"] for row in dropped}
@@ -176,13 +176,8 @@ def _kinds(crawl: str) -> dict[str, str]:
     return owncolumns.kinds(_manifest(crawl))
 
 
-@functools.cache
-def _query_texts(paths: tuple[str, ...]) -> dict[int, str]:
-    tables = (read_table(path, QUERY, ["id", "text"]) for path in paths)
-    return {i: text for table in tables for i, text in zip(*table.to_pydict().values(), strict=True)}
-
-
-main = command("pipeline.pack")
+STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)
+main = command("pack")
 
 if __name__ == "__main__":
     leave(main)

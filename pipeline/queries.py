@@ -24,7 +24,7 @@ from core.manifest import Receipt
 from core.recipe import ASIDE
 from core.tables import declare
 from pipeline.ids import fold
-from pipeline.stage import Stage, command
+from pipeline.stage import Definition, Stage, command
 from pipeline.tables import QUERY, REJECT_QUERY
 from pipeline.tasks.attempt import Attempt, Task
 from pipeline.text import ngrams, wikipedia, wordnet
@@ -231,7 +231,8 @@ def _write_counts(counts: Counter[str], attempt: Attempt) -> None:
     attempt.rows(table, WORD)
 
 
-main = command("pipeline.queries")
+STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, sources=sources)
+main = command("queries")
 
 if __name__ == "__main__":
     leave(main)

@@ -1,15 +1,10 @@
 """Running a stage: read its table of the recipe, see whether all is done already, run its tasks, write its manifest.
 
-A stage is a module with a docstring, `Config` (a frozen msgspec Struct), `READS` (the stages before it),
-`RULES_VERSION` (raise it when the same rows would be judged otherwise), `LIBRARIES` (whose versions decide on what it
-writes) and `run(stage)`; optionally `sources(config)`, the raw files it reads by kind, and `determined_by(recipe)`,
-whatever else decides on its bytes.
+A stage is a row in core/registry.py and a module with a docstring, a `Definition` named STAGE, and its `main`.
 """
 
 from __future__ import annotations
 
-import importlib
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,22 +13,23 @@ from importlib.metadata import version
 from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
+import msgspec
 import pyarrow as pa
 
 from core import recipe as recipes
 from core import runs
 from core.command import run_recipe
 from core.errors import Failure, WorkToDo
-from core.files import digest, digest_file, file_size, join, names_in, publish, remove, shown, to_json
-from core.manifest import Manifest, Part, Receipt
-from core.registry import STAGES
+from core.files import digest, digest_file, file_name, file_size, join, names_in, publish, shown, to_json
+from core.manifest import MANIFEST, Manifest, Part, Receipt, remove_manifest
+from core.registry import STAGES, module_of
 from pipeline import engines
 from pipeline.tasks.attempt import Attempt, Job, Task
 from pipeline.tasks.lanes import ForEachLane, ForEachTask, Lane, in_lanes
-from pipeline.tasks.progress import Watch
+from pipeline.tasks.progress import TaskProgress
 from pipeline.tasks.shuffle import Shuffle
 
-C = TypeVar("C")  # Config of a stage
+C = TypeVar("C", bound=msgspec.Struct)  # Config of a stage
 K = TypeVar("K")  # what the tasks of one step get: mostly that Config
 
 BEGUN = "_begun.json"  # in the folder of a stage in work: what it reads, as the manifest will have it
@@ -62,7 +58,7 @@ class Source:
     @property
     def stem(self) -> str:
         """What the id says of the file's name."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)[-80:]
+        return file_name(self.name)[-80:]
 
 
 def _own_name(path: str) -> str:
@@ -98,10 +94,31 @@ def _without_copies(sources: Sequence[Source]) -> tuple[list[Source], list[str]]
     return sorted(first.values(), key=lambda source: source.id), said
 
 
-def raw_files(recipe: recipes.Recipe, name: str, module: Any, config: Any) -> dict[str, list[str]]:
-    """The raw files of a stage by kind, sorted; UsageError where they cannot be listed from here."""
-    patterns = module.sources(config) if hasattr(module, "sources") else {}
-    return {kind: recipes.files(some, recipe.path, f"{name}.{kind}") for kind, some in patterns.items()}
+@dataclass(frozen=True, kw_only=True)
+class Definition(Generic[C]):
+    """What the module of a stage says of it."""
+
+    config: type[C]  # the recipe's table of the stage's name: a frozen msgspec Struct
+    run: Callable[[Stage[C]], None]
+    rules_version: int  # raised when the same rows would be judged otherwise
+    libraries: tuple[str, ...] = ()  # whose versions decide on what it writes, beside pyarrow's
+    sources: Callable[[C], dict[str, list[str]]] = lambda config: {}  # the raw files that it reads, by kind: patterns
+    determined_by: Callable[[recipes.Recipe], dict[str, Any]] = lambda recipe: {}  # whatever else decides on its bytes
+
+    def files(self, recipe: recipes.Recipe, name: str, config: C) -> dict[str, list[str]]:
+        """The raw files by kind, sorted; UsageError where they cannot be listed from here."""
+        patterns = self.sources(config)
+        return {kind: recipes.files(some, recipe.path, f"{name}.{kind}") for kind, some in patterns.items()}
+
+    def versions(self) -> dict[str, str]:
+        """The versions of the libraries."""
+        return {name: version(name) for name in ("pyarrow", *self.libraries)}
+
+
+def definition_of(name: str) -> Definition[Any]:
+    """The definition of a stage that Beam carries."""
+    definition: Definition[Any] = module_of(name).STAGE
+    return definition
 
 
 class Stage(Generic[C]):
@@ -109,9 +126,9 @@ class Stage(Generic[C]):
 
     engine: engines.Engine  # what its steps run on, while they do
 
-    def __init__(self, recipe: recipes.Recipe, name: str, module: Any) -> None:
+    def __init__(self, recipe: recipes.Recipe, name: str, definition: Definition[C]) -> None:
         self.recipe, self.name = recipe, name
-        self.config: C = recipe.config(name, module.Config)
+        self.config: C = recipe.config(name, definition.config)
         self.engine_config = recipe.config("engine", engines.Config)
         self.seed = recipe.run.seed
         self.folder = recipe.folder(name)
@@ -120,28 +137,28 @@ class Stage(Generic[C]):
         inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
         self.sources: dict[str, list[Source]] = {}  # by kind, sorted by id
         self.copies: list[str] = []  # a line about each file that is another's copy
-        for kind, some in self._sources(module).items():
+        for kind, some in self._sources(definition).items():
             inputs |= {f"{kind}:{source.id}": source.digest for source in some}
             self.sources[kind], copies = _without_copies(some)
             self.copies += copies
         self.facts: dict[str, Any] = {
             "stage": name,
-            "rules_version": module.RULES_VERSION,
+            "rules_version": definition.rules_version,
             "seed": self.seed,
             "config": recipes.in_manifest(self.config),
             "inputs": inputs,
             "determined_by": {
-                "libraries": {name: version(name) for name in ("pyarrow", *module.LIBRARIES)},
-                **(module.determined_by(recipe) if hasattr(module, "determined_by") else {}),
+                "libraries": definition.versions(),
+                **definition.determined_by(recipe),
             },
         }
         self._receipts: list[Receipt] = []
         self._work: dict[str, dict[str, float]] = {}  # what this process did of each step, see runs.how_it_ran
 
-    def _sources(self, module: Any) -> dict[str, list[Source]]:
-        files = raw_files(self.recipe, self.name, module, self.config)
+    def _sources(self, definition: Definition[C]) -> dict[str, list[Source]]:
+        files = definition.files(self.recipe, self.name, self.config)
         paths = [path for some in files.values() for path in some]
-        if self.recipe.check and paths and "_manifest.json" not in names_in(self.folder):
+        if self.recipe.check and paths and MANIFEST not in names_in(self.folder):
             raise WorkToDo  # which is known without reading them
         self.raw_bytes = sum(map(file_size, paths))
         names = names_of(paths)
@@ -158,7 +175,8 @@ class Stage(Generic[C]):
         facts = {key: value for key, value in self.facts.items() if key != "inputs" or all_inputs}
         if uses is not None:
             facts["config"] = {key: facts["config"][key] for key in uses}
-        return Job(self.folder, step, digest(facts), self.seed, self.config, self.engine_config.lease_seconds)
+        seconds = self.engine_config.lease_seconds
+        return Job(self.folder, step, digest(facts), self.seed, self.config, seconds, all_inputs)
 
     def run(self, job: Job[K], work: Callable[[Task, K, Attempt], None], tasks: Sequence[Task]) -> list[Receipt]:
         """Do `work(task, config, attempt)` for each task that has no receipt; return the receipts of all."""
@@ -184,11 +202,14 @@ class Stage(Generic[C]):
         return self._run(lambda missing: self.engine.shuffle(shuffle, reads, tasks), job, tasks)
 
     def _run(self, work: Callable[[Sequence[Task]], None], job: Job[Any], tasks: Sequence[Task]) -> list[Receipt]:
+        for task in tasks:
+            if not (task.inputs or job.all_inputs):
+                raise TypeError(f"task {task.id} of {job.step} names no input: its receipt would outlive what it reads")
         done = {task.id: receipt for task in tasks if (receipt := job.done(task))}
         missing = [task for task in tasks if task.id not in done]
         started = time.monotonic()
         if missing:
-            with Watch(self.name, job, missing, list(done.values())):
+            with TaskProgress(self.name, job, missing, list(done.values())):
                 work(missing)
         seconds = round(time.monotonic() - started, 3)
         self._work[job.step] = {"here": len(missing), "of": len(tasks), "seconds": seconds}
@@ -216,20 +237,19 @@ class Stage(Generic[C]):
         return runs.complete(self.folder, self.facts, self._receipts, run)
 
 
-def command(module_name: str) -> Callable[[Sequence[str] | None], int]:
+def command(name: str) -> Callable[[Sequence[str] | None], int]:
     """The command line of a stage: its module's `main`. By name, for classes of __main__ would not pickle."""
 
     def main(argv: Sequence[str] | None = None) -> int:
-        module = importlib.import_module(module_name)
-        name = module_name.rsplit(".", 1)[-1]
-        return run_recipe(name, module.__doc__ or "", lambda recipe: _main(recipe, name, module), argv)
+        doc = module_of(name).__doc__ or ""
+        return run_recipe(name, doc, lambda recipe: _run_stage(recipe, name, definition_of(name)), argv)
 
     return main
 
 
-def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
+def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -> None:
     started = time.time()
-    stage: Stage[Any] = Stage(recipe, name, module)
+    stage: Stage[Any] = Stage(recipe, name, definition)
     if runs.nothing_to_do(recipe, stage.folder, stage.facts):
         return
     for line in stage.copies:
@@ -237,9 +257,9 @@ def _main(recipe: recipes.Recipe, name: str, module: Any) -> None:
     with runs.alone(stage.folder, name):
         # What the raw files hold, for `openwit status`, which does not open them; gone once the stage is complete.
         publish(join(stage.folder, BEGUN), to_json(stage.facts["inputs"]))
-        remove(join(stage.folder, "_manifest.json"))  # existence means complete, and it no longer is
+        remove_manifest(stage.folder)
         with engines.opened(stage.engine_config) as stage.engine:
-            module.run(stage)
+            definition.run(stage)
         manifest = stage.finish(started)
     print(f"{name}: {summary(manifest)} → {shown(stage.folder)} in {time.time() - started:.1f} s")
 

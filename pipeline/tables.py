@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import pyarrow as pa
 
+from core.files import read_table
 from core.tables import ID, declare
 
 _OFFERED = {
@@ -13,6 +16,13 @@ _OFFERED = {
 }
 
 QUERY = declare("query", 1, {"id": (pa.int32(), "its row number; what a pair's list of queries holds"), **_OFFERED})
+
+
+@functools.cache
+def query_texts(paths: tuple[str, ...]) -> list[str]:
+    """The texts of the queries, each at the place of its id. Read once by each process."""
+    return [text for path in paths for text in read_table(path, QUERY, ["text"])["text"].to_pylist()]
+
 
 _PROVENANCE = {
     "crawl_id": (pa.string(), "the crawl as the recipe names it"),

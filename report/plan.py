@@ -22,9 +22,9 @@ from core.errors import UsageError
 from core.files import file_size, filesystem, is_local, join, names_in, open_input, read_bytes, shown
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe, read
-from core.registry import STAGES, module_of
+from core.registry import STAGES
 from pipeline import engines
-from pipeline.stage import raw_files
+from pipeline.stage import definition_of
 from pipeline.web.manners import Manners
 from report.phrases import count, last_part, size, span
 from report.status import State, look
@@ -181,9 +181,10 @@ def _amount(recipe: Recipe, name: str, ready: Mapping[str, Manifest]) -> tuple[f
 
 def _raw(recipe: Recipe, name: str) -> tuple[float | None, str]:
     """The bytes of a stage's raw files; of sites to visit only how many pages are asked for at most."""
-    config = recipe.config(name, module_of(name).Config)
+    definition = definition_of(name)
+    config = recipe.config(name, definition.config)
     try:
-        files = [path for some in raw_files(recipe, name, module_of(name), config).values() for path in some]
+        files = [path for some in definition.files(recipe, name, config).values() for path in some]
     except UsageError as error:
         return None, f"unknown: {error}"
     total = sum(map(file_size, files))

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import Any
 
 from core import command, runs
@@ -26,7 +25,7 @@ from core.files import entries_in, join, names_in, read_bytes, shown
 from core.manifest import Counts, Manifest, Receipt, add_up, missing_part, read_manifest, read_receipt
 from core.recipe import Recipe, read
 from core.registry import STAGES, module_of
-from pipeline.stage import BEGUN, Source, Stage, names_of, raw_files
+from pipeline.stage import BEGUN, Definition, Source, Stage, definition_of, names_of
 from pipeline.tasks.attempt import Job, Task
 from pipeline.web.urls import host_of, normalise, registered_domain
 from report.phrases import count, size, span
@@ -98,12 +97,12 @@ def changes(recipe: Recipe, name: str, manifest: Manifest, manifests: Manifests)
         before = {"seed": facts["seed"], **{key: facts["config"][key] for key in given}}
         yield from runs.differences({"seed": recipe.run.seed, **given}, before)
     else:
-        module = module_of(name)
-        config = recipe.config(name, module.Config)
-        yield from runs.differences(_said_now(recipe, module, config), _said(facts))
+        definition = definition_of(name)
+        config = recipe.config(name, definition.config)
+        yield from runs.differences(_said_now(recipe, definition, config), _said(facts))
         known = {runs.named(key) for key in facts.get("inputs", {}) if ":" in key}
         with suppress(UsageError):  # raw files that cannot be listed from here: what was made from them stands
-            names = _names(raw_files(recipe, name, module, config)).keys()
+            names = _names(definition.files(recipe, name, config)).keys()
             yield from (f"{file} is new" for file in sorted(names - known))
             yield from (f"{file} is gone" for file in sorted(known - names))
     for stage, made_from in facts.get("inputs", {}).items():
@@ -114,14 +113,14 @@ def changes(recipe: Recipe, name: str, manifest: Manifest, manifests: Manifests)
         yield f"{missing} is missing or has another size"
 
 
-def _said_now(recipe: Recipe, module: Any, config: Any) -> dict[str, Any]:
+def _said_now(recipe: Recipe, definition: Definition[Any], config: Any) -> dict[str, Any]:
     """What the stage's manifest would say now beside its inputs, as pipeline/stage.py has it, on one level."""
     return {
-        "rules_version": module.RULES_VERSION,
+        "rules_version": definition.rules_version,
         "seed": recipe.run.seed,
         **recipes.in_manifest(config),
-        **{library: version(library) for library in ("pyarrow", *module.LIBRARIES)},
-        **(module.determined_by(recipe) if hasattr(module, "determined_by") else {}),
+        **definition.versions(),
+        **definition.determined_by(recipe),
     }
 
 
@@ -157,10 +156,10 @@ def _unfinished(recipe: Recipe, name: str) -> State:
             of = f" of {steps:,}" if isinstance(steps, int) else ""
             return State("in work", f"step {int(checkpoints[-1][11:19]):,}{of} is the last that is safe")
         return State("not begun")
-    module = module_of(name)
+    definition = definition_of(name)
     try:
-        stage = _Looked(recipe, name, module, {key: receipt for key, (receipt, _) in there.items()})
-        module.run(stage)
+        stage = _Looked(recipe, name, definition, {key: receipt for key, (receipt, _) in there.items()})
+        definition.run(stage)
     except UsageError as error:
         return State(
             "in work", f"{count(len(there), 'task')} done, unknown whether for this recipe: {error}", left=None
@@ -168,7 +167,7 @@ def _unfinished(recipe: Recipe, name: str) -> State:
     others = len(there) - len(stage.held)
     if not stage.held:
         return State("not begun", f"{count(others, 'task')} done for other rules, Config or inputs")
-    expected = tasks(stage, module) | stage.dealt
+    expected = tasks(stage, module_of(name)) | stage.dealt
     done = Counter(receipt.step for receipt in stage.held)
     far = ", ".join(f"{step} {done[step]:,} of {n:,}" for step, n in expected.items() if n)
     more = f"; {others:,} done for other rules, Config or inputs" if others else ""
@@ -185,18 +184,18 @@ class _Looked(Stage[Any]):
     What a step reads of a task that is not done it finds empty, so that of later steps not all tasks may be dealt.
     """
 
-    def __init__(self, recipe: Recipe, name: str, module: Any, there: Mapping[tuple[str, str], Receipt]) -> None:
+    def __init__(
+        self, recipe: Recipe, name: str, definition: Definition[Any], there: Mapping[tuple[str, str], Receipt]
+    ) -> None:
         self._there = there
         self.held: list[Receipt] = []
         self.dealt: dict[str, int] = {}  # tasks of each step before which all is done
         self._all_done = True
-        super().__init__(recipe, name, module)
+        super().__init__(recipe, name, definition)
 
-    def _sources(self, module: Any) -> dict[str, list[Source]]:
+    def _sources(self, definition: Definition[Any]) -> dict[str, list[Source]]:
         """The raw files by what each held when the stage began; of one that is new since then, nothing holds."""
-        if not hasattr(module, "sources"):
-            return {}
-        files = raw_files(self.recipe, self.name, module, self.config)
+        files = definition.files(self.recipe, self.name, self.config)
         if any(files.values()) and BEGUN not in names_in(self.folder):
             raise UsageError(f"what its raw files held is not written down; openwit {self.name} will see")
         digests: dict[str, list[str]] = {}

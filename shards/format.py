@@ -255,7 +255,10 @@ def sample_row(outcome: Row, captions: Sequence[Row], stored: Row | None) -> dic
 
 
 def sample_json(
-    outcome: Row, captions: Sequence[Row], queries: Mapping[int, str], columns: Mapping[str, Any] = _NO_COLUMNS
+    outcome: Row,
+    captions: Sequence[Row],
+    queries: Sequence[str] | Mapping[int, str],
+    columns: Mapping[str, Any] = _NO_COLUMNS,
 ) -> bytes:
     """The .json of a sample, in one form for one value; arguments as for `sample_row`, `queries` the texts by id.
 

@@ -32,8 +32,9 @@ from msgspec import Meta, Struct
 from core import command, runs
 from core import recipe as recipes
 from core.errors import Failure, UsageError
-from core.files import digest_file, join, publishing, remove, shown
-from core.manifest import Part
+from core.files import digest_file, join, publishing, shown
+from core.manifest import Part, remove_manifest
+from core.progress import Progress
 from shards.reader import Shards
 from trainer import checkpoint, stage
 from trainer.checkpoint import State
@@ -42,7 +43,6 @@ from trainer.images import normalise
 from trainer.loss import clip_temperature_, contrastive_loss
 from trainer.model import CLIP, MODELS, ModelConfig
 from trainer.optim import learning_rate, parameter_groups
-from trainer.progress import Watch
 from trainer.tokenizer import Tokenizer, trim
 
 RULES_VERSION = 1
@@ -111,7 +111,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
             )
         state = _start(folder, sizes, config, recipe.run.seed, facts)
         before = state.step
-        remove(join(folder, "_manifest.json"))  # existence means complete, and it no longer is
+        remove_manifest(folder)
         try:
             _steps(state, examples, config, folder, facts)
         finally:
@@ -151,7 +151,7 @@ def _steps(state: State, examples: Examples, config: Config, folder: str, facts:
     """All steps that are left, with a checkpoint after every so many and after the last."""
     threads = config.threads or runs.cores()
     batches = examples.batches(state.step, config.steps, config.batch_size, threads)
-    with closing(batches), Watch("train", "steps", config.steps, state.step) as watch:
+    with closing(batches), Progress("train", "steps", config.steps, state.step, to="stdout") as progress:
         started, waited, before = time.monotonic(), 0.0, state.step
         asked = started
         for batch in batches:
@@ -163,7 +163,7 @@ def _steps(state: State, examples: Examples, config: Config, folder: str, facts:
             seconds = time.monotonic() - started
             speed = (state.step - before) * config.batch_size / seconds
             loss = state.metrics[-1][0]
-            watch.at(state.step, f"loss {loss:.3f}, {speed:,.0f} samples/s, {waited / seconds:.0%} waiting for data")
+            progress.at(state.step, f"loss {loss:.3f}, {speed:,.0f} samples/s, {waited / seconds:.0%} waiting for data")
             asked = time.monotonic()
 
 

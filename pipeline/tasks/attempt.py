@@ -61,6 +61,7 @@ class Job(Generic[C]):
     seed: int
     config: C
     lease_seconds: float = 60.0  # how long a worker may be silent before another takes over its lane
+    all_inputs: bool = False  # whether the basis holds what the stage reads, so that a task need not say what it reads
 
     def basis_of(self, task: Task) -> str:
         """The digest of all that determines what a task writes."""

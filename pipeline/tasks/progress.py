@@ -1,29 +1,21 @@
-"""How far a stage is: a bar on a terminal, else a line whenever the count doubles or a minute passed.
-
-Counted from receipts, which are the truth on every engine.
-"""
+"""How far a stage is, counted from receipts, which are the truth on every engine."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from core.files import entries_in, is_local, join, names_in
 from core.manifest import Receipt, add_up
+from core.progress import Progress
 from core.runs import top_drops
 from pipeline.tasks.attempt import Job, Task
 
-_MINUTE = 60.0  # seconds between lines at the least, unless the count doubled
 
-
-class Watch:
-    """Shows progress while its block runs."""
+class TaskProgress:
+    """Shows how many tasks of a step have receipts while its block runs."""
 
     def __init__(self, stage: str, job: Job[Any], tasks: list[Task], done: list[Receipt]) -> None:
         self._stage, self._job = stage, job
@@ -50,10 +42,11 @@ class Watch:
         self._thread.join()
 
     def _watch(self) -> None:
-        if sys.stderr.isatty():
-            self._bar()
-        else:
-            self._lines()
+        with Progress(self._stage, self._job.step, self._total, self._before, first=2, to="stderr") as progress:
+            while not self._stop.wait(self._pause):
+                self._look()
+                if len(self._receipts) > self._before:
+                    progress.at(len(self._receipts), self._rate())
 
     def _look(self) -> bool:
         """Read the receipts that came since; whether all are there."""
@@ -66,32 +59,6 @@ class Watch:
                 self._stale.pop(name, None)
                 self._receipts.append(receipt)
         return not self._waiting
-
-    def _lines(self) -> None:
-        said, said_at = max(self._before, 1), self._started
-        while not self._stop.wait(self._pause):
-            self._look()
-            done, now = len(self._receipts), time.monotonic()
-            if done >= 2 * said or (now - said_at >= _MINUTE and done > self._before):
-                said, said_at = done, now
-                said_of_it = [f"{done}/{self._total} {self._job.step}", self._rate()]
-                print(f"{self._stage}: {', '.join(filter(None, said_of_it))}", file=sys.stderr, flush=True)
-
-    def _bar(self) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("eta"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[rate]}"),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task(f"{self._stage} {self._job.step}", total=self._total, rate="")
-            while not self._stop.wait(self._pause):
-                self._look()
-                progress.update(bar, completed=len(self._receipts), rate=self._rate())
 
     def _rate(self) -> str:
         counts, _ = add_up(self._receipts)

@@ -27,8 +27,8 @@ from msgspec import Meta, Struct
 from core import command, runs
 from core import recipe as recipes
 from core.errors import UsageError
-from core.files import digest_file, join, publishing, remove, shown, to_json
-from core.manifest import Counts, Manifest, Part
+from core.files import digest_file, join, publishing, shown, to_json
+from core.manifest import Counts, Manifest, Part, remove_manifest
 from shards.reader import Shards
 from trainer import stage
 from trainer.checkpoint import load_model
@@ -80,7 +80,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
     if runs.nothing_to_do(recipe, folder, facts):
         return
     with runs.alone(folder, "eval"):
-        remove(join(folder, "_manifest.json"))  # existence means complete, and it no longer is
+        remove_manifest(folder)
         encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
         parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder))
         with publishing(join(folder, "results.json")) as file:

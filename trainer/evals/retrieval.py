@@ -13,6 +13,7 @@ from scipy.stats import hypergeom
 from torch import Tensor
 
 from core import choice
+from core.progress import Progress
 from core.tables import declare
 from shards.format import id_at
 from shards.order import Integers
@@ -21,7 +22,6 @@ from trainer.data import captions, in_order, picture
 from trainer.evals.features import Encoder
 from trainer.evals.intervals import share
 from trainer.images import evaluation_crop
-from trainer.progress import Watch
 
 EXAMPLE = declare(
     "retrieval_example",
@@ -57,11 +57,11 @@ def evaluate(
         return sample.key, captions(sample), evaluation_crop(picture(shards, number, sample), encoder.image_size)
 
     def crops() -> Iterator[npt.NDArray[np.uint8]]:
-        with Watch("eval", "held-out images", len(chosen)) as watch:
+        with Progress("eval", "held-out images", len(chosen), to="stdout") as progress:
             for key, of_image, crop in in_order(load, chosen, threads, 64):
                 keys.append(key)
                 texts.append(of_image)
-                watch.at(len(keys))
+                progress.at(len(keys))
                 yield crop
 
     images = encoder.images(crops())

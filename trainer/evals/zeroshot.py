@@ -14,6 +14,7 @@ from torch import Tensor
 
 from core.errors import Failure
 from core.files import tar_members
+from core.progress import Progress
 from core.tables import declare
 from trainer.data import in_order
 from trainer.evals.features import Encoder
@@ -21,7 +22,6 @@ from trainer.evals.intervals import share
 from trainer.evals.labels import read
 from trainer.images import ImageError, decode, evaluation_crop
 from trainer.model import unit
-from trainer.progress import Watch
 
 EXAMPLE = declare(
     "zeroshot_example",
@@ -59,10 +59,10 @@ def evaluate(encoder: Encoder, pictures: str, labels: str, templates: Sequence[s
     def crops() -> Iterator[npt.NDArray[np.uint8]]:
         files = tar_members(pictures, MAX_BYTES, label_of.__contains__)
         bodies = ((name, body) for name, body in files if name in label_of)
-        with Watch("eval", "pictures", len(label_of)) as watch:
+        with Progress("eval", "pictures", len(label_of), to="stdout") as progress:
             for name, crop in in_order(lambda some: _crop(*some, pictures, encoder.image_size), bodies, threads, 64):
                 names.append(name)
-                watch.at(len(names))
+                progress.at(len(names))
                 yield crop
 
     features = encoder.images(crops())

@@ -21,9 +21,8 @@ from core.runs import top_drops
 from demo.localweb import LocalWeb
 from pipeline.ids import image_id
 from pipeline.tables import PLAN
-from pipeline.tasks import progress
 from pipeline.tasks.attempt import Attempt, Job, Task
-from pipeline.tasks.progress import Watch
+from pipeline.tasks.progress import TaskProgress
 from tests.pipeline.upstream import Project, table_of
 from tests.running import ROOT, environment
 
@@ -67,8 +66,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> Said:
     return wait
 
 
-def watching(job: Job[None], tasks: list[Task], done: list[Receipt]) -> Watch:
-    watch = Watch("filter", job, tasks, done)
+def watching(job: Job[None], tasks: list[Task], done: list[Receipt]) -> TaskProgress:
+    watch = TaskProgress("filter", job, tasks, done)
     watch._pause = POLLS
     return watch
 
@@ -89,7 +88,7 @@ def test_a_line_whenever_the_count_doubles(tmp_path: Path, said: Said) -> None:
 def test_a_line_when_a_minute_passed_and_something_was_done(
     tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_MINUTE", 0.1)
+    monkeypatch.setattr("core.progress._MINUTE", 0.1)
     with watching(job(tmp_path), TASKS, []):
         assert said(0) == []  # minutes pass, but nothing is done
         commit(job(tmp_path), TASKS[0])

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from rich.progress import Progress
+from rich import progress
 
-from trainer.progress import Watch
+from core.progress import Progress
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     now = [100.0]
-    monkeypatch.setattr("trainer.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("core.progress.time.monotonic", lambda: now[0])
     yield now
 
 
@@ -22,26 +22,28 @@ def said(text: str) -> list[str]:
 def test_a_line_whenever_the_count_doubled_or_a_minute_passed(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Watch("train", "steps", 2000) as watch:
+    with Progress("train", "steps", 2000, to="stdout") as shown:
         for done in range(1, 101):
-            watch.at(done, "loss 1.000")
+            shown.at(done, "loss 1.000")
             clock[0] += 1.0 if done > 64 else 0.0
     text = capsys.readouterr().out
     assert text.splitlines()[0] == "train: 1/2,000 steps, loss 1.000"
     assert said(text) == ["1/2,000", "2/2,000", "4/2,000", "8/2,000", "16/2,000", "32/2,000", "64/2,000"]
-    with Watch("train", "steps", 2000, done=1000) as watch:
+    with Progress("train", "steps", 2000, done=1000, to="stdout") as shown:
         for done in range(1001, 1200):
             clock[0] += 1.0
-            watch.at(done)
+            shown.at(done)
     assert said(capsys.readouterr().out) == ["1,060/2,000", "1,120/2,000", "1,180/2,000"]
 
 
 def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     notes: list[str] = []
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr(Progress, "update", lambda self, task, completed, note: notes.append(f"{completed} {note}"))
-    with Watch("train", "steps", 3) as watch:
-        watch.at(1, "a")
-        watch.at(2, "b")
+    monkeypatch.setattr(
+        progress.Progress, "update", lambda self, task, completed, note: notes.append(f"{completed} {note}")
+    )
+    with Progress("train", "steps", 3, to="stdout") as shown:
+        shown.at(1, "a")
+        shown.at(2, "b")
     assert notes == ["1 a", "2 b"]
     assert "train: " not in capsys.readouterr().out
