@@ -5,13 +5,14 @@ PYTHON ?= python3
 export OPENWIT_DATA ?= ../shared/data
 BIN := .venv/bin
 ON := $(if $(ENGINE), --set engine.runner=$(ENGINE))
-STAGES := queries crawl filter match fetch dedup pack train eval report all
+STAGES := $(shell $(PYTHON) -m core.registry | awk '{print $$2}') report all # those of core/registry.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo real test test-slow test-engines test-dataflow test-cluster engines $(STAGES) lint bench clean
 
 help: ## list the targets
-	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-12s %s\n", $$1, substr($$0, RLENGTH + 1)}' Makefile
+	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-12s %s\n", $$1, substr($$0, RLENGTH + 1)} \
+	  /^# the stages$$/ {system("$(PYTHON) -m core.registry")}' Makefile
 
 # The environment: made once, made again when what it is made from changes.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -49,15 +50,7 @@ test-cluster: $(BIN)/.installed ## the same on clusters on 127.0.0.1 with worker
 test-slow: $(BIN)/.installed ## the slow tests: kills, memory, everything at its full size
 	$(BIN)/python -m pytest -m slow
 
-queries: ## build the list of queries from Wikipedia and WordNet
-crawl: ## sites, web archives and URL tables → candidate image-text pairs
-filter: ## drop texts that cannot be describing an image
-match: ## find queries in texts, balance them, plan the fetch
-fetch: ## get each image once, as a polite guest
-dedup: ## find near-duplicates, choose keepers, pool captions
-pack: ## merge what is kept into WebDataset shards
-train: ## train CLIP on the shards
-eval: ## evaluate it: zero-shot, retrieval
+# the stages
 report: ## one HTML page of everything that happened
 all: ## every stage above, in order
 $(STAGES): $(BIN)/.installed

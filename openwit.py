@@ -17,7 +17,7 @@ from contextlib import redirect_stdout
 from typing import NoReturn
 
 from core import registry
-from core.command import INTERRUPTED, NOBODY_LISTENS, WORK_TO_DO, arguments, guarded, leave
+from core.command import INTERRUPTED, READER_GONE, WORK_TO_DO, arguments, exit_now, exit_status
 
 Verb = tuple[str, tuple[str, ...], str]  # module, words before the user's own, what it does
 
@@ -76,7 +76,7 @@ def _all(rest: list[str]) -> int:
         return status
     for verb in STAGES:
         status = (_apart(verb, rest) if verb in verbs else 0) or _left_nothing(verb, options)
-        if status in {INTERRUPTED, NOBODY_LISTENS}:
+        if status in {INTERRUPTED, READER_GONE}:
             return status
         if status > 128:
             why = " (was memory short?)" if status == 128 + signal.SIGKILL else ""
@@ -107,7 +107,7 @@ def _left_nothing(verb: str, options: argparse.Namespace) -> int:
     from core.recipe import read
     from core.runs import check_that_some_are_left
 
-    return guarded("all", lambda: check_that_some_are_left(read(options.recipe, options.set), verb), options.debug)
+    return exit_status("all", lambda: check_that_some_are_left(read(options.recipe, options.set), verb), options.debug)
 
 
 def _apart(verb: str, rest: list[str], stdout: int | None = None) -> int:
@@ -167,7 +167,7 @@ def _usage() -> str:
 
 def entry() -> NoReturn:
     """The installed command."""
-    leave(_started)
+    exit_now(_started)
 
 
 def _started(argv: Sequence[str] | None) -> int:

@@ -36,7 +36,7 @@ from pipeline.text.matching import Matcher
 from pipeline.text.rules import verdict
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
-from pipeline.web.politeness import Budget
+from pipeline.web.politeness import RateLimiter
 from pipeline.web.urls import host_of, normalise, registered_domain
 from shards.format import CHUNK, TarWriter
 
@@ -171,7 +171,7 @@ async def _plain_fetch(recipe: Recipe, out: Path) -> None:
     config = recipe.config("fetch", fetch.Config)
     limits = Limits(max_bytes=config.max_bytes, total_seconds=config.timeout, max_redirects=config.max_redirects)
     outcomes, index = Table(out, "outcome", OUTCOME), Table(out, "chunk", CHUNK)
-    budget, connect_to = Budget(config.requests_per_second), parse_connect_to(config.connect_to)
+    budget, connect_to = RateLimiter(config.requests_per_second), parse_connect_to(config.connect_to)
     async with (
         Client(config.contact, budget, limits, connect_to) as client,
         Decoder(fetch.options(config)) as decoder,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORK_TO_DO = 3
 INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C …
-NOBODY_LISTENS = 141  # … and for one whose reader has gone (SIGPIPE): it may not have come to its end
+READER_GONE = 141  # … and for one whose reader has gone (SIGPIPE): it may not have come to its end
 
 
 def arguments(name: str, doc: str, check: bool = False) -> argparse.ArgumentParser:
@@ -46,7 +46,7 @@ def run_recipe(name: str, doc: str, work: Callable[[Recipe], None], argv: Sequen
     options = arguments(name, doc, check=True).parse_args(argv)
     from core.recipe import read  # loads libraries for a quarter of a second, which --help does not need
 
-    return guarded(name, lambda: work(read(options.recipe, options.set, options.check)), options.debug)
+    return exit_status(name, lambda: work(read(options.recipe, options.set, options.check)), options.debug)
 
 
 def printable(line: str) -> str:
@@ -62,7 +62,7 @@ def print_columns(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
         print(printable(line.rstrip()))
 
 
-def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
+def exit_status(name: str, work: Callable[[], None], debug: bool = False) -> int:
     """Do some work; an error becomes one sentence on stderr and an exit status."""
     try:
         work()
@@ -86,20 +86,20 @@ def guarded(name: str, work: Callable[[], None], debug: bool = False) -> int:
 # ── the way out ──
 
 
-def leave(main: Callable[[None], int]) -> NoReturn:
+def exit_now(main: Callable[[None], int]) -> NoReturn:
     """Run a command and end the process with its status, whichever way it comes to its end, and as soon as it does.
 
     Not by Python's own way out: threads of libraries (Arrow, gRPC) have been seen to abort it there.
     """
     try:
-        take_streams()
+        guard_streams()
         try:
             status = main(None)
         except SystemExit as said:  # argparse's, after help or a wrong word
             status = said.code if isinstance(said.code, int) else 1
         sys.stdout.flush()
-    except Unheard as lost:
-        status = NOBODY_LISTENS if lost.errno == errno.EPIPE else 1
+    except OutputLost as lost:
+        status = READER_GONE if lost.errno == errno.EPIPE else 1
         if status == 1:
             remedy = "give it a file with room or another command to read it, and run the same command again"
             print(f"openwit: standard output cannot be written ({os.strerror(lost.errno)}): {remedy}", file=sys.stderr)
@@ -109,13 +109,13 @@ def leave(main: Callable[[None], int]) -> NoReturn:
     except Exception as error:  # noqa: BLE001 (it is shown: it was asked for with --debug, or is a mistake of ours)
         traceback.print_exc()
         status = 2 if isinstance(error, UsageError) else 1
-    with suppress(Unheard):
+    with suppress(OutputLost):
         sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-class Unheard(BaseException):
+class OutputLost(BaseException):
     """Standard output took no more: nothing that is printed would be heard, so no work goes on, nor is it caught."""
 
     def __init__(self, number: int) -> None:
@@ -124,7 +124,7 @@ class Unheard(BaseException):
 
 
 class _Stream(io.RawIOBase):
-    """Standard output or error. What the first cannot take is Unheard, once; of the second nobody can be told."""
+    """Standard output or error. What the first cannot take is OutputLost, once; of the second nobody can be told."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self._lost = fd, False
@@ -148,16 +148,16 @@ class _Stream(io.RawIOBase):
             self._lost = True
             if self._fd != 1:
                 return size
-            raise Unheard(error.errno or errno.EIO) from error
+            raise OutputLost(error.errno or errno.EIO) from error
 
 
-def take_streams() -> None:
-    """From here on what cannot be printed is Unheard, and what a terminal cannot write is escaped and no error."""
+def guard_streams() -> None:
+    """From here on what cannot be printed is OutputLost, and what a terminal cannot write is escaped and no error."""
     if closed := [name for name in ("stdout", "stderr") if getattr(sys, name) is None]:
         for name in closed:  # else the next file that is opened gets its number, and all that is said into it
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (the process's own)
         if "stdout" in closed:
-            raise Unheard(errno.EBADF)
+            raise OutputLost(errno.EBADF)
     if sys.stdout is sys.__stdout__:
         sys.stdout = _text(1, sys.stdout)
     if sys.stderr is sys.__stderr__:

@@ -28,7 +28,7 @@ TABLES = ("run", "engine", *STAGES)
 
 # Marks a key that steers how or where a stage runs, never what it writes: it is not part of the manifest.
 # (The paths of inputs are such keys: in the manifest the digests of the files stand for them.)
-ASIDE = msgspec.Meta(extra={"aside": True})
+RUNTIME = msgspec.Meta(extra={"in_manifest": False})
 
 C = TypeVar("C", bound=msgspec.Struct)
 
@@ -112,7 +112,7 @@ def read(path: str, settings: Sequence[str] = (), check: bool = False) -> Recipe
 def in_manifest(config: msgspec.Struct) -> dict[str, Any]:
     """The keys that determine what a stage writes, as JSON has them: what is read back from a manifest is equal."""
     hints = get_type_hints(type(config), include_extras=True)
-    kept = [name for name in config.__struct_fields__ if not _is_aside(hints[name])]
+    kept = [name for name in config.__struct_fields__ if not _is_left_out(hints[name])]
     return {name: msgspec.json.decode(msgspec.json.encode(getattr(config, name))) for name in kept}
 
 
@@ -250,9 +250,9 @@ def _ending(name: str) -> str:
     return found.group() if found else ""
 
 
-def _is_aside(hint: Any) -> bool:
+def _is_left_out(hint: Any) -> bool:
     return get_origin(hint) is Annotated and any(
-        isinstance(meta, msgspec.Meta) and (meta.extra or {}).get("aside") for meta in get_args(hint)[1:]
+        isinstance(meta, msgspec.Meta) and (meta.extra or {}).get("in_manifest") is False for meta in get_args(hint)[1:]
     )
 
 

@@ -1,7 +1,7 @@
 """The stages, in order. Adding one takes its module, its row here and its test.
 
 The verbs and their help, make's targets, the recipe's tables, status, plan, explain and the report know the stages from
-here. The standard library alone, so that `make` can list them before anything is installed.
+here. The standard library alone, and any Python 3, so that `make` can list them before anything is installed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class StageInfo:
     """What is known of a stage without importing it."""
 
@@ -21,9 +21,9 @@ class StageInfo:
     folder: str  # below run.out; a stage that is put between two others renames neither
     reads: tuple[str, ...]  # the stages whose manifests it reads
     unit: str  # what is told of it first: rows in and kept of this unit
-    passes_on: str = ""  # the unit of what the next stage works on; empty where it may be nothing
     does: str  # for a list of commands
     about: str  # for the report
+    passes_on: str = ""  # the unit of what the next stage works on; empty where it may be nothing
 
     @property
     def has_tasks(self) -> bool:
@@ -126,6 +126,11 @@ def module_of(stage: str) -> Any:
     return importlib.import_module(STAGES[stage].module)
 
 
-if __name__ == "__main__":
+def _list_targets() -> None:
+    """For make: its targets, a line each with what they do."""
     for stage in STAGES.values():
-        print(f"{stage.name}\t{stage.does}")
+        print(f"  make {stage.name:12} {stage.does}")
+
+
+if __name__ == "__main__":
+    _list_targets()

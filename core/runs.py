@@ -31,7 +31,7 @@ _SILENCE = 60.0  # seconds without a sign of life, after which a run on an objec
 _LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
 
 
-def finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
+def require_finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
     """The manifest of a stage that `reader` reads.
 
     UsageError with the command to run where it has none, or where it, or a stage before it, was made from another state
@@ -163,7 +163,7 @@ def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def complete(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt], run: bytes) -> Manifest:
+def publish_manifest(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt], run: bytes) -> Manifest:
     """Write `_run.json` and the manifest, then remove what no receipt names: what lost attempts left, checkpoints."""
     publish(join(folder, "_run.json"), run)
     manifest = write_manifest(folder, facts, receipts)
@@ -198,7 +198,7 @@ def how_it_ran(started: float, packages: Iterable[str], work: Mapping[str, Mappi
 
 
 @contextmanager
-def alone(folder: str, name: str, room: int = 0) -> Iterator[None]:
+def exclusive(folder: str, name: str, room: int = 0) -> Iterator[None]:
     """One run at a time, with room for so many bytes; what a killed run left half-written is removed."""
     if not is_local(folder):
         with Lease(join(folder, "_lock"), _SILENCE, wait=False):

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         parser.add_argument("--pictures", help="a tar of pictures; default: the recipe's eval.pictures")
     options = parser.parse_args(words[1:])
-    return command.guarded(verb, lambda: {"query": query, "overlap": overlaps}[verb](options), options.debug)
+    return command.exit_status(verb, lambda: {"query": query, "overlap": overlaps}[verb](options), options.debug)
 
 
 def query(options: argparse.Namespace) -> None:
@@ -91,4 +91,4 @@ def _index_of(recipe: Recipe) -> str:
 
 
 if __name__ == "__main__":
-    command.leave(main)
+    command.exit_now(main)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.command import leave
+from core.command import exit_now
 from core.errors import Failure, UsageError
 from core.files import publish
 
@@ -110,4 +110,5 @@ def made_of(web: Web) -> Path:
 
 
 if __name__ == "__main__":
-    leave(lambda _: main())  # on its usual way out Python would report an interrupt that was answered, too, as the end
+    # On its own way out Python would report an interrupt that was answered, too, as the end.
+    exit_now(lambda _: main())

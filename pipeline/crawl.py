@@ -30,10 +30,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.command import leave
+from core.command import exit_now
 from core.errors import Failure, UsageError
 from core.files import digest, file_name
-from core.recipe import ASIDE, public
+from core.recipe import RUNTIME, public
 from pipeline.ids import ids_of
 from pipeline.inputs.archives import warc
 from pipeline.inputs.pages.extract import candidates
@@ -49,7 +49,7 @@ from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
 from pipeline.web.detail import one_line
 from pipeline.web.manners import Manners
-from pipeline.web.politeness import Budget
+from pipeline.web.politeness import RateLimiter
 from pipeline.web.urls import host_of, normalise, registered_domain
 
 RULES_VERSION = 5
@@ -65,8 +65,8 @@ NAMED = ("no_text", "text_too_long", "repeated_on_page")  # drops whose image ha
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The recipe's [crawl] table."""
 
-    warc: Annotated[list[str], ASIDE] = []  # archives: paths and patterns
-    urls: Annotated[list[str], ASIDE] = []  # tables of image URLs with captions: Parquet, CSV, TSV, JSON
+    warc: Annotated[list[str], RUNTIME] = []  # archives: paths and patterns
+    urls: Annotated[list[str], RUNTIME] = []  # tables of image URLs with captions: Parquet, CSV, TSV, JSON
     seeds: list[str] = []  # URLs of sites to visit
     depth: Annotated[int, msgspec.Meta(ge=0)] = 3  # links from a seed; 0 = the seeds alone, and no sitemaps
     pages_per_domain: Annotated[int, msgspec.Meta(ge=1)] = 1000  # that are asked for, whatever comes of it
@@ -158,7 +158,7 @@ async def _visit_lane(lane: Lane, config: VisitConfig) -> None:
     async def visit_site(task: Task) -> None:
         domain, seeds = task.args
         limits, connect_to = Limits(total_seconds=config.timeout), parse_connect_to(config.connect_to)
-        budget = Budget(config.requests_per_second)
+        budget = RateLimiter(config.requests_per_second)
         async with at_once, Client(config.contact, budget, limits, connect_to, lane.check) as client:
             with SpooledArchive(domain) as archive:
                 visit = Visit(domain, seeds, config, client, cast(BinaryIO, archive))
@@ -183,10 +183,10 @@ def commit_visit(lane: Lane, task: Task, visit: Visit, archive: SpooledArchive) 
             shutil.copyfileobj(archive, part.file)
             part.rows = kept
         attempt.rows(pa.Table.from_pylist(visit.rows, schema=PAGE), PAGE)
-        attempt.took("pages", len(visit.rows))
-        attempt.kept("pages", kept)
+        attempt.count_in("pages", len(visit.rows))
+        attempt.count_kept("pages", kept)
         for reason, n in reasons.items():
-            attempt.dropped("pages", reason, n)
+            attempt.count_dropped("pages", reason, n)
         for note, n in visit.notes.items():
             if n:
                 attempt.note(note, n)
@@ -212,10 +212,10 @@ def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:
         marked = rows.filter(pc.and_(named, pc.is_valid(rows["opt_out"]))).select(MARK.names)
         if marked.num_rows:
             attempt.rows(marked.group_by(MARK.names).aggregate([]).select(MARK.names).sort_by("image_id"), MARK)
-        attempt.took("pairs", rows.num_rows)
-        attempt.kept("pairs", pc.sum(kept).as_py())
+        attempt.count_in("pairs", rows.num_rows)
+        attempt.count_kept("pairs", pc.sum(kept).as_py())
         attempt.rows(rows.filter(kept), CANDIDATE)
-        attempt.drop("pairs", rows.filter(pc.invert(kept)), reasons.drop_null())
+        attempt.drop_rows("pairs", rows.filter(pc.invert(kept)), reasons.drop_null())
 
 
 Other = tuple[str, int, str]  # a record without candidates: reason, place in the file, detail
@@ -233,7 +233,7 @@ def pages_of_archive(path: str, name: str, config: Config, attempt: Attempt) -> 
     """The pages of an archive with their URLs; its other records are counted, and some kept to look at."""
     others: list[Other] = []
     for page in warc.pages(path, config.max_page_bytes):
-        attempt.took("records", 1)
+        attempt.count_in("records", 1)
         if isinstance(page, warc.Problem):
             if page.reason in warc.LOSSES:
                 lose(page, path, config, attempt)
@@ -241,7 +241,7 @@ def pages_of_archive(path: str, name: str, config: Config, attempt: Attempt) -> 
         elif (page_url := normalise(page.url)) is None:
             others.append(("url_invalid", page.offset, one_line(page.url)))
         else:
-            attempt.kept("records", 1)
+            attempt.count_kept("records", 1)
             if page.cut:
                 attempt.note("pages_that_the_crawler_cut")
             yield page_url, page
@@ -276,8 +276,8 @@ def rows_of_table(path: str, name: str, options: urltable.Options, attempt: Atte
             reject_records("rows", others, name, attempt)
             others.clear()
     reject_records("rows", others, name, attempt)
-    attempt.took("rows", table.records)
-    attempt.kept("rows", table.columns.rows)
+    attempt.count_in("rows", table.records)
+    attempt.count_kept("rows", table.columns.rows)
     for note, n in sorted((+table.notes).items()):
         attempt.note(note, n)
     if table.columns.columns:
@@ -289,7 +289,7 @@ def reject_records(unit: str, records: Sequence[Other], name: str, attempt: Atte
     reasons = pa.array([reason for reason, _, _ in records], pa.string())
     rows = [{"warc_file": name, "warc_offset": place, "detail": detail} for _, place, detail in records]
     kept = pa.Table.from_pylist(rows, schema=REJECT_RECORD.remove(0))
-    attempt.reject(unit, kept, reasons, REJECT_RECORD, "warc_offset")
+    attempt.reject_rows(unit, kept, reasons, REJECT_RECORD, "warc_offset")
 
 
 def table_options(config: Config) -> urltable.Options:
@@ -311,4 +311,4 @@ STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, librarie
 main = command("crawl")
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

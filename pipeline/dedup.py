@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from core.command import leave
+from core.command import exit_now
 from core.errors import Failure
 from core.files import digest, join, names_in, open_input, read_batches, read_table
 from core.recipe import Recipe
@@ -130,7 +130,7 @@ def fingerprint_chunk(task: Task, config: Config, attempt: Attempt) -> None:
                 hashed = fingerprints([stored_picture(tar, tar_path, row) for row in some])
                 hashed |= {name: binary_column(column) for name, column in hashed.items() if column.ndim == 2}
                 attempt.rows(pa.table({**known, **hashed}).select(FINGERPRINT.names).cast(FINGERPRINT), FINGERPRINT)
-                attempt.took("images", len(some))
+                attempt.count_in("images", len(some))
 
 
 def stored_picture(tar: BinaryIO, path: str, row: dict[str, Any]) -> Image.Image:
@@ -229,9 +229,9 @@ def commit_groups(task: Task, edges: pa.Table | None, config: Config, attempt: A
     table, picture = groups(images, links)
     table = without(table, on_many_domains(table["image_id"], picture, pair_paths, config.placeholder_domains))
     for gone in pc.value_counts(table["reason"].drop_null()).to_pylist():
-        attempt.dropped("images", gone["values"], gone["counts"])
+        attempt.count_dropped("images", gone["values"], gone["counts"])
         kept -= gone["counts"]
-    attempt.kept("images", kept)
+    attempt.count_kept("images", kept)
     attempt.rows(table, GROUP)
 
 
@@ -294,23 +294,23 @@ def commit_captions(seed: int, task: Task, texts: pa.Table | None, config: Confi
         return
     outcomes = read_range(outcome_paths, OUTCOME, lo, hi)
     reasons = dict(zip(outcomes["image_id"].to_pylist(), outcomes["reason"].to_pylist(), strict=True))
-    attempt.took("pairs", texts.num_rows)
+    attempt.count_in("pairs", texts.num_rows)
     texts = drop_placeholders(texts, read_range(group_paths, GROUP, lo, hi), attempt)
     by_keeper: dict[bytes, list[dict[str, Any]]] = {}
     for row in texts.to_pylist():
         reason = reasons[row["keeper"]]
         if reason:
-            attempt.dropped("pairs", reason, 1)
+            attempt.count_dropped("pairs", reason, 1)
         else:
             by_keeper.setdefault(row["keeper"], []).append(row)
     gone: list[dict[str, Any]] = []
     for keeper, rows in sorted(by_keeper.items()):
         kept, others = choose_captions(seed, keeper, rows, config.max_captions)
-        attempt.kept("pairs", len(kept))
+        attempt.count_kept("pairs", len(kept))
         attempt.rows(pa.Table.from_pylist(kept, schema=CAPTION), CAPTION)
         gone += others
     dropped = pa.Table.from_pylist(gone, schema=CANDIDATE)
-    attempt.drop("pairs", dropped, pa.array([row["reason"] for row in gone], pa.string()))
+    attempt.drop_rows("pairs", dropped, pa.array([row["reason"] for row in gone], pa.string()))
 
 
 def drop_placeholders(texts: pa.Table, grouped: pa.Table, attempt: Attempt) -> pa.Table:
@@ -318,7 +318,7 @@ def drop_placeholders(texts: pa.Table, grouped: pa.Table, attempt: Attempt) -> p
     nothing = grouped.filter(pc.equal(grouped["reason"], "placeholder"))["image_id"].combine_chunks()
     of_nothing = pc.is_in(texts["keeper"], nothing)
     dropped = texts.filter(of_nothing).sort_by("pair_id")
-    attempt.drop("pairs", dropped, pa.array(["placeholder"] * len(dropped), pa.string()))
+    attempt.drop_rows("pairs", dropped, pa.array(["placeholder"] * len(dropped), pa.string()))
     return texts.filter(pc.invert(of_nothing))
 
 
@@ -339,4 +339,4 @@ STAGE = Definition(
 main = command("dedup")
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

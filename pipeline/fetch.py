@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pyarrow as pa
 
-from core.command import leave
+from core.command import exit_now
 from core.files import digest, join, read_table
 from pipeline.decoding.decoder import Decoder
 from pipeline.decoding.picture import Options, Picture, Refused
@@ -30,7 +30,7 @@ from pipeline.tasks.lanes import Lane
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply
 from pipeline.web.manners import Manners, Positive, said_of
-from pipeline.web.politeness import Budget
+from pipeline.web.politeness import RateLimiter
 from shards.format import CHUNK, TarWriter
 
 RULES_VERSION = 2
@@ -79,7 +79,7 @@ def fetch_lane(lane: Lane, config: Config) -> None:
 
 async def _fetch_lane(lane: Lane, config: Config) -> None:
     limits = Limits(max_bytes=config.max_bytes, total_seconds=config.timeout, max_redirects=config.max_redirects)
-    budget = Budget(config.requests_per_second)
+    budget = RateLimiter(config.requests_per_second)
     async with (
         Client(config.contact, budget, limits, parse_connect_to(lane.tasks[0].args[2]), lane.check) as client,
         Decoder(options(config)) as decoder,
@@ -145,11 +145,11 @@ def commit_chunk(name: str, fetched: Sequence[Fetched], attempt: Attempt, config
         part.rows = len(index)
     attempt.rows(pa.Table.from_pylist(index, schema=CHUNK), CHUNK)
     attempt.rows(pa.Table.from_pylist(outcomes, schema=OUTCOME), OUTCOME)
-    attempt.took("images", len(outcomes))
-    attempt.kept("images", len(index))
+    attempt.count_in("images", len(outcomes))
+    attempt.count_kept("images", len(index))
     for row in outcomes:
         if row["reason"]:
-            attempt.dropped("images", row["reason"], 1)
+            attempt.count_dropped("images", row["reason"], 1)
 
 
 def outcome(one: Fetched) -> dict[str, Any]:
@@ -187,4 +187,4 @@ STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, librarie
 main = command("fetch")
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

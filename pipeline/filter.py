@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.command import leave
+from core.command import exit_now
 from core.errors import UsageError
 from core.files import read_batches
 from pipeline.stage import Definition, Stage, command
@@ -46,9 +46,9 @@ def filter_part(task: Task, config: Config, attempt: Attempt) -> None:
         rows = with_language(with_clean_text(rows))
         reasons = pa.array([verdict(row, config) for row in rows.to_pylist()], pa.string())
         kept, dropped = pc.is_null(reasons), pc.is_valid(reasons)
-        attempt.took("pairs", rows.num_rows)
-        attempt.kept("pairs", pc.sum(kept).as_py() or 0)
-        attempt.drop("pairs", rows.filter(dropped), reasons.filter(dropped))
+        attempt.count_in("pairs", rows.num_rows)
+        attempt.count_kept("pairs", pc.sum(kept).as_py() or 0)
+        attempt.drop_rows("pairs", rows.filter(dropped), reasons.filter(dropped))
         attempt.rows(rows.filter(kept), CANDIDATE)
 
 
@@ -93,4 +93,4 @@ STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, librarie
 main = command("filter")
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from core import choice
-from core.command import leave
+from core.command import exit_now
 from core.files import digest, join, read_batches, read_table
 from core.recipe import Recipe
 from core.tables import ID, declare
@@ -120,8 +120,8 @@ def find_queries(task: Task, config: Config, attempt: Attempt) -> None:
         if not config.require_query:
             keep = pa.array(np.ones(rows.num_rows, bool))
         out = rows.filter(pc.invert(keep))
-        attempt.took("pairs", rows.num_rows)
-        attempt.drop("pairs", out, pa.array(["no_query"] * out.num_rows, pa.string()))
+        attempt.count_in("pairs", rows.num_rows)
+        attempt.drop_rows("pairs", out, pa.array(["no_query"] * out.num_rows, pa.string()))
         numbers = pa.array(np.arange(first, first + rows.num_rows))
         columns = [numbers, rows["pair_id"], rows["image_id"], _domains(rows["image_url"]), queries, rows["uid"]]
         attempt.rows(pa.table(columns, schema=FOUND).filter(keep), FOUND)
@@ -225,8 +225,8 @@ def commit_pairs(task: Task, verdicts: pa.Table | None, config: Config, attempt:
     kept[place[takes]] = True
     reasons = np.full(rows.num_rows, "query_quota", object)  # unless a verdict says so, every query it holds was full
     reasons[place[~takes]] = verdicts["reason"].to_numpy()[~takes]
-    attempt.kept("pairs", int(kept.sum()))
-    attempt.drop("pairs", rows.filter(pa.array(~kept)), pa.array(reasons[~kept], pa.string()))
+    attempt.count_kept("pairs", int(kept.sum()))
+    attempt.drop_rows("pairs", rows.filter(pa.array(~kept)), pa.array(reasons[~kept], pa.string()))
     queries = verdicts["query"].to_numpy()
     by_query = takes & (queries != NO_QUERY)
     ends = np.cumsum(np.bincount(place[by_query], minlength=rows.num_rows)[kept])
@@ -308,8 +308,8 @@ def commit_plan(rate: float, task: Task, asked: pa.Table | None, config: Config,
         }
         for image_id, image in sorted(images.items())
     ]
-    attempt.took("images", len(plan))
-    attempt.kept("images", len(plan))
+    attempt.count_in("images", len(plan))
+    attempt.count_kept("images", len(plan))
     attempt.rows(pa.Table.from_pylist(plan, schema=PLAN), PLAN)
 
 
@@ -319,4 +319,4 @@ STAGE = Definition(
 main = command("match")
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

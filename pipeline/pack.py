@@ -20,7 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.command import leave
+from core.command import exit_now
 from core.errors import Failure
 from core.files import join, to_json
 from core.manifest import Manifest, read_manifest
@@ -98,7 +98,7 @@ def pack_shard(shard: int, shards: int, folders: Folders, config: Config, attemp
         tar_part.rows = statuses["success", ""]
     with attempt.file("stats", f"{name}_stats.json") as part:
         part.file.write(stats_json({"status": s, "reason": r} for s, r in statuses.elements()))
-    attempt.kept("images", statuses["success", ""])
+    attempt.count_kept("images", statuses["success", ""])
 
 
 def merged(
@@ -126,9 +126,9 @@ def merged(
         if outcome["reason"]:
             yield sample_row(outcome, [], None)
             continue
-        attempt.took("images", 1)
+        attempt.count_in("images", 1)
         if image_id in duplicates:
-            attempt.dropped("images", duplicates[image_id], 1)
+            attempt.count_dropped("images", duplicates[image_id], 1)
             continue
         stored_id, ext, image = next(images, (b"", "", b""))
         captions_id, some = next(captions, (b"", iter(())))
@@ -180,4 +180,4 @@ STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, librarie
 main = command("pack")
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

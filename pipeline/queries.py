@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from core.command import leave
+from core.command import exit_now
 from core.files import digest, open_input, read_table
 from core.manifest import Receipt
-from core.recipe import ASIDE
+from core.recipe import RUNTIME
 from core.tables import declare
 from pipeline.ids import fold
 from pipeline.stage import Definition, Stage, command
@@ -41,10 +41,10 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The recipe's [queries] table."""
 
-    wikipedia: Annotated[list[str], ASIDE] = []  # dumps: pages-articles*.xml.bz2
-    pageviews: Annotated[list[str], ASIDE] = []  # hourly files: pageviews-*.gz
-    wordnet: Annotated[list[str], ASIDE] = []  # WordNet's files, in an archive or a Debian package
-    lists: Annotated[list[str], ASIDE] = []  # own queries, one a line
+    wikipedia: Annotated[list[str], RUNTIME] = []  # dumps: pages-articles*.xml.bz2
+    pageviews: Annotated[list[str], RUNTIME] = []  # hourly files: pageviews-*.gz
+    wordnet: Annotated[list[str], RUNTIME] = []  # WordNet's files, in an archive or a Debian package
+    lists: Annotated[list[str], RUNTIME] = []  # own queries, one a line
     min_unigram_count: Count = 100  # occurrences in all dumps; the paper's figure
     bigrams: Count = 100_000  # of the highest mutual information; as many as MetaCLIP fitted
     min_bigram_count: Count = 100  # rarer pairs have the highest information and the least meaning
@@ -161,7 +161,7 @@ def choose_queries(task: Task, config: Config, attempt: Attempt) -> None:
         return None
 
     while some := list(islice(offered, ROWS)):
-        attempt.took("queries", len(some))
+        attempt.count_in("queries", len(some))
         gone, reasons = [], []
         for source, text, count in some:
             row = {"text": text, "source": source, "count": count}
@@ -171,8 +171,8 @@ def choose_queries(task: Task, config: Config, attempt: Attempt) -> None:
             else:
                 rows.append({"id": len(rows), **row})
         rejects = pa.Table.from_pylist(gone, schema=REJECT_QUERY.remove(0))
-        attempt.reject("queries", rejects, pa.array(reasons, pa.string()), REJECT_QUERY, "text")
-    attempt.kept("queries", len(rows))
+        attempt.reject_rows("queries", rejects, pa.array(reasons, pa.string()), REJECT_QUERY, "text")
+    attempt.count_kept("queries", len(rows))
     attempt.rows(pa.Table.from_pylist(rows, schema=QUERY), QUERY)
 
 
@@ -235,4 +235,4 @@ STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, librarie
 main = command("queries")
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

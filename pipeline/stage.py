@@ -132,7 +132,7 @@ class Stage(Generic[C]):
         self.engine_config = recipe.config("engine", engines.Config)
         self.seed = recipe.run.seed
         self.folder = recipe.folder(name)
-        self.reads = {stage: runs.finished(recipe, stage, name) for stage in STAGES[name].reads}
+        self.reads = {stage: runs.require_finished(recipe, stage, name) for stage in STAGES[name].reads}
         self.raw_bytes = 0  # of all raw files together
         inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
         self.sources: dict[str, list[Source]] = {}  # by kind, sorted by id
@@ -234,7 +234,7 @@ class Stage(Generic[C]):
         """Declare the stage complete, and say how it ran."""
         more = {"engine": self.engine.name, "raw_bytes": self.raw_bytes}
         run = runs.how_it_ran(started, PACKAGES, self._work, **more)
-        return runs.complete(self.folder, self.facts, self._receipts, run)
+        return runs.publish_manifest(self.folder, self.facts, self._receipts, run)
 
 
 def command(name: str) -> Callable[[Sequence[str] | None], int]:
@@ -254,7 +254,7 @@ def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -
         return
     for line in stage.copies:
         print(f"{name}: {line}", flush=True)
-    with runs.alone(stage.folder, name):
+    with runs.exclusive(stage.folder, name):
         # What the raw files hold, for `openwit status`, which does not open them; gone once the stage is complete.
         publish(join(stage.folder, BEGUN), to_json(stage.facts["inputs"]))
         remove_manifest(stage.folder)

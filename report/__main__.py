@@ -1,6 +1,6 @@
 """python -m report --recipe recipes/real.toml: the report of a run."""
 
-from core.command import leave
+from core.command import exit_now
 from report.render import main
 
-leave(main)
+exit_now(main)

@@ -35,10 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command.arguments("explain", __doc__ or "")
     parser.add_argument("url", help="of an image or a page, or an id of 32 hex characters")
     options = parser.parse_args(argv)
-    return command.guarded("explain", lambda: tell(read(options.recipe, options.set), options.url), options.debug)
+    return command.exit_status(
+        "explain", lambda: print_story(read(options.recipe, options.set), options.url), options.debug
+    )
 
 
-def tell(recipe: Recipe, url: str) -> None:
+def print_story(recipe: Recipe, url: str) -> None:
     """Print what every finished stage knows of a URL; UsageError where none knows it."""
     finished = {name: manifest for name in STAGES if (manifest := read_manifest(recipe.folder(name)))}
     url = url if is_hex_id(url) else normalise(url) or url
@@ -179,4 +181,4 @@ def _query_names(finished: dict[str, Manifest], ids: set[int]) -> dict[int, str]
 
 
 if __name__ == "__main__":
-    command.leave(main)
+    command.exit_now(main)

@@ -27,7 +27,7 @@ from pipeline import engines
 from pipeline.stage import definition_of
 from pipeline.web.manners import Manners
 from report.phrases import count, last_part, size, span
-from report.status import State, look
+from report.status import State, stage_states
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class Line:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line: a line a stage; exit status 0."""
     options = command.arguments("plan", __doc__ or "").parse_args(argv)
-    return command.guarded("plan", lambda: tell(read(options.recipe, options.set)), options.debug)
+    return command.exit_status("plan", lambda: print_plan(read(options.recipe, options.set)), options.debug)
 
 
-def tell(recipe: Recipe) -> None:
+def print_plan(recipe: Recipe) -> None:
     """Print what is left to do, and whether there is room for it."""
     lines = plan(recipe)
     rows = [(line.stage, line.what, line.hours, size(round(line.disk)) if line.disk else "", line.by) for line in lines]
@@ -97,7 +97,7 @@ def _room(out: str, needed: float) -> str:
 
 def plan(recipe: Recipe) -> list[Line]:
     """What each stage has yet to do."""
-    states = look(recipe)
+    states = stage_states(recipe)
     last = {name: read_manifest(recipe.folder(name)) for name in STAGES}
     ready = {name: manifest for name, manifest in last.items() if manifest and states[name].word == "complete"}
     return [_line(recipe, name, states[name], last[name], ready) for name in STAGES]
@@ -220,4 +220,4 @@ def _training(recipe: Recipe, name: str, last: Manifest | None, ran: Mapping[str
 
 
 if __name__ == "__main__":
-    command.leave(main)
+    command.exit_now(main)

@@ -270,4 +270,4 @@ def _environment() -> jinja2.Environment:
 
 
 if __name__ == "__main__":
-    command.leave(main)
+    command.exit_now(main)

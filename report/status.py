@@ -54,12 +54,12 @@ class State:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line: a line a stage; exit status 0."""
     options = command.arguments("status", __doc__ or "").parse_args(argv)
-    return command.guarded("status", lambda: tell(read(options.recipe, options.set)), options.debug)
+    return command.exit_status("status", lambda: print_status(read(options.recipe, options.set)), options.debug)
 
 
-def tell(recipe: Recipe) -> None:
+def print_status(recipe: Recipe) -> None:
     """Print how far the stages of a recipe are."""
-    states = look(recipe)
+    states = stage_states(recipe)
     rows = [
         (name, state.word, state.kept(STAGES[name].unit), size(state.bytes) if state.bytes else "", state.says)
         for name, state in states.items()
@@ -68,7 +68,7 @@ def tell(recipe: Recipe) -> None:
     command.print_columns(rows)
 
 
-def look(recipe: Recipe) -> dict[str, State]:
+def stage_states(recipe: Recipe) -> dict[str, State]:
     """How far each stage is."""
     manifests = {name: read_manifest(recipe.folder(name)) for name in STAGES}
     states: dict[str, State] = {}
@@ -158,7 +158,7 @@ def _unfinished(recipe: Recipe, name: str) -> State:
         return State("not begun")
     definition = definition_of(name)
     try:
-        stage = _Looked(recipe, name, definition, {key: receipt for key, (receipt, _) in there.items()})
+        stage = DryRun(recipe, name, definition, {key: receipt for key, (receipt, _) in there.items()})
         definition.run(stage)
     except UsageError as error:
         return State(
@@ -178,7 +178,7 @@ def _unfinished(recipe: Recipe, name: str) -> State:
     return State("in work", f"tasks: {far}{more}{lately}", counts, used, left)
 
 
-class _Looked(Stage[Any]):
+class DryRun(Stage[Any]):
     """A stage whose `run` deals its tasks as ever and does none: of each it looks for the receipt that holds.
 
     What a step reads of a task that is not done it finds empty, so that of later steps not all tasks may be dealt.
@@ -278,4 +278,4 @@ def _rate(receipts: Iterable[tuple[Receipt, float]]) -> str:
 
 
 if __name__ == "__main__":
-    command.leave(main)
+    command.exit_now(main)

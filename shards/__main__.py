@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from core.command import guarded, leave
+from core.command import exit_now, exit_status
 from core.errors import Failure
 from shards.verify import verify
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb.add_argument("folder", help="a finished pack, local or on an object store")
     verb.add_argument("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(argv)
-    return guarded(options.verb, lambda: _verify(options.folder), options.debug)
+    return exit_status(options.verb, lambda: _verify(options.folder), options.debug)
 
 
 def _verify(folder: str) -> None:
@@ -41,4 +41,4 @@ def _verify(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

@@ -49,7 +49,7 @@ def finish(
 ) -> None:
     """Declare the folder complete, and only then remove what is no part of it: a training's checkpoints."""
     run = runs.how_it_ran(started, _PACKAGES, work, machine=machine(), **more)
-    runs.complete(folder, facts, [Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)], run)
+    runs.publish_manifest(folder, facts, [Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)], run)
 
 
 def device() -> torch.device:

@@ -52,7 +52,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """The recipe's [train] table. The defaults are the paper's for a vision transformer (tables 18 and 19)."""
 
     model: str = "ViT-B/32"
-    merges: Annotated[str, recipes.ASIDE]  # the tokenizer's: bpe_simple_vocab_16e6.txt.gz of openai/CLIP, or one's own
+    merges: Annotated[
+        str, recipes.RUNTIME
+    ]  # the tokenizer's: bpe_simple_vocab_16e6.txt.gz of openai/CLIP, or one's own
     batch_size: Annotated[int, Meta(ge=2)]  # pairs a step; the paper's is 32,768
     steps: Annotated[int, Meta(ge=1)]
     warmup: Annotated[int, Meta(ge=0)] = 2_000  # steps
@@ -62,8 +64,8 @@ class Config(Struct, frozen=True, kw_only=True):
     beta2: Annotated[float, Meta(ge=0, lt=1)] = 0.98
     epsilon: Annotated[float, Meta(gt=0)] = 1e-6
     holdout: Annotated[float, Meta(ge=0, lt=1)] = 0.05  # share of the samples never trained on: retrieval is for them
-    checkpoint_every: Annotated[int, Meta(ge=1), recipes.ASIDE] = 1_000  # steps: what a kill costs at the most
-    threads: Annotated[int, Meta(ge=0), recipes.ASIDE] = 0  # that decode; 0 = one a core
+    checkpoint_every: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 1_000  # steps: what a kill costs at the most
+    threads: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # that decode; 0 = one a core
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +88,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     learning_rate(0, config.steps, config.warmup, config.learning_rate)  # a warm-up that is too long is said at once
     folder = recipe.folder("train")
     merges = stage.source(recipe, "train.merges", config.merges)
-    pack = runs.finished(recipe, "pack", "train")
+    pack = runs.require_finished(recipe, "pack", "train")
     facts: dict[str, Any] = {
         "stage": "train",
         "rules_version": RULES_VERSION,
@@ -97,7 +99,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     }
     if runs.nothing_to_do(recipe, folder, facts, "starts anew"):
         return
-    with runs.alone(folder, "train", checkpoint.room(folder, sizes)):
+    with runs.exclusive(folder, "train", checkpoint.room(folder, sizes)):
         tokenizer = Tokenizer(merges)
         sizes = replace(sizes, vocab=tokenizer.vocab)
         examples = Examples(
@@ -206,4 +208,4 @@ def _write_metrics(folder: str, state: State) -> Part:
 
 
 if __name__ == "__main__":
-    command.leave(main)
+    command.exit_now(main)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from core.command import guarded, leave
+from core.command import exit_now, exit_status
 from core.errors import Failure, UsageError
 
 ENGINES = ("spark", "flink")
@@ -116,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             state = "resolved" if resolve(engine) else "nothing to do"
             print(f"engines: {engine}, {state} → {folder(engine)}")
 
-    return guarded("engines", work, options.debug)
+    return exit_status("engines", work, options.debug)
 
 
 if __name__ == "__main__":
-    leave(main)
+    exit_now(main)

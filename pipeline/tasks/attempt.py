@@ -123,15 +123,15 @@ class Attempt:
 
     # ── what a task counts ──
 
-    def took(self, unit: str, n: int) -> None:
+    def count_in(self, unit: str, n: int) -> None:
         """n rows of that unit came in."""
         self._count(unit)["in"] += n
 
-    def kept(self, unit: str, n: int) -> None:
+    def count_kept(self, unit: str, n: int) -> None:
         """n of them go on."""
         self._count(unit)["kept"] += n
 
-    def dropped(self, unit: str, reason: str, n: int) -> None:
+    def count_dropped(self, unit: str, reason: str, n: int) -> None:
         """n of them go, and why."""
         if n:
             reasons = self._count(unit)["dropped"]
@@ -141,13 +141,13 @@ class Attempt:
         """A number worth keeping that is not part of the balance."""
         self._notes[name] = self._notes.get(name, 0) + n
 
-    def drop(self, unit: str, rows: pa.Table, reasons: pa.Array) -> None:
+    def drop_rows(self, unit: str, rows: pa.Table, reasons: pa.Array) -> None:
         """Candidates that go, with the reason of each: counted, listed by id, some of each reason kept to look at."""
         if rows.num_rows:
-            self.reject(unit, rows, reasons, REJECT, "pair_id")
+            self.reject_rows(unit, rows, reasons, REJECT, "pair_id")
             self.rows(rows.select(["image_id", "pair_id"]).append_column("reason", reasons), DROP)
 
-    def reject(self, unit: str, rows: pa.Table, reasons: pa.Array, table: pa.Schema, key: str) -> None:
+    def reject_rows(self, unit: str, rows: pa.Table, reasons: pa.Array, table: pa.Schema, key: str) -> None:
         """Rows that go, with the reason of each: counted, and some of each reason kept to look at.
 
         `table` is where they are kept, one of the tables of rejects; a hash of the column `key` decides which.
@@ -155,7 +155,7 @@ class Attempt:
         rows = rows.append_column("reason", reasons).select(table.names).cast(table)
         for reason in pc.unique(reasons).to_pylist():
             some = rows.filter(pc.equal(rows["reason"], reason))
-            self.dropped(unit, reason, some.num_rows)
+            self.count_dropped(unit, reason, some.num_rows)
             if earlier := self._rejects.get((name_of(table), reason)):
                 some = pa.concat_tables([earlier, some])
             ranks = choice.rank(self._job.seed, "reject", reason, choice.as_keys(some[key]))

@@ -25,7 +25,7 @@ from core.errors import UsageError
 from pipeline.web.addresses import AddressForbidden, ConnectTo, GuardedResolver, is_forbidden_literal
 from pipeline.web.detail import of_error, one_line
 from pipeline.web.optout import header_marks
-from pipeline.web.politeness import Budget, retry_after
+from pipeline.web.politeness import RateLimiter, retry_after
 from pipeline.web.robots import MAX_ROBOTS_BYTES, MAX_ROBOTS_REDIRECTS, PRODUCT_TOKEN, Robots, RobotsReply
 from pipeline.web.urls import MAX_URL_CHARS, host_of, normalise, origin_of, registered_domain
 
@@ -89,7 +89,7 @@ class Reply:
 class Client:
     """A guest on the web. `contact`, a URL or e-mail address, goes into every request: it says who is asking.
 
-    async with Client("https://example.org/our-robot", Budget(rate=1.0)) as client:
+    async with Client("https://example.org/our-robot", RateLimiter(rate=1.0)) as client:
         reply = await client.fetch_image("https://example.com/a.jpg")
 
     `may_ask` is called before each request, and what it raises is raised: how a worker learns that it must ask no more.
@@ -99,7 +99,7 @@ class Client:
     def __init__(
         self,
         contact: str,
-        budget: Budget,
+        budget: RateLimiter,
         limits: Limits | None = None,
         connect_to: ConnectTo | None = None,
         may_ask: Callable[[], None] = lambda: None,

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from core.errors import UsageError
-from core.recipe import ASIDE, expand
+from core.recipe import RUNTIME, expand
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import user_agent
 
@@ -23,11 +23,11 @@ Positive = msgspec.Meta(gt=0, le=10**12)
 class Manners(msgspec.Struct, frozen=True, kw_only=True):
     """Of the recipe's [fetch] table, what every stage heeds that asks sites for something."""
 
-    contact: Annotated[str, ASIDE] = ""  # URL or e-mail address, sent with every request: required
-    connect_to: Annotated[str, ASIDE] = ""  # one's own test web: "*.test=127.0.0.1:8080"
-    requests_per_second: Annotated[float, Positive, ASIDE] = 1.0  # to one registered domain
-    domains_at_once: Annotated[int, Positive, ASIDE] = 64  # that one lane asks side by side, one request to each
-    deadline_hours: Annotated[float, Positive, ASIDE] = 24.0  # with the rate: what a domain can give; visits end then
+    contact: Annotated[str, RUNTIME] = ""  # URL or e-mail address, sent with every request: required
+    connect_to: Annotated[str, RUNTIME] = ""  # one's own test web: "*.test=127.0.0.1:8080"
+    requests_per_second: Annotated[float, Positive, RUNTIME] = 1.0  # to one registered domain
+    domains_at_once: Annotated[int, Positive, RUNTIME] = 64  # that one lane asks side by side, one request to each
+    deadline_hours: Annotated[float, Positive, RUNTIME] = 24.0  # with the rate: what a domain can give; visits end then
     timeout: Annotated[float, Positive] = 30.0  # seconds for all requests for one URL
     max_redirects: Annotated[int, msgspec.Meta(ge=0, le=20)] = 5
 

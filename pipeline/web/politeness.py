@@ -20,7 +20,7 @@ MAX_CRAWL_DELAY_SECONDS = 60.0
 """The longest time between two requests that a robots.txt can ask for."""
 
 
-class Budget:
+class RateLimiter:
     """At most `rate` requests a second begin at a domain, and at most `concurrency` of them are under way.
 
     `async with budget.turn("example.com"):` waits for a turn, first come first served, and holds it for one request.

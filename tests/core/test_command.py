@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.command import guarded, run_recipe
+from core.command import exit_status, run_recipe
 from core.errors import Failure, UsageError, WorkToDo
 from core.recipe import Recipe
 
@@ -43,7 +43,7 @@ def doing(error: BaseException | None) -> Callable[..., None]:
 def test_an_error_is_one_sentence_and_a_status(
     capsys: pytest.CaptureFixture[str], error: BaseException | None, status: int, said: str
 ) -> None:
-    assert guarded("crawl", doing(error)) == status
+    assert exit_status("crawl", doing(error)) == status
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"{said}\n" if said else "")
 
@@ -51,13 +51,13 @@ def test_an_error_is_one_sentence_and_a_status(
 @pytest.mark.parametrize("error", [Failure("a"), UsageError("b"), ValueError("c")])
 def test_debug_raises(error: Exception) -> None:
     with pytest.raises(type(error)) as raised:
-        guarded("crawl", doing(error), debug=True)
+        exit_status("crawl", doing(error), debug=True)
     assert raised.value is error
 
 
 def test_debug_leaves_the_other_statuses_alone() -> None:
-    assert guarded("crawl", doing(KeyboardInterrupt()), debug=True) == 130
-    assert guarded("crawl", doing(WorkToDo()), debug=True) == 3
+    assert exit_status("crawl", doing(KeyboardInterrupt()), debug=True) == 130
+    assert exit_status("crawl", doing(WorkToDo()), debug=True) == 3
 
 
 def test_a_command_line_reaches_its_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from core import recipe
 from core.errors import UsageError
-from core.recipe import ASIDE, TABLES, Recipe, Run, expand, files, in_manifest, public
+from core.recipe import RUNTIME, TABLES, Recipe, Run, expand, files, in_manifest, public
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,8 +19,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[str, ...] = ("en",)
     share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
     strict: bool = True
-    inputs: Annotated[tuple[str, ...], ASIDE] = ()
-    timeout: Annotated[float, msgspec.Meta(gt=0), ASIDE] = 10.0
+    inputs: Annotated[tuple[str, ...], RUNTIME] = ()
+    timeout: Annotated[float, msgspec.Meta(gt=0), RUNTIME] = 10.0
 
 
 @pytest.fixture

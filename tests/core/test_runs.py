@@ -45,7 +45,7 @@ def task(folder: str, name: str) -> Receipt:
 def finished(folder: str) -> list[Receipt]:
     """A stage of two tasks, complete."""
     receipts = [task(folder, "a"), task(folder, "b")]
-    runs.complete(folder, FACTS, receipts, RUN)
+    runs.publish_manifest(folder, FACTS, receipts, RUN)
     return receipts
 
 
@@ -74,7 +74,7 @@ def test_a_finished_stage_has_nothing_to_do(folder: str, capsys: pytest.CaptureF
     receipts = [task(folder, "a"), task(folder, "b")]
     assert not idle(folder), "receipts alone are no manifest"
     assert capsys.readouterr().out == ""
-    runs.complete(folder, FACTS, receipts, RUN)
+    runs.publish_manifest(folder, FACTS, receipts, RUN)
     assert idle(folder)
     assert capsys.readouterr().out == f"crawl: nothing to do, {folder} is up to date\n" * 2
 
@@ -115,7 +115,7 @@ OF_OTHERS: dict[str, Any] = {
 def test_other_facts_are_work_to_do_and_said(
     folder: str, change: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs.complete(folder, {**FACTS, **OF_OTHERS}, [task(folder, "a")], RUN)
+    runs.publish_manifest(folder, {**FACTS, **OF_OTHERS}, [task(folder, "a")], RUN)
     assert not idle(folder, {**FACTS, **OF_OTHERS, **change})
     assert capsys.readouterr().out == f"crawl: runs again: {said}\n"
 
@@ -150,7 +150,7 @@ def test_another_stages_folder_is_no_work_done(folder: str) -> None:
 def test_a_stage_that_kept_nothing_is_the_last(tmp_path: Path, stage: str, counts: Counts, said: str) -> None:
     recipe = Recipe("r.toml", {"run": {"out": str(tmp_path)}})
     runs.check_that_some_are_left(recipe, stage)  # it is not finished: nothing is known
-    runs.complete(recipe.folder(stage), FACTS, [Receipt("a", "a", "", (), counts)], RUN)
+    runs.publish_manifest(recipe.folder(stage), FACTS, [Receipt("a", "a", "", (), counts)], RUN)
     if not said:
         runs.check_that_some_are_left(recipe, stage)
         return
@@ -175,13 +175,13 @@ def test_a_part_that_is_not_as_it_was_is_work_to_do(folder: str, harm: str) -> N
 def test_a_stage_that_is_read_must_be_finished(tmp_path: Path) -> None:
     recipe = Recipe("r.toml", {"run": {"out": str(tmp_path)}})
     with pytest.raises(UsageError) as error:
-        runs.finished(recipe, "crawl", "filter")
+        runs.require_finished(recipe, "crawl", "filter")
     assert str(error.value) == (
         f"filter reads what crawl makes, and {tmp_path}/1_crawl is not finished: "
         "run openwit crawl --recipe r.toml first"
     )
     finished(str(tmp_path / "1_crawl"))
-    assert runs.finished(recipe, "crawl", "filter").facts["stage"] == "crawl"
+    assert runs.require_finished(recipe, "crawl", "filter").facts["stage"] == "crawl"
 
 
 def test_a_stage_made_of_what_is_no_more_is_not_read(tmp_path: Path) -> None:
@@ -190,23 +190,23 @@ def test_a_stage_made_of_what_is_no_more_is_not_read(tmp_path: Path) -> None:
     crawl, filter_, match = (str(tmp_path / name) for name in ("1_crawl", "2_filter", "3_match"))
 
     def make(folder: str, seed: int, **inputs: str) -> str:
-        return runs.complete(folder, {"stage": "x", "seed": seed, "inputs": inputs}, [], RUN).digest
+        return runs.publish_manifest(folder, {"stage": "x", "seed": seed, "inputs": inputs}, [], RUN).digest
 
     old = make(filter_, 1, crawl=make(crawl, 1), **{"warc:a": "no stage"})
     make(match, 1, filter=old)
-    assert runs.finished(recipe, "match", "fetch").facts["inputs"] == {"filter": old}
+    assert runs.require_finished(recipe, "match", "fetch").facts["inputs"] == {"filter": old}
     new = make(crawl, 2)
     for stage, reader in (("filter", "match"), ("match", "fetch")):
         with pytest.raises(UsageError) as error:
-            runs.finished(recipe, stage, reader)
+            runs.require_finished(recipe, stage, reader)
         assert str(error.value) == (
             f"{filter_} was made from another crawl than {crawl} holds now: run openwit filter --recipe r.toml first"
         )
     make(filter_, 1, crawl=new)
     with pytest.raises(UsageError, match=r"3_match was made from another filter than .*: run openwit match"):
-        runs.finished(recipe, "match", "fetch")
+        runs.require_finished(recipe, "match", "fetch")
     shutil.rmtree(filter_)
-    assert runs.finished(recipe, "match", "fetch"), "what was removed to save room is not missed"
+    assert runs.require_finished(recipe, "match", "fetch"), "what was removed to save room is not missed"
 
 
 # ── the end ──
@@ -232,7 +232,7 @@ def test_what_no_receipt_names_is_removed_and_nothing_else(folder: str) -> None:
     for path in neighbours:
         fs, inner = fsspec.core.url_to_fs(path)
         assert fs.cat_file(inner) == b"x", path
-    manifest = runs.complete(folder, FACTS, receipts[:1], RUN)  # b's archive is no longer in the recipe
+    manifest = runs.publish_manifest(folder, FACTS, receipts[:1], RUN)  # b's archive is no longer in the recipe
     assert missing_part(manifest) is None
     assert files(folder) == whole - {"candidate/b.parquet", "_receipts/candidates.b.json"}
 
@@ -242,7 +242,7 @@ def test_a_stage_that_does_not_add_up_removes_nothing(folder: str) -> None:
     put(folder, "candidate/stray.parquet")
     receipt.counts["pairs"]["kept"] = 0
     with pytest.raises(Failure, match="1 of 1 pairs are neither kept nor dropped"):
-        runs.complete(folder, FACTS, [receipt], RUN)
+        runs.publish_manifest(folder, FACTS, [receipt], RUN)
     assert "candidate/stray.parquet" in files(folder) and "_manifest.json" not in files(folder)
 
 
@@ -260,20 +260,20 @@ def test_how_it_ran_is_what_a_person_asks(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     folder = str(tmp_path / "1_crawl")
-    with runs.alone(folder, "crawl"):
-        with pytest.raises(Failure) as error, runs.alone(folder, "crawl"):
+    with runs.exclusive(folder, "crawl"):
+        with pytest.raises(Failure) as error, runs.exclusive(folder, "crawl"):
             pytest.fail("two at once")
         assert str(error.value) == f"crawl is already running on {folder}: wait for it, or end it first"
-        with runs.alone(str(tmp_path / "2_filter"), "filter"):
+        with runs.exclusive(str(tmp_path / "2_filter"), "filter"):
             pass
-    with runs.alone(folder, "crawl"):
+    with runs.exclusive(folder, "crawl"):
         pass
 
 
 def test_a_run_that_failed_leaves_no_lock(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="in the middle"), runs.alone(str(tmp_path), "crawl"):
+    with pytest.raises(Failure, match="in the middle"), runs.exclusive(str(tmp_path), "crawl"):
         raise Failure("in the middle")
-    with runs.alone(str(tmp_path), "crawl"):
+    with runs.exclusive(str(tmp_path), "crawl"):
         pass
 
 
@@ -282,14 +282,14 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     put(folder, "candidate/a.parquet")
     (tmp_path / "candidate" / ".tmp-1").write_text("half")
     (tmp_path / ".tmp-2").write_text("half")
-    with runs.alone(folder, "crawl"):
+    with runs.exclusive(folder, "crawl"):
         assert files(folder) == {"candidate/a.parquet", "_lock"}
 
 
 def test_a_refused_run_takes_nothing_from_the_one_that_runs(tmp_path: Path) -> None:
-    with runs.alone(str(tmp_path), "crawl"):
+    with runs.exclusive(str(tmp_path), "crawl"):
         (tmp_path / ".tmp-1").write_text("being written")
-        with pytest.raises(Failure), runs.alone(str(tmp_path), "crawl"):
+        with pytest.raises(Failure), runs.exclusive(str(tmp_path), "crawl"):
             pass
         assert (tmp_path / ".tmp-1").read_text() == "being written"
 
@@ -300,14 +300,14 @@ def test_too_little_room_is_said_before_anything_starts(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, (least << 20) - 1))
-    with pytest.raises(Failure) as error, runs.alone(str(tmp_path), "crawl", room):
+    with pytest.raises(Failure) as error, runs.exclusive(str(tmp_path), "crawl", room):
         pytest.fail("it started")
     assert str(error.value) == (
         f"only {least - 1} MiB are free on the disk of {tmp_path}: free some ({least} MiB at the least), "
         "or move the recipe's run.out"
     )
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 0, least << 20))
-    with runs.alone(str(tmp_path), "crawl", room):
+    with runs.exclusive(str(tmp_path), "crawl", room):
         pass
 
 
@@ -315,7 +315,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(Failure, match=r"cannot write .*/file/1_crawl \(Not a directory\): make it writable, or move"),
-        runs.alone(str(tmp_path / "file" / "1_crawl"), "crawl"),
+        runs.exclusive(str(tmp_path / "file" / "1_crawl"), "crawl"),
     ):
         pytest.fail("it started")
 
@@ -323,9 +323,13 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_an_object_store_has_a_lease_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = f"memory://runs/{tmp_path.name}"
     monkeypatch.setattr(runs, "_SILENCE", 0.5)
-    with runs.alone(folder, "crawl"), pytest.raises(Failure, match="alive: wait for it"), runs.alone(folder, "crawl"):
+    with (
+        runs.exclusive(folder, "crawl"),
+        pytest.raises(Failure, match="alive: wait for it"),
+        runs.exclusive(folder, "crawl"),
+    ):
         raise AssertionError("two runs of one stage")
-    with runs.alone(folder, "crawl"):
+    with runs.exclusive(folder, "crawl"):
         pass
-    runs.complete(folder, {"stage": "crawl"}, [], b"{}")
+    runs.publish_manifest(folder, {"stage": "crawl"}, [], b"{}")
     assert files(folder) == {"_manifest.json", "_parts.parquet", "_run.json", "_lock.00000001", "_lock.00000002"}

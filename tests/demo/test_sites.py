@@ -30,7 +30,7 @@ from pipeline.text.language import detect
 from pipeline.text.rules import RULES, Row, Thresholds, verdict
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply
-from pipeline.web.politeness import Budget
+from pipeline.web.politeness import RateLimiter
 from pipeline.web.urls import normalise, registered_domain
 
 
@@ -140,7 +140,7 @@ def test_every_page_is_found_by_links_or_by_a_sitemap(drawn: Web) -> None:
 
 async def get(urls: list[str], web: LocalWeb) -> dict[str, Reply]:
     """What the client makes of them; slower than a second and a half is too slow."""
-    limits, budget = Limits(total_seconds=1.5, max_bytes=2_000_000), Budget(rate=1000)
+    limits, budget = Limits(total_seconds=1.5, max_bytes=2_000_000), RateLimiter(rate=1000)
     async with Client("https://example.org/robot", budget, limits, parse_connect_to(web.connect_to)) as client:
         return dict(zip(urls, await asyncio.gather(*map(client.fetch_image, urls)), strict=True))
 

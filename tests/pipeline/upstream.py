@@ -44,8 +44,8 @@ class Project:
             with self._attempt(stage, task) as attempt:
                 for table in tables:
                     attempt.rows(table, table.schema)
-                attempt.took("images", 0 if i else images)
-                attempt.kept("images", 0 if i else images)
+                attempt.count_in("images", 0 if i else images)
+                attempt.count_kept("images", 0 if i else images)
         self._finish(stage, tasks)
 
     def write_fetch(self, chunks: Mapping[str, Mapping[str, bytes | str]], lost: Container[str] = ()) -> None:

@@ -109,39 +109,39 @@ def finish_pairs(recipe: Recipe, samples: Sequence[Sample], rejects: Mapping[str
         rows = [{"id": i, "text": text, "source": "list", "count": 0} for i, text in enumerate(QUERIES)]
         attempt.rows(pa.Table.from_pylist(rows, schema=QUERY), QUERY)
         again = pa.Table.from_pylist([{"text": f"Dog {SCRIPT}", "source": "title", "count": 4000}])
-        attempt.took("queries", len(rows) + 1)
-        attempt.kept("queries", len(rows))
-        attempt.reject("queries", again, pa.array(["already_in_list"]), REJECT_QUERY, "text")
+        attempt.count_in("queries", len(rows) + 1)
+        attempt.count_kept("queries", len(rows))
+        attempt.reject_rows("queries", again, pa.array(["already_in_list"]), REJECT_QUERY, "text")
 
     def crawl(attempt: Attempt) -> None:
-        attempt.took("pages", 5)
-        attempt.kept("pages", 4)
-        attempt.dropped("pages", "too_large", 1)
+        attempt.count_in("pages", 5)
+        attempt.count_kept("pages", 4)
+        attempt.count_dropped("pages", "too_large", 1)
         page = dict.fromkeys(PAGE.names, "") | {"depth": 2, "http_status": 200, "visited_at": None}
         pages = [{**page, "page_url": f"http://site.test/{i}"} for i in range(4)]
         pages.append({**page, "page_url": "http://site.test/huge", "reason": "too_large", "detail": f"{SCRIPT} bytes"})
         attempt.rows(pa.Table.from_pylist(pages, schema=PAGE), PAGE)
         record = {"warc_file": f"{SCRIPT}.warc.gz", "warc_offset": 4711, "detail": f"request {SCRIPT}"}
-        attempt.took("records", 5)
-        attempt.kept("records", 4)
+        attempt.count_in("records", 5)
+        attempt.count_kept("records", 4)
         records = pa.Table.from_pylist([record])
-        attempt.reject("records", records, pa.array(["not_a_response"]), REJECT_RECORD, "warc_offset")
-        attempt.took("pairs", len(kept + dropped))
-        attempt.kept("pairs", len(kept + dropped))
+        attempt.reject_rows("records", records, pa.array(["not_a_response"]), REJECT_RECORD, "warc_offset")
+        attempt.count_in("pairs", len(kept + dropped))
+        attempt.count_kept("pairs", len(kept + dropped))
         attempt.rows(pa.Table.from_pylist(kept + dropped, schema=CANDIDATE), CANDIDATE)
         attempt.note("links_not_http", 2)
 
     def filter_(attempt: Attempt) -> None:
-        attempt.took("pairs", len(kept + dropped))
-        attempt.kept("pairs", len(kept))
+        attempt.count_in("pairs", len(kept + dropped))
+        attempt.count_kept("pairs", len(kept))
         for reason, rows in rejects.items():
             table = pa.Table.from_pylist(rows, schema=CANDIDATE)
-            attempt.drop("pairs", table, pa.array([reason] * len(rows), pa.string()))
+            attempt.drop_rows("pairs", table, pa.array([reason] * len(rows), pa.string()))
         attempt.rows(pa.Table.from_pylist(kept, schema=CANDIDATE), CANDIDATE)
 
     def match(attempt: Attempt) -> None:
-        attempt.took("pairs", len(kept))
-        attempt.kept("pairs", len(kept))
+        attempt.count_in("pairs", len(kept))
+        attempt.count_kept("pairs", len(kept))
         pairs = [{**row, "queries": [0, 2], "kept_for": [0, 2] if i < 2 else [0]} for i, row in enumerate(kept)]
         attempt.rows(pa.Table.from_pylist(pairs, schema=PAIR), PAIR)
 
@@ -164,11 +164,11 @@ def finish_images(
 
     def fetch(lane: int, attempt: Attempt) -> None:
         mine, lost = samples[lane::2], dict(list(failed.items())[lane::2])
-        attempt.took("images", len(mine) + len(lost))
-        attempt.kept("images", len(mine))
+        attempt.count_in("images", len(mine) + len(lost))
+        attempt.count_kept("images", len(mine))
         rows = [outcome(url, image) for url, image, _ in mine]
         for url, reason in lost.items():
-            attempt.dropped("images", reason, 1)
+            attempt.count_dropped("images", reason, 1)
             rows.append({**outcome(url, None, reason), "detail": f"{SCRIPT} said {reason}", "http_status": 404})
         rows = [{**row, "fetch_pass": 1} for row in sorted(rows, key=lambda row: row["image_id"])]
         attempt.rows(pa.Table.from_pylist(rows, schema=OUTCOME), OUTCOME)
@@ -181,9 +181,9 @@ def finish_images(
             index.rows = write_rows(index.file, CHUNK, [writer.add(id_, ext(image), image) for id_, image in by_id])
 
     def dedup(attempt: Attempt) -> None:
-        attempt.took("images", len(samples))
-        attempt.kept("images", len(samples) - len(replaced))
-        attempt.dropped("images", "near_duplicate", len(replaced))
+        attempt.count_in("images", len(samples))
+        attempt.count_kept("images", len(samples) - len(replaced))
+        attempt.count_dropped("images", "near_duplicate", len(replaced))
         rows: list[dict[str, Any]] = []
         for url, (keeper, d64, d256, same_bytes) in replaced.items():
             group = {"group_id": image_id(keeper), "kept_by": image_id(keeper)}

@@ -56,8 +56,8 @@ def test_examples_do_not_depend_on_the_order_of_rows(recipe: Recipe) -> None:
 
 
 def drop(rows: Sequence[dict[str, Any]], attempt: Attempt) -> None:
-    attempt.took("pairs", len(rows))
-    attempt.drop("pairs", pa.Table.from_pylist(rows, schema=CANDIDATE), pa.array(["few"] * len(rows)))
+    attempt.count_in("pairs", len(rows))
+    attempt.drop_rows("pairs", pa.Table.from_pylist(rows, schema=CANDIDATE), pa.array(["few"] * len(rows)))
 
 
 # ── its parts ─────────────────────────────────────────────────────────────────────────────────────
@@ -137,10 +137,10 @@ def test_plots_have_axes_take_the_page_s_colours_and_are_the_same_again(draw: An
 
 def counted(recipe: Recipe, stage: str, unit: str, kept: int, dropped: dict[str, int]) -> Manifest:
     def fill(attempt: Attempt) -> None:
-        attempt.took(unit, kept + sum(dropped.values()))
-        attempt.kept(unit, kept)
+        attempt.count_in(unit, kept + sum(dropped.values()))
+        attempt.count_kept(unit, kept)
         for reason, n in dropped.items():
-            attempt.dropped(unit, reason, n)
+            attempt.count_dropped(unit, reason, n)
 
     return finish(recipe, stage, fill)
 

@@ -44,8 +44,8 @@ RULES_VERSION = 2
 class Config(Struct, frozen=True, kw_only=True):
     """The recipe's [eval] table."""
 
-    pictures: Annotated[str, recipes.ASIDE] = ""  # a tar of pictures
-    labels: Annotated[str, recipes.ASIDE] = ""  # lines "name<TAB>label"; or class names, where the tar has .cls files
+    pictures: Annotated[str, recipes.RUNTIME] = ""  # a tar of pictures
+    labels: Annotated[str, recipes.RUNTIME] = ""  # lines "name<TAB>label"; or class names, where the tar has .cls files
     templates: Annotated[tuple[Annotated[str, Meta(pattern=r"\{\}")], ...], Meta(min_length=1)] = (
         "a photo of a {}.",
         "a bad photo of the {}.",
@@ -65,8 +65,8 @@ def evaluate(recipe: recipes.Recipe) -> None:
     started = time.time()
     config = recipe.config("eval", Config)
     folder = recipe.folder("eval")
-    trained = runs.finished(recipe, "train", "eval")
-    pack = runs.finished(recipe, "pack", "eval")
+    trained = runs.require_finished(recipe, "train", "eval")
+    pack = runs.require_finished(recipe, "pack", "eval")
     sources = _sources(recipe, config, trained)
     facts: dict[str, Any] = {
         "stage": "eval",
@@ -79,7 +79,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
     }
     if runs.nothing_to_do(recipe, folder, facts):
         return
-    with runs.alone(folder, "eval"):
+    with runs.exclusive(folder, "eval"):
         remove_manifest(folder)
         encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
         parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder))
@@ -152,4 +152,4 @@ def _write(folder: str, table: str, rows: pa.Table) -> Part:
 
 
 if __name__ == "__main__":
-    command.leave(main)
+    command.exit_now(main)

@@ -42,8 +42,8 @@ def candidates(n: int, start: int = 0) -> pa.Table:
 def test_nothing_exists_before_the_end_and_all_of_it_after(tmp_path: Path) -> None:
     with Attempt(job(tmp_path), TASK) as attempt:
         attempt.rows(candidates(3), CANDIDATE)
-        attempt.took("pairs", 3)
-        attempt.kept("pairs", 3)
+        attempt.count_in("pairs", 3)
+        attempt.count_kept("pairs", 3)
         assert job(tmp_path).done(TASK) is None
     receipt = job(tmp_path).done(TASK)
     assert receipt is not None and receipt.counts == {"pairs": {"in": 3, "kept": 3, "dropped": {}}}
@@ -63,7 +63,7 @@ def test_an_attempt_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_receipt_counts_only_for_what_determined_it(tmp_path: Path) -> None:
     with Attempt(job(tmp_path), TASK) as attempt:
-        attempt.took("pairs", 0)
+        attempt.count_in("pairs", 0)
     assert job(tmp_path).done(TASK)
     assert not job(tmp_path).done(Task("t", "another input"))
     assert not Job(str(tmp_path), "candidates", "another basis", 1, None).done(TASK)
@@ -89,9 +89,9 @@ def test_drops_are_counted_listed_and_sampled(tmp_path: Path) -> None:
     rows = candidates(100)
     reasons = pa.array(["too_short"] * 60 + ["is_a_url"] * 40)
     with Attempt(job(tmp_path), TASK) as attempt:
-        attempt.took("pairs", 100)
+        attempt.count_in("pairs", 100)
         for part in (slice(0, 30), slice(30, 100)):
-            attempt.drop("pairs", rows[part], reasons[part.start : part.stop])
+            attempt.drop_rows("pairs", rows[part], reasons[part.start : part.stop])
     receipt = job(tmp_path).done(TASK)
     assert receipt is not None
     balance(receipt.counts)
@@ -108,7 +108,7 @@ def test_drops_are_counted_listed_and_sampled(tmp_path: Path) -> None:
 def test_rejects_are_chosen_by_hash_not_by_arrival(tmp_path: Path) -> None:
     def chosen(folder: Path, rows: pa.Table) -> set[str]:
         with Attempt(job(folder), TASK) as attempt:
-            attempt.drop("pairs", rows, pa.array(["x"] * rows.num_rows))
+            attempt.drop_rows("pairs", rows, pa.array(["x"] * rows.num_rows))
         receipt = job(folder).done(TASK)
         assert receipt is not None
         return set(read_table(str(folder / receipt.parts[1].name), REJECT)["text"].to_pylist())
@@ -121,8 +121,8 @@ def test_rejects_are_chosen_by_hash_not_by_arrival(tmp_path: Path) -> None:
 
 def test_a_manifest_refuses_rows_that_went_without_a_name(tmp_path: Path) -> None:
     with Attempt(job(tmp_path), TASK) as attempt:
-        attempt.took("pairs", 2)
-        attempt.kept("pairs", 1)
+        attempt.count_in("pairs", 2)
+        attempt.count_kept("pairs", 1)
     receipt = job(tmp_path).done(TASK)
     assert receipt is not None
     with pytest.raises(Failure, match="1 of 2 pairs are neither kept nor dropped"):

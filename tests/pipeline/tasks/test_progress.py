@@ -33,10 +33,10 @@ POLLS = 0.01  # seconds between two looks
 def commit(job: Job[None], task: Task) -> Receipt:
     """1,000 rows in, 990 on, 10 dropped."""
     with Attempt(job, task) as attempt:
-        attempt.took("pairs", 1000)
-        attempt.kept("pairs", 990)
-        attempt.dropped("pairs", "too_short", 7)
-        attempt.dropped("pairs", "is_a_url", 3)
+        attempt.count_in("pairs", 1000)
+        attempt.count_kept("pairs", 990)
+        attempt.count_dropped("pairs", "too_short", 7)
+        attempt.count_dropped("pairs", "is_a_url", 3)
     receipt = job.done(task)
     assert receipt is not None
     return receipt

@@ -20,11 +20,11 @@ from pipeline.tables import FETCH_REASONS
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply, explain, user_agent
 from pipeline.web.detail import MAX_DETAIL_CHARS
-from pipeline.web.politeness import Budget
+from pipeline.web.politeness import RateLimiter
 from tests.pipeline.web.hosts import BEHAVIOURS, BODY, EXPECTED, LIMITS, answering, location
 
 CONTACT = "https://example.org/robot"
-NOBODY_LISTENS = "127.0.0.1:1"
+READER_GONE = "127.0.0.1:1"
 LOCALHOST = (
     "127.0.0.1 2130706433 0x7f000001 0177.0.0.1 127.1 0 [::1] [::ffff:127.0.0.1] [::ffff:7f00:1] [64:ff9b::7f00:1]"
 )
@@ -40,13 +40,13 @@ def fetch(
     urls: Sequence[str],
     connect_to: str,
     limits: Limits = LIMITS,
-    budget: Budget | None = None,
+    budget: RateLimiter | None = None,
     guest: bool = True,
 ) -> list[Reply]:
     """All URLs at once, in a budget that never waits unless another is given."""
 
     async def ask() -> list[Reply]:
-        patience = budget or Budget(rate=1e9, concurrency=100)
+        patience = budget or RateLimiter(rate=1e9, concurrency=100)
         async with Client(CONTACT, patience, limits, parse_connect_to(connect_to)) as client:
             return await asyncio.gather(*map(client.fetch_image if guest else client.get, urls))
 
@@ -128,7 +128,7 @@ def test_the_user_agent() -> None:
 @pytest.mark.parametrize("contact", ["", "me", "me@example.org\r\nX: y", "mé@example.org"])
 def test_a_contact_is_required(contact: str) -> None:
     with pytest.raises(UsageError, match="contact"):
-        Client(contact, Budget(1.0))
+        Client(contact, RateLimiter(1.0))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_no_name_of_a_private_address_reaches_us(guest: bool, names: dict[str, s
 
 def test_a_host_out_of_reach(names: dict[str, str]) -> None:
     unknown, deaf, plain = fetch(
-        ["http://unknown.example/", "http://deaf.test/", "http://deaf.test:99999/"], f"*.test={NOBODY_LISTENS}"
+        ["http://unknown.example/", "http://deaf.test/", "http://deaf.test:99999/"], f"*.test={READER_GONE}"
     )
     assert (unknown.reason, unknown.attempts) == ("dns", 0)
     assert (deaf.reason, deaf.attempts) == ("connect", 0)
@@ -227,7 +227,7 @@ def test_tls_is_verified(web: LocalWeb) -> None:
         server.server_close()
 
 
-class Recorded(Budget):
+class Recorded(RateLimiter):
     """A budget that waits for nobody and remembers what it was told."""
 
     def __init__(self) -> None:
@@ -267,7 +267,7 @@ def test_requests_keep_their_distance() -> None:
     """Robots.txt and pictures of all hosts of one domain, one after the other; two domains side by side."""
     urls = [f"http://{host}/{i}.jpg" for i in range(2) for host in ("x.a.test", "y.a.test", "b.test")]
     with LocalWeb({}, {url[7:]: Behaviour(body=BODY) for url in urls}) as web:
-        assert all(not reply.reason for reply in fetch(urls, web.connect_to, budget=Budget(rate=10.0)))
+        assert all(not reply.reason for reply in fetch(urls, web.connect_to, budget=RateLimiter(rate=10.0)))
     for domain, count in (("a.test", 6), ("b.test", 3)):
         times = sorted(request.time for request in web.requests if request.host.endswith(domain))
         assert len(times) == count

@@ -13,7 +13,7 @@ from pipeline.web.politeness import (
     DEFAULT_HOLD_SECONDS,
     MAX_CRAWL_DELAY_SECONDS,
     MAX_HOLD_SECONDS,
-    Budget,
+    RateLimiter,
     retry_after,
 )
 
@@ -32,11 +32,13 @@ class Clock:
         heapq.heappush(self._asleep, (self.now + seconds, id(alarm), alarm))
         await alarm
 
-    def run(self, work: Callable[[Budget], Coroutine[None, None, None]], rate: float, concurrency: int = 1) -> None:
+    def run(
+        self, work: Callable[[RateLimiter], Coroutine[None, None, None]], rate: float, concurrency: int = 1
+    ) -> None:
         """Do some work with a budget that goes by this clock."""
 
         async def until_done() -> None:
-            task = asyncio.create_task(work(Budget(rate, concurrency, lambda: self.now, self.sleep)))
+            task = asyncio.create_task(work(RateLimiter(rate, concurrency, lambda: self.now, self.sleep)))
             while not task.done():
                 for _ in range(20):  # until everyone sleeps
                     await asyncio.sleep(0)
@@ -53,17 +55,17 @@ def starts(
     rate: float,
     concurrency: int = 1,
     lasts: float = 0.0,
-    before: Callable[[Budget], object] = lambda budget: None,
+    before: Callable[[RateLimiter], object] = lambda budget: None,
 ) -> list[tuple[str, float]]:
     """When the turns begin that are asked for at once, in that order: (domain, seconds)."""
     clock, begun = Clock(), list[tuple[str, float]]()
 
-    async def ask(budget: Budget, domain: str) -> None:
+    async def ask(budget: RateLimiter, domain: str) -> None:
         async with budget.turn(domain):
             begun.append((domain, clock.now))
             await clock.sleep(lasts)
 
-    async def all_at_once(budget: Budget) -> None:
+    async def all_at_once(budget: RateLimiter) -> None:
         before(budget)
         await asyncio.gather(*(ask(budget, domain) for domain in domains))
 
@@ -98,7 +100,7 @@ def test_hold(asked: float | None, pause: float) -> None:
 
 
 def test_a_shorter_hold_does_not_shorten_a_longer_one() -> None:
-    def hold_twice(budget: Budget) -> None:
+    def hold_twice(budget: RateLimiter) -> None:
         budget.hold("a", 30)
         budget.hold("a", 1)
 
@@ -108,15 +110,15 @@ def test_a_shorter_hold_does_not_shorten_a_longer_one() -> None:
 def test_hold_reaches_those_who_wait_already() -> None:
     clock, begun = Clock(), list[float]()
 
-    async def ask(budget: Budget) -> None:
+    async def ask(budget: RateLimiter) -> None:
         async with budget.turn("a"):
             begun.append(clock.now)
 
-    async def hold(budget: Budget) -> None:
+    async def hold(budget: RateLimiter) -> None:
         await clock.sleep(0.5)
         budget.hold("a", 30)
 
-    async def together(budget: Budget) -> None:
+    async def together(budget: RateLimiter) -> None:
         await asyncio.gather(ask(budget), ask(budget), hold(budget))
 
     clock.run(together, rate=1.0)
@@ -134,7 +136,7 @@ def test_slow_down(delay: float, interval: float) -> None:
 def test_a_turn_ends_with_its_request_even_if_that_fails() -> None:
     clock, begun = Clock(), list[float]()
 
-    async def fail_twice(budget: Budget) -> None:
+    async def fail_twice(budget: RateLimiter) -> None:
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 async with budget.turn("a"):

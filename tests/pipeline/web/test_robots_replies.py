@@ -13,7 +13,7 @@ from demo.localweb import Behaviour, LocalWeb, Request
 from pipeline.tables import FETCH_REASONS
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply
-from pipeline.web.politeness import Budget
+from pipeline.web.politeness import RateLimiter
 from pipeline.web.robots import MAX_AGE_SECONDS, MAX_ROBOTS_BYTES
 from tests.pipeline.web.hosts import BODY, location
 
@@ -136,7 +136,7 @@ MORE = {
 
 
 def guest(connect_to: str, limits: Limits, clock: Callable[[], float] = time.monotonic) -> Client:
-    return Client(CONTACT, Budget(rate=1e9, concurrency=100), limits, parse_connect_to(connect_to), clock=clock)
+    return Client(CONTACT, RateLimiter(rate=1e9, concurrency=100), limits, parse_connect_to(connect_to), clock=clock)
 
 
 async def secrets(client: Client, hosts: Iterable[str]) -> list[Reply]:
