@@ -2,6 +2,8 @@
 
     make bench BENCH=language
 
+Then the same texts as rows of URL tables, which have no page: each alone, and beside the other rows.
+
 Both judge the same texts: drawings' names (web/stamps.test) on their pages, ImageNet's class names in 45 languages
 (evalmeta/cb.babel_imagenet) on made pages of 5 to 40, and the English captions of two sites. A tenth of the texts on a
 foreign page are English names, which are not counted. A page declares its language in 45 of 100 cases, foreign ones
@@ -22,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.filter import MAX_STRETCH
 from pipeline.text.language import detect
 from pipeline.text.rules import Thresholds
 from tests.conftest import DATA
@@ -104,6 +107,45 @@ def on_declared_pages(rows: Sequence[Text]) -> np.ndarray:
     return _kept(detect([row.text for row in rows], [row.page for row in rows], [row.declared for row in rows]))
 
 
+def in_a_table(rows: Sequence[Text]) -> np.ndarray:
+    return _kept(detect([row.text for row in rows], tables=[n // MAX_STRETCH for n in range(len(rows))]))
+
+
+TABLES = ((1, False), (0.95, False), (0.9, False), (0.75, False), (0.5, False), (0.1, False), (0.5, True), (0.1, True))
+"""Of each table what share of its rows is English, and whether they are sorted by language."""
+
+
+def table(rows: Sequence[Text], share: float, by_language: bool) -> list[Text]:
+    """All English texts, and so many of the others that `share` of the rows is English."""
+    rng = Random(f"{share}")
+    english = [row for row in rows if row.language == "en"]
+    foreign = [row for row in rows if row.language not in ("en", None)]
+    made = [*english, *rng.sample(foreign, min(len(foreign), round(len(english) * (1 / share - 1))))]
+    rng.shuffle(made)
+    return sorted(made, key=lambda row: str(row.language)) if by_language else made
+
+
+def tables(rows: Sequence[Text]) -> None:
+    """Print what is kept of tables whose rows are all short, and of tables with rows of all lengths."""
+    short = [row for row in rows if len(row.text) < SHORT]
+    print("\nrows of tables: the same shares, of rows judged alone → beside the other rows of their table")
+    print(" " * 20 + "".join(f"{head:>31}" for head in ("0-29, all so short", "0-29", "30-999")))
+    for share, by_language in TABLES:
+        line = f"{f'{share:.0%} English' + ', sorted' * by_language:20}"
+        for made, low, high in ((short, 0, SHORT), (rows, 0, SHORT), (rows, SHORT, LENGTHS[-1])):
+            those = table(made, share, by_language)
+            within = np.array([low <= len(row.text) < high for row in those])
+            english = np.array([row.language == "en" for row in those])
+            before, after = (_shares(judge(those), within, english) for judge in (alone, in_a_table))
+            line += f"{f'{before} → {after}':>31}"
+        print(line, flush=True)
+
+
+def _shares(kept: np.ndarray, within: np.ndarray, english: np.ndarray) -> str:
+    foreign = kept[within & ~english]
+    return f"{kept[within & english].mean():.3f} / " + (f"{foreign.mean():.3f}" if len(foreign) else "–")
+
+
 def main() -> None:
     rows = texts()
     size = np.array([len(row.text) for row in rows])
@@ -123,6 +165,7 @@ def main() -> None:
         shares = [f"{kept[of & english].mean():.3f} / {kept[of & foreign].mean():.3f}" for of in within]
         print(f"{judge.__name__:20}" + "".join(f"{share:>15}" for share in shares) + f"{cost:8.0f}", flush=True)
         lost[judge] = 1 - kept[(size < SHORT) & english].mean()
+    tables(rows)
     print(f"language ratio={lost[by_the_model] / lost[on_pages]:.1f} goal={GOAL}")
 
 

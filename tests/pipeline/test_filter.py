@@ -131,11 +131,13 @@ def test_a_part_that_was_lost_is_made_again_and_no_other(tmp_path: Path, capsys:
     assert "filter: nothing to do" in capsys.readouterr().out
 
 
-def on_pages(folder: Path, pages: Sequence[tuple[str, str | None, Sequence[str]]], **values: object) -> Project:
+def on_pages(
+    folder: Path, pages: Sequence[tuple[str, str | None, Sequence[str]]], text_source: str = "alt", **values: object
+) -> Project:
     """filter, run over one part: of each page its URL, the language that it declares and its texts."""
     project = Project(folder, {f"filter.{key}": value for key, value in values.items()})
     rows = [
-        pair(f"http://a.test/{n}-{i}.jpg", text, page_url=url, page_lang=declared)
+        pair(f"http://a.test/{n}-{i}.jpg", text, page_url=url, page_lang=declared, text_source=text_source)
         for n, (url, declared, said) in enumerate(pages)
         for i, text in enumerate(said)
     ]
@@ -160,7 +162,7 @@ def test_short_captions_follow_their_page(tmp_path: Path) -> None:
     assert texts(on_pages(tmp_path / "german", pages, languages=["de", "fr"])) == FOREIGN
 
 
-def test_rows_without_a_page_are_judged_alone(tmp_path: Path) -> None:
+def test_few_rows_without_a_page_are_judged_alone(tmp_path: Path) -> None:
     project = on_pages(tmp_path, [("", None, [*AROUND, SHORT[2]]), ("", None, [*FOREIGN[:1]])])
     assert texts(project) == AROUND
     assert project.manifest("filter").counts["pairs"]["dropped"] == {"language_unsure": 1, "language_not_wanted": 1}
@@ -183,6 +185,52 @@ def test_a_page_is_judged_whole_wherever_row_groups_end(tmp_path: Path, monkeypa
     rows = found[0].to_pylist()
     assert [row["lang"] for row in rows[:11]] == ["en"] * 6 + ["de"] * 5
     assert [row["lang"] for row in rows[-8:]] == ["de"] * 8, "a page that comes again is another"
+
+
+ROWS = [
+    "A red barn in the snow",
+    "Steam locomotive",
+    "Birthday cake with candles",
+    "Autumn leaves",
+    "The old stone church",
+]
+
+
+def test_rows_of_a_table_follow_the_rows_beside_them(tmp_path: Path) -> None:
+    """A table of one language keeps what a table of many, where each row is judged alone, does not."""
+    doubtful = ["Great Cormorant", "Siamese cat"]
+    of_one = on_pages(tmp_path / "one", [("", None, [*ROWS, *AROUND, *doubtful])])
+    assert texts(of_one) == [*ROWS, *AROUND, *doubtful]
+    of_many = on_pages(tmp_path / "many", [("", None, [*ROWS, *AROUND, *doubtful, *FOREIGN])])
+    assert texts(of_many) == [*ROWS, *AROUND]
+
+
+def test_rows_of_a_table_that_names_pages_follow_it_too(tmp_path: Path) -> None:
+    """A page of one row says nothing that the row does not; one of many German rows stays German."""
+    lone = [(f"http://a.test/{n}", None, [text]) for n, text in enumerate([*ROWS, *AROUND, "Great Cormorant"])]
+    pages = [*lone, ("http://a.test/de", None, ["Albert Einstein", *FOREIGN[:2], *FOREIGN[3:]])]
+    assert texts(on_pages(tmp_path / "table", pages[:-1], text_source="caption"))[-1] == "Great Cormorant"
+    assert texts(on_pages(tmp_path / "archive", pages[:-1], text_source="alt"))[-1] != "Great Cormorant"
+    assert not {*texts(on_pages(tmp_path / "german", pages, text_source="caption"))} & {*pages[-1][2]}
+
+
+@pytest.mark.parametrize("source", ["caption", "alt"])
+def test_a_stretch_is_judged_whole_wherever_row_groups_end(
+    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stretches are counted from where a table's rows begin; a page ends where its stretch does."""
+    monkeypatch.setattr(pipeline.filter, "MAX_STRETCH", 10)  # rows
+    rows = [*ROWS, *AROUND, "Great Cormorant", "Siamese cat"]
+    pages = [("", None, [*rows, *FOREIGN, *rows, *rows]), ("http://a.test/1", None, rows * 2), ("", None, rows)]
+    found = []
+    for size in (1, 3, 7, 10, 16_384):
+        monkeypatch.setattr(attempt, "ROW_GROUP", size)
+        project = on_pages(tmp_path / str(size), pages, text_source=source, rules=[])
+        found.append(project.table("filter", CANDIDATE))
+    assert [table.equals(found[0]) for table in found] == [True] * 5
+    lang = [row["lang"] for row in found[0].to_pylist()]
+    assert lang[:10] == ["en"] * 10
+    assert lang[10:25] == ["de"] * 5 + ["en"] * 10
 
 
 @pytest.mark.parametrize("language", ["english", "EN", "en-US", "zh-CN", "jp"])
