@@ -250,7 +250,9 @@ _ELEMENTS = (
 _MARKUP = re.compile(  # "<Parasite> poster", "<Swan Lake>" are titles, as they are written in Korean
     rf"<(?:{_ELEMENTS}|{_ELEMENTS.upper()})\s*/?>|</\w|<[a-zA-Z][\w:-]*\s[^<>]*=|(?i:\[/?(?:caption|img|url|gallery)\b"
     r"[^\]]{0,200}\])|\[/[biuBIU]\]|\{\{|\}\}|<%|%>|\$\{|<!--|\bfunction ?\w*\([\w$, ]{0,80}\) ?(?:\{|return\b)"
-    r"|javascript:|\bvar \w+ ?=|(?i:\b(?:href|src|class|style|width)=[\"'])|\{ ?[\"']?[@a-zA-Z-]{1,40}[\"']? ?:"
+    r"|javascript:|(?:^|[;{}>] ?)var \w+ ?=|\bvar \w+ ?=[^;]{0,200};|(?i:\b(?:href|src|class|style|width)=[\"'])"
+    r"|\{ ?[\"'][@a-zA-Z-]{1,40}[\"'] ?:|\{ ?[@a-zA-Z-]{1,40} ?: ?[\"'\[{]"  # JSON and objects; not "{a: 1, b: 2}"
+    r"|\{ ?[a-z-]{2,40} ?:(?:[^{};]{0,200};|[^{}:;]{0,200}(?:\}|$))"  # CSS
 )
 _MARKUP_SIGN = re.compile(r"[<>\[{}(=:]")  # one of these is in all of it
 

@@ -98,6 +98,12 @@ DROPPED = [
     ("has_markup", 'a dog <a href="http://a.test'),
     ("has_markup", "function f(x) { x } dog"),
     ("has_markup", '{"@type": "Image"} dog'),
+    ("has_markup", "{src: 'a.png', alt: x} dog"),
+    ("has_markup", ".cls-1{fill:#fff} dog"),
+    ("has_markup", "h1 {font-family: Arial, sans-serif}"),
+    ("has_markup", "body { color: red"),
+    ("has_markup", "var _gaq = _gaq || [] dog"),
+    ("has_markup", "a dog; if (x) { var n = 3"),
     ("broken_encoding", "Caf\ufffd at the beach"),
     ("broken_encoding", "CafÃ© at the beach"),
     ("broken_encoding", "the dogâ€™s beach"),
@@ -225,6 +231,8 @@ Tiger I 1/35 88mm | Amazon.com logo | WordPress.com-Logo on a wall | New York, N
 Boutros Boutros-Ghali | Tora! Tora! Tora! | Zimbabwe 100000000000000 dollars
 CITY DIRECTORY. 251 -------------------- FORREST & MAPLES | <Parasite> poster | <Swan Lake> ballet
 normal body function (e.g., vitamins or minerals) | sine function (blue) and its derivative
+C# code: var x = 5 on a screen | Set {a: 1, b: 2} diagram | A Python dict {name: Bob, age: 5} on a slide
+the set {x: x > 0} on a line | Venn diagram of {a, b} | Gene {HOX: 1}
 Shoes; color: blue; size: 42 | Map [B] of the town | भूरा भालू 2007-02-11
 """
 
