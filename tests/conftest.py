@@ -20,6 +20,11 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) and len(val) > 16 else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files of the whole program first: they take longest, and the workers shall end together."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real sites, archives and pictures. Absent: skipped on a laptop, a failure in CI."""
