@@ -1,4 +1,4 @@
-"""The columns of a URL table: which of them are the URL, the captions, the page and the id; the others as JSON."""
+"""The columns of a URL table: their names as they are compared and shown, their values as texts and as JSON."""
 
 from __future__ import annotations
 
@@ -14,15 +14,8 @@ from uuid import UUID
 import msgspec
 import pyarrow as pa
 
-from core.errors import UsageError
 from pipeline.tables import COLUMN
 from pipeline.web.detail import one_line, without_user
-
-# What a column is called, in lower case and without spaces, "_", "-" and ".". Those of images go before "url", which
-# beside one of them is the page's. Of the captions, a row's is the first that is not empty.
-IMAGE_NAMES = ("imageurl", "imgurl", "pictureurl", "photourl", "imagelink", "imagesrc", "imgsrc", "originalurl")
-TEXT_NAMES = ("caption", "captions", "text", "texts", "alttext", "alt")
-PAGE_NAMES = ("pageurl", "page", "sourceurl", "source", "referrer", "referer")
 
 MAX_ROW_BYTES = 16_384  # of a row's other columns as JSON; beyond it the largest are left out
 MAX_NAMES = 1_000  # of other columns in a table
@@ -42,55 +35,18 @@ class Options(NamedTuple):
     truncated: Literal["fail", "skip"] = "fail"
 
 
-class Roles(NamedTuple):
-    """The names of the columns that are looked at; empty where there is none."""
+class Found(NamedTuple):
+    """A record as its form has it."""
 
-    url: str
-    texts: tuple[str, ...]
-    page: str
-    uid: str
-
-    @property
-    def own(self) -> frozenset[str]:
-        """The columns that the candidate holds anyway: none of the others."""
-        page = self.page if plain(self.page) == "pageurl" else ""
-        return frozenset({self.url, self.texts[0], page, self.uid})
+    values: Mapping[str, Any] | None
+    place: int
+    reason: str = ""
+    text: str = ""
 
 
 def plain(name: str) -> str:
     """A column's name as it is compared."""
     return re.sub(r"[\s_.\ufeff-]+", "", name).casefold()
-
-
-def roles(names: Sequence[str], options: Options, shown: str) -> Roles:
-    """Which columns of a table are looked at; UsageError where it is not clear which is the URL or the caption."""
-    known: dict[str, list[str]] = {}
-    for name in names:
-        known.setdefault(plain(name), []).append(name)
-    images = [name for key in IMAGE_NAMES for name in known.get(key, [])] or known.get("url", [])
-    url = _given(options.url_column, "url_column", names, shown) or _only(images, "url_column", names, shown)
-    if not url:
-        raise UsageError(
-            f"{shown} has no column of image URLs that is known by its name (it has {listed(names)}): "
-            "say which it is by crawl.url_column"
-        )
-    given = _given(options.text_column, "text_column", names, shown)
-    texts = [given] if given else [_only(known.get(key, []), "text_column", names, shown) for key in TEXT_NAMES]
-    texts = [name for name in texts if name and name != url]
-    if not texts:
-        raise UsageError(
-            f"{shown} has no column of captions that is known by its name (it has {listed(names)}): "
-            "say which it is by crawl.text_column"
-        )
-    pages = [name for key in (*PAGE_NAMES, "url") for name in known.get(key, []) if name not in {url, *texts}]
-    uid = next((name for name in known.get("uid", []) if name not in {url, *texts}), "")
-    return Roles(url, tuple(texts), pages[0] if pages else "", uid)
-
-
-def has_url(names: Sequence[str], options: Options) -> bool:
-    """Whether one of the names is that of a column of image URLs."""
-    wanted = {plain(options.url_column)} if options.url_column else {*IMAGE_NAMES, "url"}
-    return any(plain(name) in wanted for name in names)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -113,25 +69,6 @@ def distinct(names: Sequence[str]) -> list[str]:
         made.append(f"{name}.{seen[name]}" if seen[name] else name)
         seen[name] += 1
     return made
-
-
-def _given(name: str, key: str, names: Sequence[str], shown: str) -> str:
-    if not name:
-        return ""
-    found = [name] * names.count(name) or [other for other in names if plain(other) == plain(name)]
-    if not found:
-        raise UsageError(f"{shown} has no column {name} (it has {listed(names)}): correct crawl.{key}")
-    return _only(found, key, names, shown)
-
-
-def _only(found: Sequence[str], key: str, names: Sequence[str], shown: str) -> str:
-    if len(found) > 1 and len(set(found)) == 1:
-        raise UsageError(f"{shown} has {len(found)} columns called {found[0]}: rename all but one")
-    if len(found) > 1:
-        raise UsageError(
-            f"{shown} has several columns that may be meant, {listed(found)}: say which it is by crawl.{key}"
-        )
-    return found[0] if found else ""
 
 
 # ── values ────────────────────────────────────────────────────────────────────────────────────────

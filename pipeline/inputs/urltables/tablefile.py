@@ -6,6 +6,7 @@ import bz2
 import codecs
 import gzip
 import lzma
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -32,6 +33,7 @@ _KINDS = {
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
 }
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_PART = re.compile(r"(?<=[a-z])\d{3,}$")  # of the parts of a table that is unloaded: photos.tsv000, photos.tsv001
 _PACKED_NAMES = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 
 # What is given for a table by mistake, by its first bytes: what it is, and what to do.
@@ -136,6 +138,7 @@ def _kind_by_name(path: str) -> str:
     name = path.lower().rsplit("/", 1)[-1].partition("?")[0]
     for suffix in _PACKED_NAMES:
         name = name.removesuffix(suffix)
+    name = _PART.sub("", name)
     return next((kind for suffix, kind in _KINDS.items() if name.endswith(suffix)), "")
 
 

@@ -10,8 +10,10 @@ from contextlib import suppress
 from itertools import islice
 
 from core.errors import UsageError
+from pipeline.inputs.urltables import urlcolumn
+from pipeline.inputs.urltables.columnroles import Roles, has_url, roles
 from pipeline.inputs.urltables.delimited import Layout, Line, cells_of, lines, records
-from pipeline.inputs.urltables.tablecolumns import Options, distinct, has_url, plain, roles, trimmed
+from pipeline.inputs.urltables.tablecolumns import Options, distinct, plain, trimmed
 from pipeline.inputs.urltables.tablefile import Damaged, TableFile, whole_ones
 
 _HEAD = 1 << 20  # bytes of a table that are looked at before anything runs
@@ -24,8 +26,8 @@ _FIRST_LINES = 100  # among which the header has to be
 _LOOKS_LIKE_URL = re.compile(rb"\s*\"?https?://", re.IGNORECASE)
 
 
-def layout_of(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> tuple[Layout, str]:
-    """The layout and the encoding; UsageError where its columns are not known.
+def layout_of(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> tuple[Layout, str, Roles]:
+    """The layout, the encoding and the columns that are looked at; UsageError where these are not known.
 
     `whole`: look at all of it, not only at its beginning, before deciding what its quotes and its bytes mean.
     """
@@ -34,13 +36,22 @@ def layout_of(table: TableFile, options: Options, notes: Counter[str], whole: bo
         return table.chunks() if whole else _head(table.chunks())
 
     encoding, has_quotes = _survey(chunks(), table.shown, notes)
-    layout = _header(list(islice(whole_ones(lines(chunks())), _FIRST_LINES)), table, options, encoding, notes)
+    layout, names = _header(list(islice(whole_ones(lines(chunks())), _FIRST_LINES)), table, options, encoding, notes)
+    chosen = roles(names, options, table.shown, _first_rows(table, layout, encoding))
+    layout = layout._replace(url_at=layout.names.index(chosen.url))
     if options.quoting == "auto" and layout.delimiter == b"\t":
         # Few tools quote what stands between tabs, so that it takes a whole table of good quotes to believe them.
         quoted = has_quotes and all(record.strict for record in records(whole_ones(lines(chunks())), layout, Counter()))
     else:
         quoted = options.quoting != "none"
-    return layout._replace(quoted=quoted, careful=options.quoting == "auto"), encoding
+    return layout._replace(quoted=quoted, careful=options.quoting == "auto"), encoding, chosen
+
+
+def _first_rows(table: TableFile, layout: Layout, encoding: str) -> list[dict[str, str]]:
+    """What the first rows look like, before it is known what their quotes mean."""
+    found = islice(records(whole_ones(lines(table.chunks())), layout, Counter()), urlcolumn.SAMPLE)
+    cells = [[cell.decode(encoding, "replace") for cell in record.cells] for record in found if not record.reason]
+    return [dict(zip(layout.names, row, strict=True)) for row in cells]
 
 
 def decoded(table: TableFile, notes: Counter[str], whole: bool) -> TableFile:
@@ -63,7 +74,10 @@ def _head(chunks: Iterable[bytes]) -> Iterator[bytes]:
 # ── the header ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _header(first: Sequence[Line], table: TableFile, options: Options, encoding: str, notes: Counter[str]) -> Layout:
+def _header(
+    first: Sequence[Line], table: TableFile, options: Options, encoding: str, notes: Counter[str]
+) -> tuple[Layout, list[str]]:
+    """The layout as far as the header says, and the names as they stand in it."""
     at = next((i for i, line in enumerate(first) if line is None or line.strip(b" \r")), None)
     if at is None:
         raise Damaged(EOFError("it is empty"))
@@ -83,9 +97,8 @@ def _header(first: Sequence[Line], table: TableFile, options: Options, encoding:
         names, has_header = found[delimiter], True
         if not has_url(names, options):
             _refuse_headerless(found, line, table.shown)
-    chosen = roles(trimmed(names), options, table.shown)
-    unique = distinct(names)
-    return Layout(delimiter, unique, unique.index(chosen.url), at + has_header)
+    known = [i for i, name in enumerate(names) if has_url([name], options)]
+    return Layout(delimiter, distinct(names), known[0] if known else 0, at + has_header), trimmed(names)
 
 
 def _named(found: dict[bytes, list[str]], columns: Sequence[str], shown: str) -> tuple[bytes, list[str], bool]:

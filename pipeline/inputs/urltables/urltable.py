@@ -7,22 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
 from core.errors import Failure, UsageError
-from pipeline.inputs.urltables import jsontable, parquettable
+from pipeline.inputs.urltables import parquettable, urlcolumn
+from pipeline.inputs.urltables.columnroles import Roles, roles
 from pipeline.inputs.urltables.delimited import Layout, lines, records
+from pipeline.inputs.urltables.jsonrows import rows_of_json
 from pipeline.inputs.urltables.tablecolumns import (
     MAX_NAMES,
+    Found,
     Options,
-    Roles,
     distinct,
-    has_url,
     json_value,
-    listed,
-    roles,
     text_of,
     texts_of,
     trimmed,
@@ -59,15 +57,6 @@ class Row(NamedTuple):
     columns: Mapping[str, Any] = {}  # the others, as JSON has them; None where a row has no value
     reason: str = ""  # of a record that is lost: one of REASONS, truncated_file or damaged_file
     detail: str = ""  # what exactly was wrong
-
-
-class _Found(NamedTuple):
-    """A record as its form has it."""
-
-    values: Mapping[str, Any] | None
-    place: int
-    reason: str = ""
-    text: str = ""
 
 
 def rows(path: str, options: Options, notes: Counter[str] | None = None) -> Iterator[Row]:
@@ -160,120 +149,33 @@ def _others(values: Mapping[str, Any], others: dict[str, bool], notes: Counter[s
 # ── forms ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _open(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> tuple[Roles, Iterator[_Found]]:
+def _open(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> tuple[Roles, Iterator[Found]]:
     if table.kind == "parquet":
         names = parquettable.names(table)
-        return roles(trimmed(names), options, table.shown), _of_parquet(table, distinct(names))
+        first = list(islice(whole_ones(_of_parquet(table, distinct(names))), urlcolumn.SAMPLE))
+        chosen = roles(trimmed(names), options, table.shown, [row.values for row in first if row.values])
+        return chosen, _of_parquet(table, distinct(names))
     if table.kind == "json":
-        return _json(decoded(table, notes, whole), options, notes)
-    layout, encoding = layout_of(table, options, notes, whole)
-    return roles(layout.names, options, table.shown), _of_lines(table, layout, encoding, notes)
+        return rows_of_json(decoded(table, notes, whole), options, notes)
+    layout, encoding, chosen = layout_of(table, options, notes, whole)
+    return chosen, _of_lines(table, layout, encoding, notes)
 
 
-def _of_parquet(table: TableFile, names: list[str]) -> Iterator[_Found]:
+def _of_parquet(table: TableFile, names: list[str]) -> Iterator[Found]:
     place = 1
     for columns in parquettable.batches(table):
         for values in zip(*columns, strict=True):
-            yield _Found(dict(zip(names, values, strict=True)), place)
+            yield Found(dict(zip(names, values, strict=True)), place)
             place += 1
 
 
-def _of_lines(table: TableFile, layout: Layout, encoding: str, notes: Counter[str]) -> Iterator[_Found]:
+def _of_lines(table: TableFile, layout: Layout, encoding: str, notes: Counter[str]) -> Iterator[Found]:
     for cells, place, reason, text, _ in records(lines(table.chunks()), layout, notes):
         if reason:
-            yield _Found(None, place, reason, text.decode(encoding, "replace"))
+            yield Found(None, place, reason, text.decode(encoding, "replace"))
         else:
             values = [None if cell in _NULLS else cell.decode(encoding, "replace") for cell in cells]
-            yield _Found(dict(zip(layout.names, values, strict=True)), place)
+            yield Found(dict(zip(layout.names, values, strict=True)), place)
 
 
 _NULLS = {b"", rb"\N"}  # \N of databases
-
-
-def _json(table: TableFile, options: Options, notes: Counter[str]) -> tuple[Roles, Iterator[_Found]]:
-    """JSON in any of its forms. Its columns are those of its first rows."""
-
-    first = jsontable.begins_with(table.chunks())
-    if not first:
-        raise Damaged(EOFError("it is empty"))
-    if first not in "[{":
-        raise UsageError(f"{table.shown} is no JSON (it begins with {first!r}): get it again, or name it as what it is")
-    if first == "{" and _is_lines(table, options):
-        sample, items = jsontable.in_lines(table.chunks(), Counter()), jsontable.in_lines(table.chunks(), notes)
-    elif first == "{" and not (keys := _lists_of(table, options)):
-        sample, items = jsontable.in_sequence(table.chunks()), jsontable.in_sequence(table.chunks())
-    else:
-        of = keys if first == "{" else []
-        sample, items = jsontable.items(table.chunks(), of), jsontable.items(table.chunks(), of)
-    seen: dict[str, None] = {}
-    others = ""  # what its items are that are no objects
-    for item in islice(whole_ones(sample), _SAMPLE):
-        if isinstance(item.value, dict):
-            seen.update(dict.fromkeys(trimmed(list(item.value))))
-        else:
-            others = others or type(item.value).__name__
-    if others and not seen:
-        raise UsageError(f"{table.shown} is a list of {others}, not of objects: {_AS_ROWS}")
-    return roles(list(seen), options, table.shown) if seen else _NO_ROLES, _of_items(items)
-
-
-_NO_ROLES = Roles("", ("",), "", "")  # of an empty list
-
-
-_AS_ROWS = "write it as a list of objects, or as an object a line (pandas: to_json(orient='records'))"
-
-
-def _of_items(items: Iterator[jsontable.Item]) -> Iterator[_Found]:
-    for value, place, reason, text in items:
-        if reason:
-            yield _Found(None, place, reason, text)
-        elif not isinstance(value, dict):
-            yield _Found(None, place, "not_an_object", str(value)[:1000])
-        else:
-            yield _Found({text_of(name.strip(" \t\ufeff")) or "column": part for name, part in value.items()}, place)
-
-
-def _is_lines(table: TableFile, options: Options) -> bool:
-    """Whether a text that begins with an object has more of them, or is a row by itself."""
-    if jsontable.goes_on(whole_ones(table.chunks())):
-        return False
-    first = list(islice(whole_ones(jsontable.in_lines(table.chunks(), Counter())), 3))
-    objects = [item.value for item in first if isinstance(item.value, dict)]
-    if not any(has_url(list(names), options) for names in objects):
-        lists = [value for row in objects for value in row.values() if isinstance(value, list) and value]
-        if any(isinstance(some[0], dict) and has_url(list(some[0]), options) for some in lists):
-            return False
-    if not objects or len(first) > 1 or has_url(list(objects[0]), options):
-        return bool(objects)
-    return not any(isinstance(value, (list, dict)) for value in objects[0].values())
-
-
-def _lists_of(table: TableFile, options: Options) -> list[str]:
-    """The keys of the lists of rows that an object has, none where it is a row itself; else UsageError."""
-    names, more = jsontable.first_object(table.chunks())
-    is_row = has_url(names, options)
-    if is_row and more:
-        return []
-    found: dict[str, Roles] = {}
-    seen = []
-    try:
-        for key, first in jsontable.lists(table.chunks()):
-            if isinstance(first, dict) and has_url(list(first), options):
-                with suppress(UsageError):
-                    found.setdefault(key, roles(list(first), options, table.shown))
-                    continue
-            seen.append(f"{key} of {', '.join(first) if isinstance(first, dict) else type(first).__name__}")
-    except Damaged:  # it is met again where the rows are read
-        if not found:
-            raise
-    if len({(chosen.url, chosen.texts) for chosen in found.values()}) > 1:
-        raise UsageError(
-            f"{table.shown} has several lists of rows, {listed(list(found))}, whose names of columns differ: "
-            "give each as a table of its own"
-        )
-    if found or is_row:
-        return list(found)
-    raise UsageError(
-        f"{table.shown} is an object without a list of rows that have both a URL and a caption "
-        f"(it has {listed(seen) or 'no lists'}): {_AS_ROWS}, each with its own"
-    )
