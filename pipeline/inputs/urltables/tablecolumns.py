@@ -89,15 +89,6 @@ def text_of(value: Value) -> str | None:
     return str(value) if isinstance(value, _PRINTED) else None
 
 
-def texts_of(value: Value) -> tuple[str, ...] | None:
-    """The captions of a cell: one, or those of a list; None where it is neither."""
-    if not isinstance(value, (list, tuple)):
-        text = text_of(value)
-        return None if text is None else (text,) if text else ()
-    found = [text_of(part) for part in value]
-    return None if None in found else tuple(text for text in found if text)
-
-
 def json_value(value: Value, depth: int = 0) -> Value:
     """A value as JSON has it; ValueError where it has no such thing.
 

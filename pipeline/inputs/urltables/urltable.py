@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from core.errors import Failure, UsageError
 from pipeline.inputs.urltables import parquettable, urlcolumn
+from pipeline.inputs.urltables.captions import captions
 from pipeline.inputs.urltables.columnroles import Roles, roles
 from pipeline.inputs.urltables.delimited import Layout, lines, records
 from pipeline.inputs.urltables.jsonrows import rows_of_json
@@ -22,7 +23,6 @@ from pipeline.inputs.urltables.tablecolumns import (
     distinct,
     json_value,
     text_of,
-    texts_of,
     trimmed,
 )
 from pipeline.inputs.urltables.tablefile import Damaged, TableFile, recognise, whole_ones
@@ -108,23 +108,13 @@ def _rows(table: TableFile, options: Options, notes: Counter[str], whole: bool) 
             yield Row(number, place, reason=reason, detail=one_line(without_user(text)))
             continue
         url = text_of(values.get(chosen.url))
-        texts = _texts(values, chosen)
+        texts = captions(values, chosen.texts)
         if url is None or texts is None:
             yield Row(number, place, reason="url_not_text" if url is None else "caption_not_text")
             continue
         uid = text_of(values.get(chosen.uid)) if chosen.uid else None
         page = text_of(values.get(chosen.page)) if chosen.page else None
         yield Row(number, place, url, texts, page or "", uid or None, _others(values, others, notes))
-
-
-def _texts(values: Mapping[str, Any], chosen: Roles) -> tuple[str, ...] | None:
-    """The captions of a row, of the first column that has any; None where they are no texts."""
-    texts: tuple[str, ...] | None = ()
-    for name in chosen.texts:
-        texts = texts_of(values.get(name))
-        if texts is None or any(map(str.strip, texts)):
-            break
-    return texts
 
 
 def _others(values: Mapping[str, Any], others: dict[str, bool], notes: Counter[str]) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def test_numbers_are_texts_and_none_is_none(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "caption", [{"raw": "A dog"}, [{"raw": "A dog"}], [["A dog"]]], ids=["object", "objects", "lists"]
+    "caption", [{"raw": "A dog"}, [{"said": "A dog"}], [["A dog"]]], ids=["object", "objects", "lists"]
 )
 @pytest.mark.parametrize("form", [".parquet", ".json", ".jsonl.gz"])
 def test_captions_that_are_no_texts_are_refused(tmp_path: Path, form: str, caption: object) -> None:
