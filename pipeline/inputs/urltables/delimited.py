@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 MAX_LINE = 4 << 20  # bytes; longer lines are lost by name
 MAX_RECORD = 1 << 20  # bytes of a record of several lines; beyond it, its quote is taken for text
+_MAX_NOTED = 100  # lines of a record that is cut apart; beyond them it is not looked at, and no note says so
 MAX_OPENED = 16  # cells of a record that go on over lines; beyond them, too: a line is looked at so often at most
 _URL = re.compile(rb'[\s"]*+(?:(?:[a-z][a-z0-9+.-]*+:)?//|www\.)', re.IGNORECASE)
 
@@ -34,6 +35,7 @@ class Layout(NamedTuple):
     header_lines: int = 1
     quoted: bool = True  # whether quotes may be quotes at all
     careful: bool = True  # whether a quote that goes on over lines which are rows by themselves is text
+    texts_at: Sequence[int] = ()  # the columns of captions: with one of them and a URL, a row may lack its last cells
 
 
 class Record(NamedTuple):
@@ -154,17 +156,24 @@ class _Cutter:
         self.layout, self.width = layout, len(layout.names)
         self._forms = [_Form(layout.delimiter, *how, may_go_on=True) for how in (_DOUBLED, _BACKSLASHED)]
         self._closed = _Form(layout.delimiter, *_DOUBLED, may_go_on=False)
+        self.cut_apart = False  # whether what began last would be one record if it were not for the rows in it
 
     def by_quotes(self, line: bytes, following: _Following) -> tuple[list[bytes], int, bool] | None:
         """The cells of the record that begins, the further lines it takes, whether strict; None where nothing fits."""
-        loose = None
+        loose, self.cut_apart = None, False
         for form in self._forms:
             found = self._over_lines(form, line, following)
-            if found is not None and self.fits(found[0]):
+            if found is not None and (self.fits(found[0]) or self._ends_early(found, line, following)):
                 if found[2]:
                     return found
                 loose = loose or found
         return loose
+
+    def _ends_early(self, found: tuple[list[bytes], int, bool], line: bytes, following: _Following) -> bool:
+        """Whether a record, of whose lines not more than one is a row, lacks but its last cells."""
+        cells, more, strict = found
+        inner = [line, *(following.line(i) or b"" for i in range(more))]
+        return strict and sum(map(self._is_row_at_all, inner)) < 2 and self.completed(cells, following, more)
 
     def _over_lines(self, form: _Form, line: bytes, following: _Following) -> tuple[list[bytes], int, bool] | None:
         line, end = _bare(line)
@@ -179,7 +188,7 @@ class _Cutter:
                 return None
             line, end = _bare(raw)
             rows += self._is_row(line)
-            if self.layout.careful and rows > 1:
+            if self.layout.careful and rows > 1 and more > _MAX_NOTED:
                 return None
             found = form.go_on(line, before)
             if found is None:
@@ -190,17 +199,45 @@ class _Cutter:
             cells += found[0]
             rest, strict, size, more = found[1], strict and found[2], size + len(raw) + len(end), more + 1
             before += [rest or b"", end]
+        if self.layout.careful and rows > 1:
+            self.cut_apart = self.cut_apart or self.fits(cells)
+            return None
         return cells, more, strict
 
     def by_lines(self, line: bytes) -> list[bytes]:
         """The cells of a line, where quotes that it does not close are text."""
-        return self._closed.cut(line)[0]
+        return self._closed.cut(line)[0] if self.layout.quoted else line.split(self.layout.delimiter)
 
     def fits(self, cells: list[bytes]) -> bool:
         """Whether these are as many as the header has; empty ones at the end that are too many are taken away."""
         while len(cells) > self.width and not cells[-1].strip():
             cells.pop()
         return len(cells) == self.width
+
+    def completed(self, cells: list[bytes], following: _Following, more: int = 0) -> bool:
+        """Whether a record has all but its last cells, which are then added empty: spreadsheets leave them away.
+
+        Not where the line behind it (and behind its `more` lines) has no URL and too few cells: it has broken there.
+        """
+        if not self._has_enough(cells):
+            return False
+        rest = self.by_lines(_bare(following.line(more) or b"")[0])
+        if any(map(bytes.strip, rest)) and len(rest) < self.width and not any(map(_URL.match, rest)):
+            return False
+        cells += [b""] * (self.width - len(cells))
+        return True
+
+    def _has_enough(self, cells: list[bytes]) -> bool:
+        n, url_at = len(cells), self.layout.url_at
+        return (
+            url_at < n < self.width
+            and _URL.match(cells[url_at]) is not None
+            and min(self.layout.texts_at, default=n) < n
+        )
+
+    def _is_row_at_all(self, line: bytes) -> bool:
+        cells = self.by_lines(_bare(line)[0])
+        return self._is_row(line) or self._has_enough(cells)
 
     def _is_row(self, line: bytes) -> bool:
         cells = self.by_lines(line)
@@ -263,7 +300,7 @@ def records(source: Iterator[Line], layout: Layout, notes: Counter[str]) -> Iter
             if len(cells) == width:
                 yield Record(cells, number)
             elif line.strip(b" \r"):
-                yield _record(cells, line, number, cutter, True)
+                yield _record(cells, line, number, cutter, following)
             else:
                 notes["blank_lines"] += 1
         elif found := cutter.by_quotes(line, following):
@@ -274,11 +311,13 @@ def records(source: Iterator[Line], layout: Layout, notes: Counter[str]) -> Iter
                 following.take(more)
                 number += more
         else:
-            yield _record(cutter.by_lines(_bare(line)[0]), line, number, cutter, False)
+            notes["quotes_taken_for_text"] += cutter.cut_apart
+            yield _record(cutter.by_lines(_bare(line)[0]), line, number, cutter, following)
 
 
-def _record(cells: list[bytes], line: bytes, number: int, cutter: _Cutter, strict: bool) -> Record:
-    if cutter.fits(cells):
+def _record(cells: list[bytes], line: bytes, number: int, cutter: _Cutter, following: _Following) -> Record:
+    strict = b'"' not in line
+    if cutter.fits(cells) or cutter.completed(cells, following):
         return Record(cells, number, strict=strict)
     reason = "too_few_cells" if len(cells) < cutter.width else "too_many_cells"
     return Record([], number, reason, line[:1000], strict)

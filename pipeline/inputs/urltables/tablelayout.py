@@ -1,29 +1,24 @@
-"""How the lines of a table of cells are cut: its encoding, delimiter, header and quotes, found by looking at it."""
+"""How the lines of a table of cells are cut: its encoding and what its quotes mean, found by looking at all of it."""
 
 from __future__ import annotations
 
 import codecs
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
 from core.errors import UsageError
 from pipeline.inputs.urltables import urlcolumn
-from pipeline.inputs.urltables.columnroles import Roles, has_url, roles
-from pipeline.inputs.urltables.delimited import Layout, Line, cells_of, lines, records
-from pipeline.inputs.urltables.tablecolumns import Options, distinct, plain, trimmed
+from pipeline.inputs.urltables.columnroles import Roles, roles
+from pipeline.inputs.urltables.delimited import Layout, Line, lines, records
+from pipeline.inputs.urltables.tablecolumns import Options
 from pipeline.inputs.urltables.tablefile import Damaged, TableFile, whole_ones
+from pipeline.inputs.urltables.tableheader import FIRST_LINES, header_of
 
+_GOOD = 3  # records that have CSV's quotes, from which all are believed
 _HEAD = 1 << 20  # bytes of a table that are looked at before anything runs
-_DELIMITERS: dict[str, tuple[bytes, ...]] = {
-    "csv": (b",", b";", b"\t", b"|"),
-    "tsv": (b"\t", b",", b";", b"|"),
-    "txt": (b"\t", b",", b";", b"|"),
-}
-_FIRST_LINES = 100  # among which the header has to be
-_LOOKS_LIKE_URL = re.compile(rb"\s*\"?https?://", re.IGNORECASE)
 
 
 def layout_of(table: TableFile, options: Options, notes: Counter[str], whole: bool) -> tuple[Layout, str, Roles]:
@@ -36,15 +31,45 @@ def layout_of(table: TableFile, options: Options, notes: Counter[str], whole: bo
         return table.chunks() if whole else _head(table.chunks())
 
     encoding, has_quotes = _survey(chunks(), table.shown, notes)
-    layout, names = _header(list(islice(whole_ones(lines(chunks())), _FIRST_LINES)), table, options, encoding, notes)
+    layout, names = header_of(list(islice(whole_ones(lines(chunks())), FIRST_LINES)), table, options, encoding, notes)
     chosen = roles(names, options, table.shown, _first_rows(table, layout, encoding))
-    layout = layout._replace(url_at=layout.names.index(chosen.url))
-    if options.quoting == "auto" and layout.delimiter == b"\t":
-        # Few tools quote what stands between tabs, so that it takes a whole table of good quotes to believe them.
-        quoted = has_quotes and all(record.strict for record in records(whole_ones(lines(chunks())), layout, Counter()))
-    else:
-        quoted = options.quoting != "none"
-    return layout._replace(quoted=quoted, careful=options.quoting == "auto"), encoding, chosen
+    texts_at = [layout.names.index(name) for name in chosen.texts]
+    layout = layout._replace(url_at=layout.names.index(chosen.url), texts_at=texts_at)
+    if options.quoting == "auto":
+        return _quoting(layout, lambda: whole_ones(lines(chunks())), has_quotes), encoding, chosen
+    return layout._replace(quoted=options.quoting == "csv", careful=False), encoding, chosen
+
+
+def _quoting(layout: Layout, source: Callable[[], Iterator[Line]], has_quotes: bool) -> Layout:
+    """What the quotes of a table mean, as far as all of its lines say so together."""
+    if not has_quotes:
+        return layout._replace(quoted=layout.delimiter != b"\t")
+    if _is_strict_csv(layout, source):
+        return layout._replace(careful=False)
+    # Few tools quote what stands between tabs, so that it takes a whole table of good quotes to believe them.
+    quoted = layout.delimiter != b"\t" or all(record.strict for record in records(source(), layout, Counter()))
+    return layout._replace(quoted=quoted)
+
+
+def _is_strict_csv(layout: Layout, source: Callable[[], Iterator[Line]]) -> bool:
+    """Whether a table is RFC 4180's throughout, so that rows within a quoted cell are text beyond doubt.
+
+    All of its records have the header's cells and no quotes but CSV's; and some, beside those with rows in them, have
+    quotes as nobody but a writer of CSV has them: around a delimiter, a line end, another quote or a URL.
+    """
+    if not any(line.count(b'"') % 2 for line in source() if line):
+        return False  # no cell goes on over lines
+    believing = layout._replace(careful=False)
+    if not all(record.strict and not record.reason for record in records(source(), believing, Counter())):
+        return False
+    signs = (layout.delimiter, b'"', b"\n")
+    strict = (record for record in records(source(), layout, Counter()) if record.strict)
+    good = (record for record in strict if any(sign in cell for cell in record.cells for sign in signs))
+    around_url = re.compile(rb'(?:^|%s)"(?:https?:)?//' % re.escape(layout.delimiter), re.IGNORECASE)
+    return (
+        len(list(islice(good, _GOOD))) == _GOOD
+        or sum(around_url.search(line) is not None for line in source() if line) > _GOOD
+    )
 
 
 def _first_rows(table: TableFile, layout: Layout, encoding: str) -> list[dict[str, str]]:
@@ -69,61 +94,6 @@ def _head(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield chunk[: chunk.rfind(b"\n") + 1] or chunk
             return
         yield chunk
-
-
-# ── the header ────────────────────────────────────────────────────────────────────────────────────
-
-
-def _header(
-    first: Sequence[Line], table: TableFile, options: Options, encoding: str, notes: Counter[str]
-) -> tuple[Layout, list[str]]:
-    """The layout as far as the header says, and the names as they stand in it."""
-    at = next((i for i, line in enumerate(first) if line is None or line.strip(b" \r")), None)
-    if at is None:
-        raise Damaged(EOFError("it is empty"))
-    notes["blank_lines"] += at
-    line, delimiters = first[at], _DELIMITERS[table.kind]
-    if line and (sign := re.fullmatch(rb"\"?sep=(.)\"?\r?", line)) and at + 1 < len(first):  # Excel's
-        at, line, delimiters = at + 1, first[at + 1], (sign[1],)
-    if line is None:
-        raise UsageError(f"{table.shown} has no header: its first line is endless; get it again, or give another table")
-    found = {
-        delimiter: [cell.decode(encoding, "replace") for cell in cells_of(line, delimiter)] for delimiter in delimiters
-    }
-    if options.columns:
-        delimiter, names, has_header = _named(found, options.columns, table.shown)
-    else:
-        delimiter = next((sign for sign, names in found.items() if has_url(names, options)), delimiters[0])
-        names, has_header = found[delimiter], True
-        if not has_url(names, options):
-            _refuse_headerless(found, line, table.shown)
-    known = [i for i, name in enumerate(names) if has_url([name], options)]
-    return Layout(delimiter, distinct(names), known[0] if known else 0, at + has_header), trimmed(names)
-
-
-def _named(found: dict[bytes, list[str]], columns: Sequence[str], shown: str) -> tuple[bytes, list[str], bool]:
-    """The delimiter with which the first line has as many cells as the recipe names, and whether it names them, too."""
-    for delimiter, cells in found.items():
-        if len(cells) == len(columns):
-            return delimiter, list(columns), list(map(plain, cells)) == list(map(plain, columns))
-    n = len(next(iter(found.values())))
-    raise UsageError(f"{shown} has {n} cells in its first line, and crawl.columns names {len(columns)}: name them all")
-
-
-def _refuse_headerless(found: dict[bytes, list[str]], line: bytes, shown: str) -> None:
-    """UsageError where a URL stands in the place of the header."""
-    for cells in sorted(found.values(), key=len, reverse=True):
-        urls = [i for i, cell in enumerate(cells) if _LOOKS_LIKE_URL.match(cell.encode())]
-        if urls and len(cells) > 1:
-            texts = [i for i in range(len(cells)) if i not in urls]
-            caption = max(texts, key=lambda i: len(cells[i]), default=-1)
-            names = ["url" if i == urls[0] else "caption" if i == caption else f"column_{i}" for i in range(len(cells))]
-            said = ", ".join(f'"{name}"' for name in names)
-            raise UsageError(
-                f"{shown} has no header, but a row as its first line: name its columns, crawl.columns = [{said}]"
-            )
-    if _LOOKS_LIKE_URL.match(line):
-        raise UsageError(f"{shown} has URLs but no captions: a candidate needs both, so give a table that has them")
 
 
 # ── bytes ─────────────────────────────────────────────────────────────────────────────────────────

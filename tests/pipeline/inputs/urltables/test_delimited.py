@@ -159,6 +159,117 @@ def test_quotes_of_the_recipe_may_hold_rows(tmp_path: Path) -> None:
     assert [row.url for row in rows(lost, Options())] == ["http://a.test/0", "http://b.test/1", "http://b.test/2"]
 
 
+INNER = "Two rows:\nhttp://b.test/1,one\nhttp://b.test/2,two"
+PLAIN = ["A dog, running", 'The "Tower", a dog', "A cat, sitting"]
+
+
+def written(folder: Path, name: str, texts: list[str], **how: Any) -> str:
+    """A table as the csv module writes it."""
+    with (folder / name).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, **how)
+        writer.writerows([("url", "caption"), *((f"http://a.test/{n}", text) for n, text in enumerate(texts))])
+    return str(folder / name)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("texts", "how"),
+    [
+        ([*PLAIN, INNER, "A hen"], {}),
+        ([INNER, "A hen", *PLAIN, INNER, INNER], {}),
+        (["Two\nlines", "A\nhen", "A hen, and\na cow", INNER], {}),
+        ([INNER, "A hen", "A dog", "A cat"], {"quoting": csv.QUOTE_ALL}),
+        ([*PLAIN, INNER.replace(",", "\t")], {"delimiter": "\t", "quoting": csv.QUOTE_ALL}),
+        ([*PLAIN, INNER.replace(",", ";")], {"delimiter": ";", "quoting": csv.QUOTE_ALL}),
+    ],
+)
+def test_rows_within_a_quoted_cell_of_strict_csv_are_text(
+    tmp_path: Path, texts: list[str], how: dict[str, Any], end: str
+) -> None:
+    path = written(tmp_path, "a.csv", texts, lineterminator=end, **how)
+    notes = Counter[str]()
+    found = list(rows(path, Options(), notes))
+    assert [row.texts for row in found] == [(text,) for text in texts] and notes["quotes_taken_for_text"] == 0
+    assert [row.url for row in found] == [f"http://a.test/{n}" for n in range(len(texts))]
+    check(path, Options())
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        PLAIN[:2],  # too few to tell
+        ["A dog", "A cat", "A hen", "A cow"],
+        ['5" nails', *PLAIN],  # not as the csv module writes it: see below
+    ],
+)
+def test_rows_within_a_quote_of_a_table_that_is_not_strict_are_rows_and_noted(
+    tmp_path: Path, others: list[str]
+) -> None:
+    path = Path(written(tmp_path, "a.csv", [*others, INNER, "A fox"]))
+    path.write_bytes(path.read_bytes().replace(b'"5"" nails"', b'5" nails'))
+    notes = Counter[str]()
+    found = [row.url for row in rows(str(path), Options(), notes) if not row.reason]
+    n = len(others)
+    own = [f"http://a.test/{i}" for i in range(n + 2)]
+    assert found == [*own[:-1], "http://b.test/1", "http://b.test/2", own[-1]]
+    assert notes["quotes_taken_for_text"] == 1
+    assert [row.texts for row in rows(str(path), Options(quoting="csv"))][n] == (INNER,)
+
+
+def test_stray_quotes_that_happen_to_close_merge_no_rows_of_a_table_that_quotes_titles(tmp_path: Path) -> None:
+    texts = ['"The Tower"', '"A Dog"', '"A Cat"', '"Home', "A hen", 'Away"', '"The Bridge"']
+    lines = [f"{text},http://a.test/{n}" for n, text in enumerate(texts)]
+    path = put(tmp_path, "a.csv", "\n".join(["caption,url", *lines]).encode())
+    assert [url for url, _ in read(path)] == [f"http://a.test/{n}" for n in range(len(texts))]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("sign", [",", "\t", ";"])
+def test_a_row_may_lack_its_last_cells(tmp_path: Path, sign: str, end: str) -> None:
+    """Spreadsheets leave empty cells at the end of a row away."""
+    table = [
+        ["width", "url", "caption", "alt", "n"],
+        ["1", "http://a.test/0", "A dog", "a", "0"],
+        ["1", "http://a.test/1", "A cat", "b"],
+        ["1", "http://a.test/2", "A hen"],
+        ["1", "http://a.test/3", '"A fox, "' if sign == "," else "A fox, "],
+        ["1", "http://a.test/4"],
+        ["1"],
+        ["1", "", "A cow"],
+        ["", "http://a.test/8", "A pig"],
+    ]
+    path = put(tmp_path, "a.csv", end.join(map(sign.join, table)).encode())
+    found = [(row.reason or row.url, row.texts, row.columns.get("n")) for row in rows(path, Options())]
+    assert found == [
+        ("http://a.test/0", ("A dog",), "0"),
+        ("http://a.test/1", ("A cat",), None),
+        ("http://a.test/2", ("A hen",), None),
+        ("http://a.test/3", ("A fox, ",), None),
+        ("too_few_cells", (), None),
+        ("too_few_cells", (), None),
+        ("too_few_cells", (), None),
+        ("http://a.test/8", ("A pig",), None),
+    ]
+
+
+def test_a_quoted_cell_over_lines_may_be_the_last_of_its_row(tmp_path: Path) -> None:
+    data = b'url,caption,n\nhttp://a.test/1,"Two\nlines, here"\nhttp://a.test/2,A dog,1\n'
+    assert read(put(tmp_path, "a.csv", data)) == [
+        ("http://a.test/1", ("Two\nlines, here",)),
+        ("http://a.test/2", ("A dog",)),
+    ]
+
+
+def test_a_row_that_is_broken_by_a_line_end_is_lost_and_costs_no_other(tmp_path: Path) -> None:
+    data = b"url,caption,n\nhttp://a.test/1,A dog\nthat runs,1\nhttp://a.test/2,A cat,1\n"
+    assert [url for url, _ in read(put(tmp_path, "a.csv", data))] == ["too_few_cells"] * 2 + ["http://a.test/2"]
+
+
+def test_quotes_of_short_rows_merge_none(tmp_path: Path) -> None:
+    data = b'caption,url,n\n"A dog,http://a.test/1\nA hen,http://a.test/2\nA cat",http://a.test/3\n'
+    assert [url for url, _ in read(put(tmp_path, "a.csv", data))] == [f"http://a.test/{n}" for n in (1, 2, 3)]
+
+
 # ── lines ──
 
 
@@ -168,6 +279,7 @@ def lines_of(path: str, **options: Any) -> Counter[str]:
     for row in rows(path, Options(**options), found):
         found[row.reason or "rows"] += 1
     found.pop("windows_1252_tables", None)
+    found.pop("quotes_taken_for_text", None)
     return +found
 
 
