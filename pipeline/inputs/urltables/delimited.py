@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from pipeline.inputs.urltables import escaped
+
 MAX_LINE = 4 << 20  # bytes; longer lines are lost by name
 MAX_RECORD = 1 << 20  # bytes of a record of several lines; beyond it, its quote is taken for text
 _MAX_NOTED = 100  # lines of a record that is cut apart; beyond them it is not looked at, and no note says so
@@ -35,6 +37,7 @@ class Layout(NamedTuple):
     header_lines: int = 1
     quoted: bool = True  # whether quotes may be quotes at all
     careful: bool = True  # whether a quote that goes on over lines which are rows by themselves is text
+    escaped: bool = False  # whether a backslash is a database's: see escaped.py
     texts_at: Sequence[int] = ()  # the columns of captions: with one of them and a URL, a row may lack its last cells
 
 
@@ -295,6 +298,12 @@ def records(source: Iterator[Line], layout: Layout, notes: Counter[str]) -> Iter
         number += 1
         if line is None:
             yield Record([], number, "line_too_long", f"a line of more than {MAX_LINE:,} bytes".encode())
+        elif layout.escaped and b"\\" in line:
+            record, more = _escaped(line, following)
+            yield _record(escaped.cut(record), line, number, cutter, following, more)
+            notes["continuation_lines"] += more
+            following.take(more)
+            number += more
         elif b'"' not in line or not quoted:
             cells = line.removesuffix(b"\r").split(delimiter)
             if len(cells) == width:
@@ -315,9 +324,23 @@ def records(source: Iterator[Line], layout: Layout, notes: Counter[str]) -> Iter
             yield _record(cutter.by_lines(_bare(line)[0]), line, number, cutter, following)
 
 
-def _record(cells: list[bytes], line: bytes, number: int, cutter: _Cutter, following: _Following) -> Record:
+def _escaped(line: bytes, following: _Following) -> tuple[bytes, int]:
+    """A record of a table in which ends of lines are escaped, and how many further lines it takes."""
+    parts, size = [line.removesuffix(b"\r")], len(line)
+    while escaped.goes_on(parts[-1]) and size <= MAX_RECORD:
+        more = following.line(len(parts) - 1)
+        if more is None:
+            break
+        parts.append(more.removesuffix(b"\r"))
+        size += len(more)
+    return b"\n".join(parts), len(parts) - 1
+
+
+def _record(
+    cells: list[bytes], line: bytes, number: int, cutter: _Cutter, following: _Following, more: int = 0
+) -> Record:
     strict = b'"' not in line
-    if cutter.fits(cells) or cutter.completed(cells, following):
+    if cutter.fits(cells) or cutter.completed(cells, following, more):
         return Record(cells, number, strict=strict)
     reason = "too_few_cells" if len(cells) < cutter.width else "too_many_cells"
     return Record([], number, reason, line[:1000], strict)

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
+from typing import NamedTuple
 
 from core.errors import UsageError
 from pipeline.inputs.urltables import urlcolumn
 from pipeline.inputs.urltables.columnroles import Roles, roles
 from pipeline.inputs.urltables.delimited import Layout, Line, lines, records
+from pipeline.inputs.urltables.escaped import is_escaped
 from pipeline.inputs.urltables.tablecolumns import Options
 from pipeline.inputs.urltables.tablefile import Damaged, TableFile, whole_ones
 from pipeline.inputs.urltables.tableheader import FIRST_LINES, header_of
@@ -30,14 +32,19 @@ def layout_of(table: TableFile, options: Options, notes: Counter[str], whole: bo
     def chunks() -> Iterator[bytes]:
         return table.chunks() if whole else _head(table.chunks())
 
-    encoding, has_quotes = _survey(chunks(), table.shown, notes)
+    found = _survey(chunks(), table.shown, notes)
+    encoding = found.encoding
     layout, names = header_of(list(islice(whole_ones(lines(chunks())), FIRST_LINES)), table, options, encoding, notes)
     chosen = roles(names, options, table.shown, _first_rows(table, layout, encoding))
     texts_at = [layout.names.index(name) for name in chosen.texts]
     layout = layout._replace(url_at=layout.names.index(chosen.url), texts_at=texts_at)
     if options.quoting == "auto":
-        return _quoting(layout, lambda: whole_ones(lines(chunks())), has_quotes), encoding, chosen
-    return layout._replace(quoted=options.quoting == "csv", careful=False), encoding, chosen
+        layout = _quoting(layout, lambda: whole_ones(lines(chunks())), found.quotes)
+    else:
+        layout = layout._replace(quoted=options.quoting == "csv", careful=False)
+    if layout.delimiter == b"\t" and not layout.quoted and found.backslashes:
+        layout = layout._replace(escaped=is_escaped(whole_ones(lines(chunks())), len(layout.names)))
+    return layout, encoding, chosen
 
 
 def _quoting(layout: Layout, source: Callable[[], Iterator[Line]], has_quotes: bool) -> Layout:
@@ -81,7 +88,7 @@ def _first_rows(table: TableFile, layout: Layout, encoding: str) -> list[dict[st
 
 def decoded(table: TableFile, notes: Counter[str], whole: bool) -> TableFile:
     """A table of JSON as its chunks have to be decoded; `whole` as for `layout_of`."""
-    encoding, _ = _survey(table.chunks() if whole else _head(table.chunks()), table.shown, notes)
+    encoding = _survey(table.chunks() if whole else _head(table.chunks()), table.shown, notes).encoding
     return table if encoding == "utf-8" else table._replace(encoding=encoding)
 
 
@@ -102,34 +109,58 @@ _RUNS = re.compile(rb"[\x80-\xff]{2,}")
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # in windows-1252
 
 
-def _survey(chunks: Iterable[bytes], shown: str, notes: Counter[str]) -> tuple[str, bool]:
-    """The encoding of a table, utf-8 or cp1252, and whether it has quotes.
+class _Survey(NamedTuple):
+    encoding: str = "utf-8"  # or cp1252, mac_roman
+    quotes: bool = False  # whether it has any
+    backslashes: bool = False
 
-    Where more is no UTF-8 than is, letters that stand alone among Latin ones are windows-1252's; a text of nothing
-    else is in another encoding, which nobody can tell: UsageError. Single bad bytes harm nothing but themselves.
+
+class _Bytes:
+    """What the bytes of a table are, counted."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.size = self.bad = self.good = self.high = self.in_runs = 0
+        self.undefined = self.feeds = self.returns = False
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self.feeds = self.feeds or b"\n" in chunk
+        self.returns = self.returns or b"\r" in chunk
+        text = self._decoder.decode(chunk)
+        if text.isascii():
+            return
+        wrong = max(0, text.count("\ufffd") - chunk.count(b"\xef\xbf\xbd"))
+        self.bad += wrong
+        self.good += len(text) - len(text.encode("ascii", "ignore")) - wrong
+        if wrong:
+            self.in_runs += sum(map(len, _RUNS.findall(chunk)))
+            self.high += len(chunk) - len(chunk.translate(None, bytes(range(128, 256))))
+            self.undefined = self.undefined or _UNDEFINED.search(chunk) is not None
+
+
+def _survey(chunks: Iterable[bytes], shown: str, notes: Counter[str]) -> _Survey:
+    """The encoding of a table, and whether it has quotes and backslashes.
+
+    Where more is no UTF-8 than is, letters that stand alone among Latin ones are windows-1252's, or Mac Roman's where
+    lines end as on old Macs; a text of nothing else is in another encoding, which nobody can tell: UsageError. Single
+    bad bytes harm nothing but themselves.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    quotes, size, bad, good, high, in_runs, undefined = False, 0, 0, 0, 0, 0, False
+    seen, quotes, backslashes = _Bytes(), False, False
     with suppress(Damaged):  # it is met again where the rows are read
         for chunk in chunks:
-            size += len(chunk)
             quotes = quotes or b'"' in chunk
-            text = decoder.decode(chunk)
-            if text.isascii():
-                continue
-            wrong = max(0, text.count("\ufffd") - chunk.count(b"\xef\xbf\xbd"))
-            bad += wrong
-            good += len(text) - len(text.encode("ascii", "ignore")) - wrong
-            if wrong:
-                runs = _RUNS.findall(chunk)
-                in_runs += sum(map(len, runs))
-                high += len(chunk) - len(chunk.translate(None, bytes(range(128, 256))))
-                undefined = undefined or _UNDEFINED.search(chunk) is not None
-    if bad <= good:
-        return "utf-8", quotes
-    if 3 * in_runs < high and not undefined:
-        notes["windows_1252_tables"] += 1
-        return "cp1252", quotes
-    if 100 * bad >= size:
+            backslashes = backslashes or b"\\" in chunk
+            seen.add(chunk)
+    encoding, alone = "cp1252", 3 * seen.in_runs < seen.high and not seen.undefined
+    if seen.returns and not seen.feeds:  # which says much of where it comes from, so that letters say less
+        encoding, alone = "mac_roman", 4 * seen.in_runs < 3 * seen.high
+    if seen.bad <= seen.good:
+        encoding = "utf-8"
+    elif alone:
+        notes["mac_roman_tables" if encoding == "mac_roman" else "windows_1252_tables"] += 1
+    elif 100 * seen.bad >= seen.size:
         raise UsageError(f"{shown} is neither UTF-8 nor windows-1252: write it as UTF-8 (iconv -f … -t UTF-8)")
-    return "utf-8", quotes
+    else:
+        encoding = "utf-8"
+    return _Survey(encoding, quotes, backslashes)

@@ -250,6 +250,7 @@ TABLE = "url,caption\r\nu,Café – 5 €\r\nv,x\r\n"
         (b"\xfe\xff" + TABLE.encode("utf-16-be"), {}),
         (TABLE.encode("utf-16-be"), {}),
         (TABLE.encode("cp1252"), {"windows_1252_tables": 1}),  # Excel's "CSV" in the west
+        (TABLE.replace("\r\n", "\r").encode("mac_roman"), {"mac_roman_tables": 1}),  # Excel's "CSV" on old Macs
         (TABLE.replace("\r\n", "\n").encode(), {}),
         (TABLE.replace("\r\n", "\r").encode(), {}),
         (TABLE.replace(",", ";").encode(), {}),  # Excel's where the comma is the decimal sign
@@ -269,6 +270,14 @@ def test_bytes_as_programs_write_them(tmp_path: Path, name: str, data: bytes, no
     assert read(path) == [("u", ("Café – 5 €",)), ("v", ("x",))]
     list(rows(path, Options(), found))
     assert +found == notes
+
+
+@pytest.mark.parametrize("text", ["“Très cher” – ça va", "Ein Mädchen, größer", "naïve", "€ 5", "L’été à Nîmes"])
+def test_lines_that_end_as_on_old_macs_are_in_their_letters(tmp_path: Path, text: str) -> None:
+    path = put(tmp_path, "a.csv", f'url,caption\ru,"{text}"\rv,A dog\r'.encode("mac_roman"))
+    assert read(path) == [("u", (text,)), ("v", ("A dog",))]
+    path = put(tmp_path, "a.csv", f'url,caption\ru,"{text}"\rv,A dog\r'.encode())
+    assert read(path) == [("u", (text,)), ("v", ("A dog",))]
 
 
 def test_zeros_are_no_utf_16(tmp_path: Path) -> None:
