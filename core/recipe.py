@@ -174,7 +174,8 @@ def _glob(fs: Any, inner: str) -> list[str]:
             parts[i] = glob.escape(part)
     pattern = "/".join(parts)
     if not isinstance(fs, LocalFileSystem):
-        return list(fs.glob(pattern))
+        hidden = _is_hidden(pattern)  # as in a shell: * stands for no name that begins with a dot, .* does
+        return [match for match in fs.glob(pattern) if hidden or not _is_hidden(match)]
     # fsspec does not go into folders that are links, and a link may lead to a folder above it: each folder counts once.
     once: dict[tuple[str, str], str] = {}
     for match in sorted(_local_glob(pattern), key=_depth):
@@ -183,9 +184,13 @@ def _glob(fs: Any, inner: str) -> list[str]:
     return list(once.values())
 
 
+def _is_hidden(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(".")
+
+
 def _local_glob(pattern: str) -> list[str]:
     head, deep, tail = f"{pattern}/*".partition("/**/") if pattern.endswith("/**") else pattern.partition("/**/")
-    found = glob.glob(head or "/", include_hidden=True)  # noqa: PTH207 (a Path has no include_hidden)
+    found = glob.glob(head or "/")  # noqa: PTH207 (a Path's * stands for hidden files, too)
     if not deep:
         return found
     folders = (folder for top in found for folder in _folders(top))
@@ -193,7 +198,7 @@ def _local_glob(pattern: str) -> list[str]:
 
 
 def _folders(top: str) -> Iterator[str]:
-    """A folder and all below it, links among them too, each once however many ways lead to it."""
+    """A folder and all below it but hidden ones, links among them too, each once however many ways lead to it."""
     seen: set[str] = set()
     waiting = [top]
     while waiting:
@@ -203,7 +208,7 @@ def _folders(top: str) -> Iterator[str]:
                 continue
             seen.add(real)
             yield folder
-            below.sort()
+            below[:] = sorted(name for name in below if not name.startswith("."))
             waiting += [link for name in below if os.path.islink(link := f"{folder}/{name}")]  # noqa: PTH114
 
 
@@ -221,6 +226,8 @@ def _why_none(fs: Any, inner: str, path: str) -> str:
         return "which stands for folders alone: write /* behind it for the files in them"
     if fs.isdir(inner):
         below = [name[len(inner.rstrip("/")) + 1 :] for name in fs.find(inner, maxdepth=_DEEP)]
+        # What writers leave beside their parts: .part-0.csv.crc, _SUCCESS.
+        below = [name for name in below if not any(part.startswith((".", "_")) for part in name.split("/"))]
         if not below:
             return "which is a folder without files: name files, or a pattern of them"
         kinds = Counter(("**/" if "/" in name else "") + f"*{_ending(name)}" for name in below)

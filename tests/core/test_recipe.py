@@ -206,6 +206,36 @@ def test_patterns_may_name_variables_and_object_stores(folder: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("out/*", ["out/_SUCCESS", "out/part-0.csv", "out/part-1.csv"]),
+        ("out/*.csv", ["out/part-0.csv", "out/part-1.csv"]),
+        ("**/*.csv", ["out/part-0.csv", "out/part-1.csv"]),
+        ("**", ["out/_SUCCESS", "out/part-0.csv", "out/part-1.csv"]),
+        ("out/.*", ["out/.part-0.csv.crc", "out/.part-1.csv.crc"]),
+        (".git/*", [".git/a.csv"]),
+        ("out/.part-0.csv.crc", ["out/.part-0.csv.crc"]),
+    ],
+)
+def test_patterns_stand_for_no_hidden_files(pattern: str, found: list[str], tmp_path: Path) -> None:
+    """As in a shell: Spark and Hadoop leave a checksum beside each part."""
+    names = ["part-0.csv", ".part-0.csv.crc", "part-1.csv", ".part-1.csv.crc", "_SUCCESS"]
+    memory = fsspec.filesystem("memory")
+    for name in (".git/a.csv", *(f"out/{name}" for name in names)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+        memory.pipe_file(f"/hidden/{name}", b"")
+    listed = files([f"{tmp_path}/{pattern}"], "mine.toml", "crawl.urls")
+    assert listed == [f"{tmp_path}/{name}" for name in found]
+    if "**" not in pattern:
+        stored = files([f"memory://hidden/{pattern}"], "mine.toml", "crawl.urls")
+        assert stored == [f"memory:///hidden/{name}" for name in found]
+    for stored_folder in (f"{tmp_path}/out", "memory://hidden/out"):
+        with pytest.raises(UsageError, match=rf"for example {stored_folder}/\*\.csv \(2 of its 2 files\)"):
+            files([stored_folder], "mine.toml", "crawl.urls")
+
+
+@pytest.mark.parametrize(
     ("pattern", "says"),
     [
         ("none.xyz", "which is not there ({} has no such name): correct the path"),

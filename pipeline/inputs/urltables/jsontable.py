@@ -10,9 +10,9 @@ import codecs
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from pipeline.inputs.urltables.delimited import lines
@@ -81,6 +81,10 @@ class _Text:
             if not self._more(1):
                 return ""
 
+    def ahead(self) -> str:
+        """Some of what comes next."""
+        return self._text[self._at : self._at + 1000]
+
     def take(self, signs: str) -> str:
         """That character, which has to be one of these."""
         sign = self.peek()
@@ -118,6 +122,35 @@ def items(chunks: Iterable[bytes], of: Collection[str] = ()) -> Iterator[Item]:
                     _skip(text)
         else:
             yield from _list(text)
+
+
+def items_within(chunks: Iterable[bytes], key: str, has: Callable[[Any], bool]) -> Iterator[Item]:
+    """The values of the lists that the objects of a list have under a key, if the first of them is as it should be."""
+    text = _Text(chunks)
+    text.take("[")
+    number = 1
+    while text.peek() == "{":
+        for found in _keys(text):
+            if found != key or text.peek() != "[":
+                _skip(text)
+                continue
+            some = _list(text)
+            first = next(some, None)
+            if first is not None and has(first.value):
+                for item in chain([first], some):
+                    yield Item(item.value, number)
+                    number += 1
+            else:
+                deque(some, 0)
+        if text.take(",]") == "]":
+            return
+
+
+def beginning(chunks: Iterable[bytes]) -> str:
+    """The first characters of a text."""
+    text = _Text(chunks)
+    text.peek()
+    return text.ahead()
 
 
 def in_sequence(chunks: Iterable[bytes]) -> Iterator[Item]:
@@ -158,11 +191,6 @@ def first_object(chunks: Iterable[bytes]) -> tuple[list[str], bool]:
             text.take(",")
         return names, text.peek() == "{"
     return names, False
-
-
-def begins_with(chunks: Iterable[bytes]) -> str:
-    """The first character that is not white space."""
-    return _Text(chunks).peek()
 
 
 def in_lines(chunks: Iterable[bytes], notes: Counter[str]) -> Iterator[Item]:
@@ -215,6 +243,8 @@ def _list(text: _Text) -> Iterator[Item]:
         return
     number = 1
     while True:
+        if text.peek() == "]":
+            raise Damaged(ValueError("a comma stands before the end of a list, which JSON does not know: take it away"))
         yield Item(text.value(), number)
         number += 1
         if text.take(",]") == "]":
@@ -227,6 +257,10 @@ def _keys(text: _Text) -> Iterator[str]:
     if text.peek() == "}":
         return
     while True:
+        if text.peek() == "}":
+            raise Damaged(
+                ValueError("a comma stands before the end of an object, which JSON does not know: take it away")
+            )
         if text.peek() != '"':
             raise Damaged(ValueError("an object without a key"))
         key = text.value()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import Failure
 from pipeline.inputs.urltables.urltable import Options, rows
 from tests.pipeline.inputs.urltables.tables import put, read, refused
 
@@ -87,3 +88,75 @@ def test_lines_that_are_no_json_are_lost_by_name(tmp_path: Path) -> None:
 )
 def test_json_that_is_no_table_of_rows(tmp_path: Path, text: str, said: str) -> None:
     assert said in refused(put(tmp_path, "a.json", text.encode()))
+
+
+ROW = {"url": "http://a.test/1", "caption": "A dog"}
+TYPED = {"url": {"S": "http://a.test/1"}, "caption": {"S": "A dog"}, "n": {"N": "1"}}
+FLATTEN = "flatten them, for example jq -c '{}' FILE > FLAT.jsonl"
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize(
+    ("row", "under", "way"),
+    [
+        (
+            {"_index": "a", "_id": "1", "_score": 1, "_source": ROW},
+            "rows nested under _source",
+            "._source",
+        ),  # elasticdump
+        ({"_airbyte_ab_id": "1", "_airbyte_data": ROW}, "rows nested under _airbyte_data", "._airbyte_data"),
+        ({"Item": TYPED}, "rows nested under Item", ".Item | map_values(.[])"),  # DynamoDB's export
+        (TYPED, "values nested under their types, as DynamoDB", "map_values(.[])"),
+        ({"id": 1, "the row": ROW}, "rows nested under the row", '.["the row"]'),
+    ],
+)
+def test_rows_that_are_nested_are_named_with_how_to_flatten_them(
+    tmp_path: Path, row: dict[str, object], under: str, way: str, n: int
+) -> None:
+    lines = put(tmp_path, "a.jsonl", f"{json.dumps(row)}\n".encode() * n)
+    assert refused(lines).startswith(f"{lines} has its {under}")
+    assert refused(lines).endswith(FLATTEN.format(way))
+    listed = put(tmp_path, "b.json", json.dumps([row] * n).encode())
+    assert under in refused(listed) and refused(listed).endswith(FLATTEN.format(f".[] | {way}"))
+
+
+PHPMYADMIN = [
+    {"type": "header", "version": "5.2.1", "comment": "Export to JSON plugin for PHPMyAdmin"},
+    {"type": "database", "name": "shop"},
+    {"type": "table", "name": "users", "database": "shop", "data": [{"id": "1", "name": "me"}]},
+    {"type": "table", "name": "photos", "database": "shop", "data": ROWS},
+    {"type": "table", "name": "empty", "database": "shop", "data": []},
+]
+
+
+@pytest.mark.parametrize("form", ["indented", "as it is", "a line each"])
+def test_an_export_of_phpmyadmin_is_read(tmp_path: Path, form: str) -> None:
+    lines = "[\n" + ",\n".join(map(json.dumps, PHPMYADMIN)) + "\n]\n"
+    text = {"indented": json.dumps(PHPMYADMIN, indent=1), "as it is": json.dumps(PHPMYADMIN)}.get(form, lines)
+    path = put(tmp_path, "a.json", text.encode())
+    assert read(path) == [("http://a.test/1", ("A dog",)), ("http://a.test/2", ("a", "b"))]
+    none = put(tmp_path, "b.json", json.dumps(PHPMYADMIN[:3]).encode())
+    assert read(none) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[{'url': 'u', 'caption': 't'}]", "is no JSON but what Python prints: write it by json.dumps"),
+        ("{'url': 'u', 'caption': 't'}\n{'url': 'v', 'caption': 't'}\n", "is no JSON but what Python prints"),
+        ("[\n  {\n    'url': 'u'}]", "is no JSON but what Python prints"),
+        ('{ _id: ObjectId("65"), url: "u", caption: "t" }\n', "is no JSON but JavaScript, as the shell of MongoDB"),
+        ('[\n  {\n    _id: ObjectId("65"),\n    url: "u"\n  }\n]', "write it by mongoexport, or by JSON.stringify"),
+        ('var rows = [{"url": "u", "caption": "t"}];', "is no JSON but JavaScript"),
+        ('window.data = {"url": "u"}', "is no JSON (it begins with 'w')"),
+    ],
+)
+def test_what_resembles_json_is_named_with_how_to_write_it(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refused(put(tmp_path, "a.json", text.encode()))
+
+
+@pytest.mark.parametrize("text", ['[{"url": "u", "caption": "t"},]', '{"data": [{"url": "u", "caption": "t"},\n]}'])
+def test_a_comma_before_the_end_of_a_list_is_named(tmp_path: Path, text: str) -> None:
+    path = put(tmp_path, "a.json", text.encode())
+    with pytest.raises(Failure, match=r"after row 1 \(a comma stands before the end of a list, .*: take it away"):
+        list(rows(path, Options()))
