@@ -74,7 +74,9 @@ def candidates(
     found, clear = _pictures(seen, likely) if urls else (likely, True)
     if not found and own.pictures < _FEW:
         _refuse_nested(seen, urls, shown)
-    return found if found and clear and own.pictures < _FEW else [*urls, *found]
+    if own.pictures >= _FEW:  # a thumbnail beside some pictures is theirs
+        return [*urls, *(name for name in found if not _SMALL.search(plain(name)))]
+    return found if found and clear else [*urls, *found]
 
 
 def _pictures(seen: Mapping[str, _Seen], likely: Sequence[str]) -> tuple[list[str], bool]:

@@ -40,6 +40,7 @@ SAID = ["A dog", "A cat"]
         ({"url": PHOTOS, "image": ["a", "b"], "caption": SAID}, "url"),
         ({"url": BARE, "image": ["1.jpg", "2.jpg"], "caption": SAID}, "url"),  # names of files
         ({"url": PHOTOS, "thumbnail": SMALL, "caption": SAID}, "url"),
+        ({"url": [*BARE, PHOTOS[0]], "thumbnail": [*SMALL, SMALL[0]], "caption": [*SAID, "A hen"]}, "url"),
         ({"url": BARE, "license_url": PAGES, "author_avatar": SMALL, "caption": SAID}, "url"),
         ({"url": BARE, "page_url": PHOTOS, "caption": SAID}, "url"),  # whatever it is: it says page
         ({"url": BARE, "caption": SAID, "n": ["1", "2"]}, "url"),
