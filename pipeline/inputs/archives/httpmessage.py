@@ -27,7 +27,7 @@ _FOLD = re.compile(rb"\r?\n[ \t]+")
 KEPT_HEADERS = ("x-robots-tag", "tdm-reservation", "content-language")  # for those who read the page
 
 
-_STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)", re.IGNORECASE)
+_STATUS = re.compile(rb"[\r\n]*HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)", re.IGNORECASE)
 _MEDIA = re.compile(r"[\s\"']*([\w!#$&^.+*-]{1,64}/[\w!#$&^.+*-]{1,64})(?:[^\w!#$&^.+*/-].*)?", re.ASCII | re.DOTALL)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s\"';,]+)", re.IGNORECASE)
 
@@ -67,14 +67,22 @@ def header_end(data: bytes, start: int, end: int) -> tuple[int, int] | None:
 
 
 def parsed(block: bytes) -> tuple[int, Fields, bytes] | None:
-    """Status, header (what is looked at here) and body of a response; None if it is none, or its header is too long."""
+    """Status, header (what is looked at here) and body of a response; None if it is none, or its header is too long.
+
+    Interim answers before the final one (100 Continue, 103 Early Hints) are passed over: they are not what was asked
+    for, and some crawlers write down all that came over the wire.
+    """
     block = block.lstrip(b"\r\n")
-    status = _STATUS.match(block)
-    bounds = header_end(block, 0, MAX_HEADER + 2)
-    if status is None or (bounds is None and len(block) > MAX_HEADER):
-        return None
-    head, body = (block[: bounds[0]], block[bounds[1] :]) if bounds else (block, b"")
-    return int(status[1]), fields_of(head, _WANTED), body
+    start = 0
+    while (status := _STATUS.match(block, start)) is not None:
+        bounds = header_end(block, status.end(), MAX_HEADER + 2)
+        if bounds is None and len(block) > MAX_HEADER:
+            return None
+        if bounds is None or status[1][:1] != b"1" or not _STATUS.match(block, bounds[1]):
+            head, body = (block[start : bounds[0]], block[bounds[1] :]) if bounds else (block[start:], b"")
+            return int(status[1]), fields_of(head, _WANTED), body
+        start = bounds[1]
+    return None
 
 
 # ── media types ──

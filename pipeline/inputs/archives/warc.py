@@ -1,8 +1,8 @@
 """Web archives in, HTML pages out: WARC and ARC, gzip by record or plain, read as one stream.
 
 `cutter` cuts the records and goes on behind damage, `stored` knows what is where in the file, `httpmessage` reads the
-responses. A file cut exactly between two records cannot be told from a shorter one: compare its size with the list it
-came from.
+responses. An archive made of files, as warcit makes them, has no responses: there a page is a `resource` of its URL.
+A file cut exactly between two records cannot be told from a shorter one: compare its size with the list it came from.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from core.files import open_input
 from pipeline.inputs.archives.cutter import Arc, Cutter, Form, Gap, Head, Record, Warc
 from pipeline.inputs.archives.filekinds import kind_of
 from pipeline.inputs.archives.httpmessage import (
+    HTML_TYPES,
     KEPT_HEADERS,
     MAX_HEADER,
     decoded,
@@ -131,6 +132,11 @@ def _judged(record: Record, max_bytes: int) -> Page | Problem:
     is_http = head.media.startswith("application/http")
     if "warc-segment-number" in head.fields:
         return Problem("segmented", offset, f"{head.kind} {head.fields['warc-segment-number'][:20]} of {head.url[:60]}")
+    if _is_file_of_a_page(head):
+        if block is None:
+            return Problem("too_large", offset, f"{head.length} bytes")
+        media = head.fields["content-type"]
+        return page(head.url, [("content-type", media)], block, max_bytes, offset, head.fields.get("warc-truncated"))
     if head.kind != "response" or not (is_http or block is None or block[:5].upper() == b"HTTP/"):
         return Problem("not_a_response", offset, head.kind[:100])
     if block is None:
@@ -144,6 +150,15 @@ def _judged(record: Record, max_bytes: int) -> Page | Problem:
     if status != 200:
         return Problem("http_status", offset, str(status))
     return page(head.url, headers, body, max_bytes, offset, head.fields.get("warc-truncated"))
+
+
+def _is_file_of_a_page(head: Head) -> bool:
+    """Whether a record holds an HTML file as it is, under its address on the web.
+
+    Not what crawlers add under names of their own (urn:text:…, metadata://…), whatever type that has.
+    """
+    is_web = head.kind == "resource" and head.url.lower().startswith(("http://", "https://"))
+    return is_web and media_type([head.media])[0] in HTML_TYPES
 
 
 def page(

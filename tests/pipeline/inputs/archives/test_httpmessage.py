@@ -151,6 +151,46 @@ def test_status_lines(tmp_path: Path, status: bytes, end: bytes) -> None:
     assert (found.charset, found.headers, found.body) == ("x", (("content-language", "de"),), HTML)
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\nContent-Type: text/css\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        CONTINUE,
+        HINTS,
+        b"HTTP/1.1 102 Processing\n\n",
+        b"HTTP/2 103\r\nlink: </s.css>\r\n\r\n",
+        CONTINUE + HINTS * 3,
+        b"\r\n" + CONTINUE + b"\r\n",
+        CONTINUE * 1_000,
+    ],
+)
+def test_answers_before_the_final_one(tmp_path: Path, interim: bytes) -> None:
+    final = OK + b"Content-Language: de\r\n\r\n" + HTML
+    (found,) = read(tmp_path, record(interim + final), 100_000)
+    assert isinstance(found, Page)
+    assert (found.headers, found.body) == ((("content-language", "de"),), HTML)
+    missing = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\n"
+    assert reasons(read(tmp_path, record(interim + missing), 100_000)) == ["http_status"]
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        (CONTINUE, "http_status"),
+        (CONTINUE + HTML, "http_status"),
+        (HINTS[:-4], "http_status"),
+        (CONTINUE * 10_000, "bad_http"),
+        (CONTINUE + b"HTTP/1.1 200 OK\r\nX: " + b"x" * 40_000, "bad_http"),
+        (OK + b"\r\n" + HINTS, "page"),  # what the body starts with is its own
+    ],
+)
+def test_answers_without_a_final_one(tmp_path: Path, block: bytes, reason: str) -> None:
+    assert reasons(read(tmp_path, record(block), 300_000)) == [reason]
+
+
 @pytest.mark.parametrize("case", [str.lower, str.upper, str.title, lambda name: f"{name} "])
 def test_names_of_warc_fields_are_the_same_in_any_case(tmp_path: Path, case: object) -> None:
     assert callable(case)

@@ -19,6 +19,11 @@ from pipeline.inputs.archives.warc import LOSSES, Page, Problem, pages
 from tests.pipeline.inputs.archives.warcs import HTML, MAX, OK, RECORDS, read, reasons, record
 
 
+def resource(block: bytes, url: str, media: str, kind: str = "resource") -> bytes:
+    """A record that is a file, as warcit writes it."""
+    return record(block, kind, url).replace(b"Content-Type: text/plain", f"Content-Type: {media}".encode())
+
+
 def coded(writer: type[BrotliWriter] | type[ZstdWriter], data: bytes) -> bytes:
     out = io.BytesIO()
     stream = writer(out)
@@ -99,6 +104,41 @@ def test_what_a_page_carries(tmp_path: Path) -> None:
         len(record(b"x", "warcinfo")),
         "length",
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "media", "found"),
+    [
+        ("http://a.test/", "text/html", "page"),
+        ("HTTPS://a.test/p.html", "text/html; charset=Shift_JIS", "page"),
+        ("<http://a.test/>", "application/xhtml+xml", "page"),
+        ("http://a.test/", "Text/HTML;charset=utf-8", "page"),
+        ("http://a.test/", "text/plain", "not_a_response"),
+        ("http://a.test/", "application/json", "not_a_response"),
+        ("http://a.test/a.jpg", "image/jpeg", "not_a_response"),
+        ("http://a.test/", "", "not_a_response"),
+        ("urn:text:http://a.test/", "text/html", "not_a_response"),
+        ("metadata://a.test/log", "text/html", "not_a_response"),
+        ("screenshot:http://a.test/", "text/html", "not_a_response"),
+        ("file:///home/p.html", "text/html", "not_a_response"),
+        ("", "text/html", "not_a_response"),
+    ],
+)
+def test_a_file_that_is_a_page(tmp_path: Path, url: str, media: str, found: str) -> None:
+    assert reasons(read(tmp_path, resource(HTML, url, media))) == [found]
+    other = RECORDS[0] + RECORDS[1] + resource(HTML, url, media, kind="conversion")
+    assert reasons(read(tmp_path, other)) == ["not_a_response"] * 3
+
+
+def test_what_the_page_of_a_file_carries(tmp_path: Path) -> None:
+    data = record(b"x", "warcinfo") + resource(HTML, "https://a.test/p", "text/html; charset=Shift_JIS")
+    (_, page) = read(tmp_path, data)
+    assert page == Page("https://a.test/p", HTML, "Shift_JIS", (), len(record(b"x", "warcinfo")), None)
+
+
+@pytest.mark.parametrize("size", [2_000, 200_000])
+def test_a_file_that_is_too_large(tmp_path: Path, size: int) -> None:
+    assert reasons(read(tmp_path, resource(b"x" * size, "http://a.test/", "text/html"), 1_000)) == ["too_large"]
 
 
 def test_every_record_is_counted(tmp_path: Path) -> None:
