@@ -44,8 +44,9 @@ CANDIDATE = declare(
         "text": (pa.string(), "as found at crawl, white space folded; cleaned by filter"),
         "text_source": (
             pa.string(),
-            "alt | title | aria-label | svg title | svg desc | object | figcaption | area alt | link title"
-            " | link aria-label | link | og:image:alt | twitter:image:alt | caption (URL table)",
+            "alt | title | aria-label | svg title | svg desc | object | figcaption | wp-caption-text | thumbcaption"
+            " | gallerytext | tr-caption | area alt | link title | link aria-label | link | og:image:alt"
+            " | twitter:image:alt | caption (URL table)",
         ),
         "image_source": (
             pa.string(),

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline.ids import fold
+from pipeline.inputs.pages.captions import KINDS, MAX_CLIMB, above_of, captions, within
 from pipeline.inputs.pages.sources import Named, Where, filled, judge, largest
 from pipeline.web.urls import normalise
 
 MAX_TEXT_CHARS = 10_000
 """A longer text is no caption; CLIP reads the first 76 tokens."""
-MAX_CLIMB = 32
-"""How many elements up a <figure>, <picture> or link is looked for."""
 MAX_TEXT_NODES = 100_000
 """Elements and texts of a page that are read for texts around images; more are captions within captions, each read
 for all."""
@@ -35,28 +34,26 @@ Texts = list[tuple[str, str | None]]
 """(text_source, text with its white space folded; None where too much was read of the page already)."""
 
 
-class Figure(NamedTuple):
-    """What a <figure> says about the images in it."""
-
-    caption: str | None  # white space folded; None: the texts around the images of this page are too long together
-    licence: str | None
-
-
 class Place(NamedTuple):
     """What holds the children of an element: itself and all around it."""
 
     depth: int
     lang: str | None  # that the closest element declares that does
-    holders: dict[str, tuple[LexborNode, int]]  # the closest of each kind in _HOLDERS, with its depth
+    holders: dict[str, tuple[LexborNode, int]]  # the closest of each tag in _HOLDERS and of each role, with its depth
 
-    def holder(self, tag: str) -> LexborNode | None:
+    def holder(self, kind: str) -> LexborNode | None:
         """The closest element of a kind, if it is close."""
-        node, depth = self.holders.get(tag, (None, 0))
+        node, depth = self.holders.get(kind, (None, 0))
         return node if self.depth - depth < MAX_CLIMB else None
+
+    def captioned(self, kind: str) -> LexborNode | None:
+        """The closest element whose caption of a kind is about what stands here, if it has one."""
+        holder = "figure" if kind == "figcaption" else kind
+        _, depth = self.holders.get(within(kind), (None, 0))
+        return self.holder(holder) if depth < self.holders.get(holder, (None, 0))[1] else None
 
 
 _HOLDERS = frozenset({"figure", "picture", "a", "noscript", "svg"})
-_NO_FIGURE = Figure("", None)
 _NOWHERE = Place(0, None, {})
 
 
@@ -69,11 +66,12 @@ def lang_of(attributes: dict[str, str | None]) -> str | None:
 class Around:
     """What stands around the images of a page, each read once, however many images are in it."""
 
-    def __init__(self, tree: LexborHTMLParser, where: Where, chars: int) -> None:
+    def __init__(self, tree: LexborHTMLParser, where: Where, chars: int, may_be_captions: Iterable[LexborNode]) -> None:
         self._tree = tree
         self._where = where
+        self._captions = captions(may_be_captions)
         self._places: dict[int, Place] = {}  # by node, as the next two
-        self._figures: dict[int, Figure] = {}
+        self._caption_texts: dict[int, str | None] = {}
         self._texts: dict[int, Texts] = {}
         self._nodes, self._chars = MAX_TEXT_NODES, 2 * chars  # that may still be read
 
@@ -86,22 +84,31 @@ class Around:
             above = above.parent
         place = self._places[above.mem_id] if above is not None else _NOWHERE
         for element in reversed(new):
-            tag, depth, holders = element.tag, place.depth + 1, place.holders
+            tag, node_id, depth, holders = element.tag, element.mem_id, place.depth + 1, place.holders
             if tag in _HOLDERS and (tag != "a" or "href" in element.attributes):
                 holders = {**holders, tag or "": (element, depth)}
-            place = Place(depth, self._langs.get(element.mem_id, place.lang), holders)
-            self._places[element.mem_id] = place
+            for role in self._captions.roles.get(node_id, ()):
+                holders = {**holders, role: (element, depth)}
+            place = Place(depth, self._langs.get(node_id, place.lang), holders)
+            self._places[node_id] = place
         return place
 
-    def figure(self, node: LexborNode | None) -> Figure:
-        """What a figure says; nothing if there is none."""
-        if node is None:
-            return _NO_FIGURE
-        if node.mem_id not in self._figures:
-            caption = next((child for child in node.iter() if child.tag == "figcaption"), None)
-            text = "" if caption is None else self.text(caption)
-            self._figures[node.mem_id] = Figure(text, self._licences.get(node.mem_id))
-        return self._figures[node.mem_id]
+    def captions(self, place: Place) -> Texts:
+        """The captions of what holds an image, each with its kind."""
+        texts: Texts = []
+        for kind in KINDS:
+            holder = place.captioned(kind)
+            caption = self._captions.of.get((holder.mem_id, kind)) if holder else None
+            if caption is None:
+                continue
+            if caption.mem_id not in self._caption_texts:
+                self._caption_texts[caption.mem_id] = self.text(caption)
+            texts.append((kind, self._caption_texts[caption.mem_id]))
+        return texts
+
+    def licence(self, figure: LexborNode | None) -> str | None:
+        """The licence of Creative Commons that a figure links to."""
+        return self._licences.get(figure.mem_id) if figure else None
 
     def link(self, node: LexborNode | None) -> Texts:
         """The texts of a link."""
@@ -170,7 +177,7 @@ class Around:
         found: dict[int, str | None] = {}
         for link in self._tree.css("a[href*='creativecommons.org/' i]"):
             url = normalise(link.attributes["href"] or "", self._where.base)
-            for node in _above(link):
+            for node in above_of(link):
                 if node.tag == "figure":
                     found.setdefault(node.mem_id, url if url and COMMONS.match(url) else None)
         return found
@@ -189,7 +196,7 @@ class Around:
         for node in self._tree.css(", ".join(f"source[{name}]" for name in names)):
             attributes = node.attributes
             url = next((url for name in names if (url := largest(filled(attributes.get(name) or "", attributes)))), "")
-            pictures = [above.mem_id for above in _above(node) if above.tag == "picture"] if url else []
+            pictures = [above.mem_id for above in above_of(node) if above.tag == "picture"] if url else []
             if not pictures:
                 continue
             named = Named("source srcset", judge(url, self._where))
@@ -203,17 +210,7 @@ class Around:
         found: dict[str, list[str]] = {}
         for node in self._tree.css("map area[alt]"):
             text = fold(node.attributes["alt"] or "")
-            above = next((above for above in _above(node) if above.tag == "map"), None) if text else None
+            above = next((above for above in above_of(node) if above.tag == "map"), None) if text else None
             if above is not None:
                 found.setdefault(above.attributes.get("name") or above.attributes.get("id") or "", []).append(text)
         return found
-
-
-def _above(node: LexborNode) -> Iterator[LexborNode]:
-    """The elements that hold a node, the closest first."""
-    above = node.parent
-    for _ in range(MAX_CLIMB):
-        if above is None:
-            return
-        yield above
-        above = above.parent

@@ -5,8 +5,8 @@ og:image and twitter:image of the page's head that have a text. Not a video's po
 there is about something else. Which URL names an image: `sources`.
 
 Texts of an image: its alt, title and aria-label (in SVG its <title> and <desc>, of an <object> what stands in it), the
-caption of the closest <figure>, the alts of the areas of its map. Where there is none of these, those of the link
-around it: its title, its aria-label, its own text.
+captions of what it stands in (`captions`), the alts of the areas of its map. Where there is none of these, those of the
+link around it: its title, its aria-label, its own text.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pipeline.ids import fold
 from pipeline.inputs.archives.warc import Page
 from pipeline.inputs.pages.around import COMMONS, MAX_TEXT_CHARS, Around, Place, Texts, lang_of
 from pipeline.inputs.pages.bounds import bounded
+from pipeline.inputs.pages.captions import CAPTIONS
 from pipeline.inputs.pages.cards import PROPERTIES, cards
 from pipeline.inputs.pages.charset import decode
 from pipeline.inputs.pages.placeholders import PICTURE
@@ -45,7 +46,8 @@ REASONS = (
     "too_many_attributes",
 )
 
-_ELEMENTS = "img, amp-img, amp-anim, input, image, object"
+_ELEMENTS = ("img", "amp-img", "amp-anim", "input", "image", "object")
+_LOOKED_AT = ", ".join((*_ELEMENTS, CAPTIONS))
 _URL_ATTRIBUTE = {"object": "data", "image": "href"}  # of the others it is src
 
 
@@ -136,8 +138,9 @@ def marks_of(tree: LexborHTMLParser, page: Page) -> Marks:
 
 
 def _rows_of_page(tree: LexborHTMLParser, marks: Marks, where: Where, chars: int) -> Iterator[Found]:
-    around = Around(tree, where, chars)
-    nodes = [(node, tag) for node in tree.css(_ELEMENTS) if _shows_an_image(node, tag := node.tag or "")]
+    looked_at = [(node, node.tag or "") for node in tree.css(_LOOKED_AT)]
+    around = Around(tree, where, chars, (node for node, tag in looked_at if tag not in _ELEMENTS))
+    nodes = [(node, tag) for node, tag in looked_at if tag in _ELEMENTS and _shows_an_image(node, tag)]
     images = [_image(node, tag, around) for node, tag in nodes[:MAX_IMAGES]]
     shared = _shared(images, where)
     named = [choose(image.attributes, image.sources, where, shared) for image in images]
@@ -218,18 +221,17 @@ def _rows(image: Image, named: Named, marks: Marks, around: Around) -> list[Foun
         named = named._replace(judged=named.judged._replace(failure=named.judged.failure or "placeholder"))
     if named.judged.failure:
         return _with_texts(named, [], marks, None, lang)
-    figure = around.figure(place.holder("figure"))
     texts: Texts = [(name, fold(value)) for name in _TEXTS if (value := attributes.get(name))]
     if tag == "image":
         texts += around.drawing(node) + around.drawing(place.holder("svg"))
     elif tag == "object":
         texts.append(("object", around.text(node)))
-    texts.append(("figcaption", figure.caption))
+    texts += around.captions(place)
     if usemap := attributes.get("usemap"):
         texts += [("area alt", text) for text in around.areas(usemap)]
     if all(text == "" for _, text in texts):
         texts = around.link(place.holder("a"))
-    return _with_texts(named, texts, marks, figure.licence, lang)
+    return _with_texts(named, texts, marks, around.licence(place.holder("figure")), lang)
 
 
 _TEXTS = ("alt", "title", "aria-label")
