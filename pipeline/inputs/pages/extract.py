@@ -26,6 +26,7 @@ from pipeline.inputs.pages.captions import CAPTIONS
 from pipeline.inputs.pages.cards import PROPERTIES, cards
 from pipeline.inputs.pages.charset import decode
 from pipeline.inputs.pages.placeholders import PICTURE
+from pipeline.inputs.pages.shadow import opened
 from pipeline.inputs.pages.sources import Named, Sources, Where, choose, judge, rival, stem
 from pipeline.web.optout import header_marks, meta_marks
 from pipeline.web.urls import normalise
@@ -90,7 +91,7 @@ def candidates(page: Page) -> Iterator[Found]:
     An image without a usable URL, or without any text, is one row. Nothing that a page holds makes it raise.
     """
     html, excess = bounded(decode(page.body, page.charset, page.url))
-    tree = LexborHTMLParser(html)
+    tree = LexborHTMLParser(opened(html))
     marks = marks_of(tree, page)
     seen: set[tuple[str, str]] = set()
     for row in _rows_of_page(tree, marks, Where(marks.base, normalise(page.url) or page.url), len(html)):
