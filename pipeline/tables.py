@@ -51,7 +51,7 @@ CANDIDATE = declare(
         "image_source": (
             pa.string(),
             "the attribute that named the image: src | srcset | data-src … | source srcset | noscript src …"
-            " | og:image | twitter:image | url (URL table)",
+            " | link href | og:image | twitter:image | url (URL table)",
         ),
         "licence": (pa.string(), "URL or name of a licence that the page states | null"),
         "opt_out": (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import ChainMap
+from collections.abc import Iterable, MutableMapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline.ids import fold
 from pipeline.inputs.pages.captions import KINDS, MAX_CLIMB, above_of, captions, within
-from pipeline.inputs.pages.sources import Named, Where, filled, judge, largest
+from pipeline.inputs.pages.sources import Named, Where, judge, largest
+from pipeline.inputs.pages.templates import filled
 from pipeline.web.urls import normalise
 
 MAX_TEXT_CHARS = 10_000
@@ -72,6 +74,7 @@ class Around:
         self._captions = captions(may_be_captions)
         self._places: dict[int, Place] = {}  # by node, as the next two
         self._caption_texts: dict[int, str | None] = {}
+        self._images: dict[int, dict[str, str | None]] = {}
         self._texts: dict[int, Texts] = {}
         self._nodes, self._chars = MAX_TEXT_NODES, 2 * chars  # that may still be read
 
@@ -188,22 +191,32 @@ class Around:
 
     @cached_property
     def _sources_for_script(self) -> dict[int, Named]:
-        return self._sources_by("data-srcset", "data-lazy-srcset")
+        return self._sources_by("data-srcset", "data-lazy-srcset", for_script=True)
 
-    def _sources_by(self, *names: str) -> dict[int, Named]:
+    def _sources_by(self, *names: str, for_script: bool = False) -> dict[int, Named]:
         """By <picture>, the image that its <source>s name by one of these attributes."""
         found: dict[int, Named] = {}
         for node in self._tree.css(", ".join(f"source[{name}]" for name in names)):
-            attributes = node.attributes
-            url = next((url for name in names if (url := largest(filled(attributes.get(name) or "", attributes)))), "")
-            pictures = [above.mem_id for above in above_of(node) if above.tag == "picture"] if url else []
-            if not pictures:
+            attributes: MutableMapping[str, str | None] = node.attributes
+            value = next((value for name in names if (value := attributes.get(name))), "")
+            pictures = [above for above in above_of(node) if above.tag == "picture"] if value else []
+            if pictures and "{" in value:  # then the image says with what it is filled
+                attributes = ChainMap(attributes, self._image_of(pictures[0]))
+            url = largest(filled(value, attributes, by_default=for_script))
+            if not url:
                 continue
             named = Named("source srcset", judge(url, self._where))
-            for picture in pictures:
+            for picture in (above.mem_id for above in pictures):
                 if picture not in found or (found[picture].judged.failure and not named.judged.failure):
                     found[picture] = named
         return found
+
+    def _image_of(self, picture: LexborNode) -> dict[str, str | None]:
+        """The attributes of the <img> in a <picture>."""
+        if picture.mem_id not in self._images:
+            image = next((child for child in picture.iter() if child.tag == "img"), None)
+            self._images[picture.mem_id] = image.attributes if image else {}
+        return self._images[picture.mem_id]
 
     @cached_property
     def _areas(self) -> dict[str, list[str]]:

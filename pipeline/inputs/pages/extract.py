@@ -83,6 +83,7 @@ class Image(NamedTuple):
     attributes: dict[str, str | None]  # src names the image whatever the element
     place: Place
     sources: Sources  # of its <picture>
+    instead: str | None  # what a script will put in its place
 
 
 def candidates(page: Page) -> Iterator[Found]:
@@ -144,7 +145,7 @@ def _rows_of_page(tree: LexborHTMLParser, marks: Marks, where: Where, chars: int
     nodes = [(node, tag) for node, tag in looked_at if tag in _ELEMENTS and _shows_an_image(node, tag)]
     images = [_image(node, tag, around) for node, tag in nodes[:MAX_IMAGES]]
     shared = _shared(images, where)
-    named = [choose(image.attributes, image.sources, where, shared) for image in images]
+    named = [_instead(image, where) or choose(image.attributes, image.sources, where, shared) for image in images]
     for n, image in enumerate(images):
         yield from _rows(image, _copy(n, images, named) or named[n], marks, around)
     for _ in nodes[MAX_IMAGES:]:
@@ -171,7 +172,24 @@ def _image(node: LexborNode, tag: str, around: Around) -> Image:
     attributes, place = node.attributes, around.place(node)
     if own := _URL_ATTRIBUTE.get(tag):
         attributes = {**attributes, "src": attributes.get(own) or attributes.get("xlink:href")}
-    return Image(node, tag, attributes, place, partial(around.source, place.holder("picture")))
+    instead = _full(node) if "preview" in (attributes.get("class") or "").split() else None
+    return Image(node, tag, attributes, place, partial(around.source, place.holder("picture")), instead)
+
+
+def _full(preview: LexborNode) -> str | None:
+    """The picture that progressive-image.js puts in the place of a preview: where what is around that leads.
+
+    Source: https://github.com/craigbuckler/progressive-image.js
+    """
+    around = preview.parent.attributes if preview.parent else {}
+    is_replaced = {"progressive", "replace"} <= set((around.get("class") or "").split())
+    return (around.get("data-href") or around.get("href")) if is_replaced else None
+
+
+def _instead(image: Image, where: Where) -> Named | None:
+    """What a script puts in the place of an image, if that is one for sure."""
+    named = Named("link href", judge(image.instead, where)) if image.instead else None
+    return named if named and _is_sure(named) else None
 
 
 def _shared(images: list[Image], where: Where) -> set[str]:
@@ -214,7 +232,7 @@ def _is_sure(named: Named) -> bool:
 
 def _rows(image: Image, named: Named, marks: Marks, around: Around) -> list[Found]:
     """The rows of one element."""
-    node, tag, attributes, place, _ = image
+    node, tag, attributes, place, *_ = image
     lang = lang_of(attributes) or place.lang
     if tag in _URL_ATTRIBUTE and named.source == "src":
         named = named._replace(source=_URL_ATTRIBUTE[tag])

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Set
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pipeline.inputs.pages.placeholders import PICTURE, blank, unfilled, words_of
+from pipeline.inputs.pages.templates import Attributes, filled
 from pipeline.web.urls import normalise
-
-MAX_WIDTH = 2_048
-"""Pixels: with the largest of data-widths up to this a `{width}` in a URL is filled, else with the smallest of them."""
-
-Attributes = Mapping[str, str | None]
 
 
 class Judged(NamedTuple):
@@ -82,20 +78,22 @@ _LAZY_NAMES = (
     " zoomfile file"  # Discuz
 )
 _LAZY = _LAZY_NAMES.split()
+_USED = range(len(_LAZY))  # ranks of those that are known
 _LAZY_NAME = re.compile(r".*(?:src|lazy[\w-]*)$", re.ASCII)
 _LAZY_SET = re.compile(r".*[\w-](?:srcset|bgset|imgset)$", re.ASCII)
 
 # Words of attribute names that say that the value is not the picture, or that it is the picture in another size.
 _ANOTHER = words_of(
-    "active after alt alternate alternative author avatar back backside badge before blank blur blurred caption credit"
-    " cursor description dynsrc empty err error facebook fallback filename flag flip gravatar hover hovered href icon"
-    " icons inactive label link lo loader loading logo longdesc low lowres lowsrc lqip marker mask mouseout mouseover"
-    " name next onerror other out over overlay page permalink placeholder poster prev previous profile rollover second"
-    " secondary selected share spinner srcdoc swatch target tiny title twitter user video watermark"
+    "active after ajax alt alternate alternative audio author avatar back backside badge before blank blur blurred"
+    " caption credit cursor description dynsrc embed empty err error facebook fallback filename flag flip frame"
+    " gravatar hover hovered href icon icons iframe inactive label link lo loader loading logo longdesc low lowres"
+    " lowsrc lqip map marker mask mouseout mouseover name next onerror other out over overlay page pdf permalink"
+    " placeholder player poster prev previous profile rollover script second secondary selected share sound spinner"
+    " srcdoc swatch swf target tiny title twitter user video vimeo watermark youtube"
 )
 _LARGER = words_of(
     "2x 3x big desktop download enlarge full fullscreen fullsize gallery hi hidpi high highres hires large lightbox"
-    " magnify max media pin pinterest popup print retina xl zoom zoomed"
+    " magnify max media modal pin pinterest popup print retina xl zoom zoomed"
 )
 _SMALLER = words_of("cropped default medium mini mobile normal phone preview small tablet thumb thumbnail")
 _KNOWN = words_of(
@@ -158,6 +156,7 @@ def choose(attributes: Attributes, sources: Sources, where: Where, shared: Set[s
         if src.judged.failure is None and not src.judged.doubtful and src.judged.url not in shared:
             return src
     doubtful = failed = None
+    is_shown: bool | None = None  # whether src is a picture; None: that was not asked yet
     for name in _in_order(attributes, sources, where):
         if name.source == "src" and name.judged.url in shared:
             name = Named("src", name.judged._replace(failure="placeholder"))
@@ -165,9 +164,47 @@ def choose(attributes: Attributes, sources: Sources, where: Where, shared: Set[s
             failed = name if failed is None or name.source == "src" else failed
         elif name.judged.doubtful:
             doubtful = doubtful or name
-        else:
+        elif not _may_be_no_picture(name):
             return name
+        else:
+            is_shown = _src_is_a_picture(attributes, where, shared) if is_shown is None else is_shown
+            if not is_shown:
+                return name
+    if doubtful and _awaits_a_script(attributes, sources):
+        doubtful = doubtful._replace(judged=doubtful.judged._replace(failure="placeholder"))
     return doubtful or failed or Named("", Judged("", "no_url"))
+
+
+_OF_SERVICES = re.compile(  # words of hosts and folders, and parameters, that URLs of pictures without extension have
+    r"[/.-](?:images?|img|photos?|pics?|pictures?|media|thumbs?|uploads?|assets|cdn)\d{0,3}[/.-]"
+    r"|[?&](?:w|h|width|height|fm|fmt|wx_fmt|format|auto|fit|crop|resize|quality|q)=|[/,][wh]_\d|\d{2,4}x\d{2,4}"
+)
+
+
+def _may_be_no_picture(name: Named) -> bool:
+    """Whether a script may load something else from an image's attribute: a video, a map, a page in a frame.
+
+    What has no extension of a picture is one in an attribute whose use is known if its URL is like those of services.
+    """
+    url = name.judged.url
+    if name.source in ("src", "srcset", "source srcset") or _kind(name.source).lazy_set or PICTURE.search(url):
+        return False
+    return name.source not in _LAZY or _OF_SERVICES.search(url) is None
+
+
+def _awaits_a_script(attributes: Attributes, sources: Sources) -> bool:
+    """Whether a script was to fill a template and put that in the place of src."""
+    templates = [name for name, value in attributes.items() if value and unfilled(value)]
+    kinds = [_kind(name) for name in templates if len(name) <= MAX_NAME_CHARS]
+    source = sources(True)
+    is_template = source is not None and source.judged.failure == "no_url"
+    return is_template or any(kind.lazy is not None or kind.lazy_set for kind in kinds)
+
+
+def _src_is_a_picture(attributes: Attributes, where: Where, shared: Set[str]) -> bool:
+    """Whether src shows one for sure, as far as a URL can tell."""
+    url, failure, doubtful = judge(attributes.get("src") or "", where)
+    return not failure and not doubtful and url not in shared and PICTURE.search(url) is not None
 
 
 def rival(attributes: Attributes, sources: Sources, where: Where) -> str | None:
@@ -192,7 +229,7 @@ def stem(url: str) -> str:
 def _in_order(attributes: Attributes, sources: Sources, where: Where, guesses: int = 3) -> Iterator[Named]:
     """All that names an image, the best first; of the ranks of guesses as many as asked for."""
     kinds = [
-        (kind, name, value)
+        (kind, name, filled(value, attributes, by_default=kind.lazy_set or kind.lazy in _USED))
         for name, value in attributes.items()
         if value and len(name) <= MAX_NAME_CHARS and (kind := _kind(name)) is not _NOTHING
     ]
@@ -201,10 +238,10 @@ def _in_order(attributes: Attributes, sources: Sources, where: Where, guesses: i
     for _, name, value in sorted(lazy, key=itemgetter(0)):
         if "is-pending-load" in value and src:  # Jetpack's: src has the very picture, and this some of its query
             yield Named("src", judge(src, where))
-        if url := _url_for_script(name, value, attributes):
+        if url := _url_for_script(name, value):
             yield Named(name, _trusted(judge(url, where)))
     for kind, name, value in kinds:
-        if kind.lazy_set and (url := largest(filled(value, attributes))):
+        if kind.lazy_set and (url := largest(value)):
             yield Named(name, _trusted(judge(url, where)))
     if source := sources(True):
         yield source
@@ -216,7 +253,7 @@ def _in_order(attributes: Attributes, sources: Sources, where: Where, guesses: i
         yield source
     for rank in range(guesses):
         for kind, name, value in kinds:
-            if kind.guess == rank and (url := _picture_in(value, attributes)):
+            if kind.guess == rank and (url := _picture_in(value)):
                 yield Named(name, judge(url, where))
 
 
@@ -225,14 +262,20 @@ def _trusted(judged: Judged) -> Judged:
     return judged._replace(doubtful=False) if judged.doubtful else judged
 
 
-_PAGE = re.compile(r"\.(?:html?|mp4|webm|mov|m3u8|mp3|pdf|js|css|json|xml|swf)(?:$|[?#])", re.IGNORECASE)
+_PAGE = re.compile(
+    r"\.(?:html?|mp4|webm|mov|m3u8|mp3|ogg|pdf|js|css|json|xml|swf)(?:$|[?#])"
+    r"|//(?:[\w-]+\.)*(?:youtube(?:-nocookie)?\.com|youtu\.be|vimeo\.com|dailymotion\.com)/"
+    r"|//(?:[\w-]+\.)*(?:player|video|videos)\.|/video\.php\?"
+    r"|/(?:embed|iframe|oembed|player)(?:$|[/?#])|/maps/?\?|[?&]output=embed(?:&|$)",
+    re.IGNORECASE,
+)
 
 
-def _url_for_script(name: str, value: str, attributes: Attributes) -> str:
-    """The URL in an attribute that scripts of lazy loading read: "" for flags, numbers, links to pages."""
-    if url := _picture_in(value, attributes):
+def _url_for_script(name: str, value: str) -> str:
+    """The URL in an attribute that scripts of lazy loading read: "" for flags, numbers, links to pages and players."""
+    if url := _picture_in(value):
         return url
-    value = filled(value, attributes).strip()
+    value = value.strip()
     if value.endswith("/") and (name not in _LAZY or "//" not in value):
         return ""  # a folder; Squarespace's full URLs may end so
     return value if ("/" in value or "?" in value) and value[0] not in "{[(<" and not _PAGE.search(value) else ""
@@ -243,13 +286,12 @@ _SETS = re.compile(r"\s\d{1,5}(?:\.\d{1,5})?[wx]\s{0,99}(?:,|$)")
 _INTERCHANGE = re.compile(r"\[\s{0,9}([^\s,\[\]]+)\s{0,9},")  # of Foundation: [small.jpg, small], [large.jpg, large]
 
 
-def _picture_in(value: str, attributes: Attributes) -> str:
+def _picture_in(value: str) -> str:
     """The URL with a picture's extension in an attribute's value: alone, in a srcset, in CSS, in JSON; else ""."""
     value = value.strip()
     if value[:1] in ("{", "[") and value[:2] not in ("{{", "{%", "[["):
         rules = _INTERCHANGE.findall(value)
         return _largest_in_json(value) or next((url for url in reversed(rules) if PICTURE.search(url)), "")
-    value = filled(value, attributes)
     if css := _IN_CSS.fullmatch(value):
         value = css[1]
     if value[:1] in ("'", '"') and value[-1] == value[0]:  # a string in an expression of Vue's
@@ -261,21 +303,6 @@ def _picture_in(value: str, attributes: Attributes) -> str:
         value = several[0]
     is_url = PICTURE.search(value) and "<" not in value and (" " not in value or "/" in value)
     return value if is_url else ""
-
-
-_WIDTH = re.compile(r"(?:\{|%7B)(\.?)width(?:\}|%7D)", re.IGNORECASE)
-
-
-def filled(value: str, attributes: Attributes) -> str:
-    """A URL with `{width}` in it, as Shopify's and others' scripts fill that: with the largest useful width offered."""
-    if "width" not in value:
-        return value
-    offered = (attributes.get("data-widths") or attributes.get("data-cmp-widths") or "")[:1_000]
-    widths = [int(width) for width in re.findall(r"\d{1,5}", offered)]
-    if not widths:
-        return value
-    width = max((width for width in widths if width <= MAX_WIDTH), default=min(widths))
-    return _WIDTH.sub(rf"\g<1>{width}", value)
 
 
 def _largest_in_json(value: str) -> str:

@@ -49,6 +49,27 @@ SYSTEMS: dict[str, Layout] = {
         "data-src",
         "",
     ),
+    "Shopify, without widths": Layout(
+        "<img class='lazyload' src='//cdn.test/p/dog_300x.jpg?v=1' data-src='//cdn.test/p/dog_{width}x.jpg?v=1' "
+        "data-aspectratio='1.5' data-sizes=auto alt='A dog'>",
+        "http://cdn.test/p/dog_1944x.jpg?v=1",
+        "data-src",
+        "",
+    ),
+    "Shopify, by width and height": Layout(
+        "<img class=lazyload src='//cdn.test/p/dog_10x10.jpg?v=1' data-src='//cdn.test/p/dog_{width}x{height}.jpg?v=1'"
+        " data-widths='[540, 900]' data-aspectratio='1.5' data-sizes=auto alt='A dog'>",
+        "http://cdn.test/p/dog_900x600.jpg?v=1",
+        "data-src",
+        "",
+    ),
+    "Shopify, a height that nobody knows": Layout(
+        "<img class='lazyload' src='//cdn.test/p/dog_300x.jpg' data-src='//cdn.test/p/dog_{width}x{height}.jpg' "
+        "data-sizes=auto alt='A dog'>",
+        "http://cdn.test/p/dog_300x.jpg",
+        "src",
+        "",
+    ),
     "Squarespace": Layout(
         f"<img class='thumb-image' data-src='{SQUARESPACE}' data-image='{SQUARESPACE}' data-image-dimensions=1500x1000 "
         "data-image-focal-point='0.5,0.5' data-load=false alt='A dog'>",

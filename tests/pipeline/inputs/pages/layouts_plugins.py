@@ -157,6 +157,53 @@ PLUGINS: dict[str, Layout] = {
         "data-srcset",
         f"{GITHUB}/aFarkas/lazysizes/blob/01fe48672dd3/plugins/rias/README.md",
     ),
+    "lazysizes, RIaS with its own widths": Layout(
+        "<img data-src='http://wit.test/w_{width}/http://a.test/u/dog.jpg' src='/small/dog.jpg' data-sizes=auto "
+        "class=lazyload alt='A dog'>",
+        "http://wit.test/w_1944/http://a.test/u/dog.jpg",
+        "data-src",
+        f"{GITHUB}/aFarkas/lazysizes/blob/01fe48672dd3/plugins/rias/README.md",
+    ),
+    "lazysizes, RIaS with a name of one's own": Layout(
+        "<img data-custom=foo data-src='http://wit.test/{width}/{custom}' data-sizes=auto class=lazyload alt='A dog'>",
+        "http://wit.test/1944/foo",
+        "data-src",
+        f"{GITHUB}/aFarkas/lazysizes/blob/01fe48672dd3/plugins/rias/README.md",
+    ),
+    "lazysizes, RIaS with a ratio": Layout(
+        "<img data-src='/w/{width}x{height}/dog.jpg' data-aspectratio=2 data-sizes=auto class=lazyload alt='A dog'>",
+        "/w/1944x972/dog.jpg",
+        "data-src",
+        f"{GITHUB}/aFarkas/lazysizes/blob/01fe48672dd3/plugins/rias/README.md",
+    ),
+    "lazysizes, RIaS in a <picture>": Layout(
+        "<picture><source data-srcset='/w/{width}/dog.jpg' media='(max-width: 1090px)'><source "
+        "data-srcset='/w/{width}/dog-wide.jpg'><img src='/w/100/dog.jpg' data-sizes=auto class=lazyload "
+        "alt='A dog'></picture>",
+        "/w/1944/dog.jpg",
+        "source srcset",
+        f"{GITHUB}/aFarkas/lazysizes/blob/01fe48672dd3/plugins/rias/README.md",
+    ),
+    "lazysizes, RIaS in a <picture> with widths": Layout(
+        "<picture><source data-srcset='/w/{width}/{format}/dog.jpg'><img src='/w/100/dog.jpg' data-widths='[320, 640]' "
+        "data-format=full data-sizes=auto class=lazyload alt='A dog'></picture>",
+        "/w/640/full/dog.jpg",
+        "source srcset",
+        "",
+    ),
+    "progressive-image.js": Layout(
+        "<a href='/u/dog.jpg' class='progressive replace'>\n<img src='/u/tiny.jpg' class=preview alt='A dog' />\n</a>",
+        "/u/dog.jpg",
+        "link href",
+        f"{GITHUB}/craigbuckler/progressive-image.js#readme",
+    ),
+    "progressive-image.js, with a link of its own": Layout(
+        "<a href='/dogs.html' data-href='/u/dog.jpg' class='progressive replace wide'><img src='/u/tiny.jpg' "
+        "class='preview x' alt='A dog'></a>",
+        "/u/dog.jpg",
+        "link href",
+        "",
+    ),
     "lazysizes, <picture>": Layout(
         "<picture><source data-srcset='/u/500.jpg' media='(max-width: 500px)'><source data-srcset='/u/1200.jpg'>"
         "<img src='/u/fallback-image.jpg' data-src='/u/1024.jpg' class=lazyload alt='A dog'></picture>",

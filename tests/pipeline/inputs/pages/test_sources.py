@@ -85,6 +85,9 @@ def test_an_attribute_of_any_name(src: str, name: str) -> None:
     assert (row.image_url, row.image_source) == ("http://a.test/p/dog.jpg?v=2", name)
 
 
+ELSEWHERE = ("iframe", "embed", "player", "ajax", "map", "modal", "audio", "video")
+
+
 @pytest.mark.parametrize(
     "other",
     ["data-hover=/p/2.jpg", "data-alt-src=/p/2.jpg", "data-zoom-image=/p/2.jpg", "data-back=/p/2.jpg",
@@ -93,11 +96,88 @@ def test_an_attribute_of_any_name(src: str, name: str) -> None:
      "data-src=/dogs/", "data-src=/dogs.html", "data-lazy=true", "data-lazy-src=1", "data-original=640",
      f"data-src={GIF}", "data-src=page.html", "data-lazy-sizes='(max-width: 9px) 9px'", "data-title=dog.jpg",
      "data-name='/p/2.jpg'", "onerror=this.src='/p/2.jpg'", "data-thumb=/p/2.jpg", "data-look=/p/2.jpg",
-     "data-video-src=/p/2.mp4", "data-src='http://['", "data-large-file=/p/2.jpg"],
+     "data-video-src=/p/2.mp4", "data-src='http://['", "data-large-file=/p/2.jpg",
+     # what opens in a frame, a player or a window, and URLs that may be anything
+     *(f"data-{word}-src=//b.test/load/7" for word in [*ELSEWHERE, "frame", "popup", "content", "remote", "anything"]),
+     *(f"data-{word}-src=/p/2.jpg" for word in ELSEWHERE),
+     "data-src=https://www.youtube.com/embed/x", "data-lazy-src=//player.vimeo.com/video/7?h=9",
+     "data-src='https://www.google.com/maps/embed?pb=!1m18'", "data-src='//maps.b.test/maps?q=a&output=embed'",
+     "data-original=https://open.spotify.com/embed/track/7", "data-src=//b.test/dogs/7", "data-lazy=/p/view?id=7",
+     "data-src='https://www.facebook.com/plugins/video.php?href=x&width=500'", "data-lazyload=//images.b.test/embed/7",
+     # templates that nobody filled
+     "data-src=/p/dog_{width}x{height}.jpg", "data-src=/p/{width}/{quality}.jpg", "data-srcset='/p/{w}.jpg 1x'",
+     "data-look=/p/{width}.jpg", "data-src='/p/${width}.jpg'", "data-src=/p/{{width}}.jpg", "data-src=/p/{.width}.jpg"],
 )  # fmt: skip
 def test_what_does_not_win_over_a_good_src(other: str) -> None:
     (row,) = found(f"<img src=/p/1.jpg {other} alt=A>")
     assert (row.image_url, row.image_source) == ("http://a.test/p/1.jpg", "src")
+
+
+@pytest.mark.parametrize("src", [GIF, "/i/blank.gif", "#", "/p/dog_20x20.jpg", "/i/7"])
+@pytest.mark.parametrize(
+    "lazy",
+    ["data-src=//b.test/dogs/7", "data-lazy-src=/p/view?id=7", "zoomfile=forum.php?mod=attachment&amp;aid=Nw",
+     "data-src=https://static1.b.test/static/5a/t/", "data-anything-src=//b.test/dogs/7"],
+)  # fmt: skip
+def test_a_url_without_extension_wins_over_what_is_no_picture_for_sure(src: str, lazy: str) -> None:
+    (row,) = found(f"<img src='{src}' {lazy} alt=A>")
+    assert row.image_source == lazy.partition("=")[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://images.unsplash.com/photo-15?w=800", "https://cdn.b.test/7", "//b.test/image/upload/w_800/dog",
+     "//b.test/media/dog/800x600", "/dog?wx_fmt=jpeg", "//b.test/i/7?auto=format"],
+)  # fmt: skip
+def test_a_service_of_pictures_in_an_attribute_that_is_known(url: str) -> None:
+    (row,) = found(f"<img src=/small/dog.jpg data-src='{url}' alt=A>")
+    assert row.image_url == normalise(url, URL)
+    (row,) = found(f"<img src=/small/dog.jpg data-anything-src='{url}' alt=A>")
+    assert row.image_source == "src"
+    (row,) = found(f"<img src=/small/dog.jpg data-srcset='{url} 800w' alt=A>")
+    assert row.image_source == "data-srcset"
+
+
+def test_a_url_without_extension_where_several_images_share_a_src() -> None:
+    rows = found("".join(f"<img src=/img/bg7.jpg data-src=//b.test/dogs/{n} alt='Dog {n}'>" for n in range(2)))
+    assert [row.image_url for row in rows] == ["http://b.test/dogs/0", "http://b.test/dogs/1"]
+
+
+def test_a_player_is_no_picture_even_if_it_is_alone() -> None:
+    (row,) = found("<img src=/i/blank.gif data-src=https://www.youtube.com/embed/x alt=A>")
+    assert row.reason == "placeholder"
+    (row,) = found("<img src=/i/blank.gif data-src=https://img.youtube.com/vi/x/0.jpg alt=A>")
+    assert row.image_url == "https://img.youtube.com/vi/x/0.jpg"
+
+
+@pytest.mark.parametrize("preview", ["/p/dog_50x.jpg", "/p/dog_10x10.jpg", "/p/dog_20x.jpg?v=1", "/p/dog.jpg?w=40"])
+@pytest.mark.parametrize(
+    "template",
+    ["data-src=/p/dog_{width}x{height}.jpg", "data-srcset=/p/dog_{size}.jpg", "data-src='{{ dog }}'",
+     "data-lazy-src=/p/{width}/{quality}"],
+)  # fmt: skip
+def test_a_preview_that_a_template_was_to_replace(preview: str, template: str) -> None:
+    assert [row.reason for row in found(f"<img src='{preview}' {template} alt=A>")] == ["placeholder"]
+    source = f"<picture><source {template.replace('-src=', '-srcset=')}><img src='{preview}' alt=A></picture>"
+    assert [row.reason for row in found(source)] == ["placeholder"]
+    (row,) = found(f"<img src='{preview}' data-anything=/{{x}} alt=A>")
+    assert (row.reason, row.image_source) == (None, "src"), "a small picture that nothing replaces is one"
+
+
+@pytest.mark.parametrize(
+    ("body", "source"),
+    [
+        ("<a href=/u/dog.jpg><img src=/u/tiny.jpg class=preview alt=A></a>", "src"),
+        ("<a href=/u/dog.jpg class=progressive><img src=/u/tiny.jpg class=preview alt=A></a>", "src"),
+        ("<a href=/u/dog.jpg class='progressive replace'><img src=/u/icon.png alt=A></a>", "src"),
+        ("<a href='#' class='progressive replace'><img src=/u/tiny.jpg class=preview alt=A></a>", "src"),
+        ("<a href=/i/blank.gif class='progressive replace'><img src=/u/tiny.jpg class=preview alt=A></a>", "src"),
+        ("<p data-href=/u/dog.jpg class='replace progressive'><img src=/u/tiny.jpg class=preview alt=A></p>",
+         "link href"),
+    ],
+)  # fmt: skip
+def test_a_preview_whose_link_leads_to_the_picture(body: str, source: str) -> None:
+    assert [row.image_source for row in found(body)] == [source]
 
 
 @pytest.mark.parametrize(
