@@ -86,11 +86,12 @@ class Around:
             new.append(above)
             above = above.parent
         place = self._places[above.mem_id] if above is not None else _NOWHERE
+        roles = self._captions.roles
         for element in reversed(new):
             tag, node_id, depth, holders = element.tag, element.mem_id, place.depth + 1, place.holders
             if tag in _HOLDERS and (tag != "a" or "href" in element.attributes):
                 holders = {**holders, tag or "": (element, depth)}
-            for role in self._captions.roles.get(node_id, ()):
+            for role in roles.get(node_id, ()) if roles else ():
                 holders = {**holders, role: (element, depth)}
             place = Place(depth, self._langs.get(node_id, place.lang), holders)
             self._places[node_id] = place
@@ -99,7 +100,7 @@ class Around:
     def captions(self, place: Place) -> Texts:
         """The captions of what holds an image, each with its kind."""
         texts: Texts = []
-        for kind in KINDS:
+        for kind in KINDS if self._captions.of else ():
             holder = place.captioned(kind)
             caption = self._captions.of.get((holder.mem_id, kind)) if holder else None
             if caption is None:
@@ -191,14 +192,15 @@ class Around:
 
     @cached_property
     def _sources_for_script(self) -> dict[int, Named]:
-        return self._sources_by("data-srcset", "data-lazy-srcset", for_script=True)
+        return self._sources_by("data-srcset", "data-lazy-srcset", "data-src", for_script=True)
 
     def _sources_by(self, *names: str, for_script: bool = False) -> dict[int, Named]:
-        """By <picture>, the image that its <source>s name by one of these attributes."""
+        """By <picture>, the image that its <source>s name by one of these attributes; by data-src only in templates."""
         found: dict[int, Named] = {}
         for node in self._tree.css(", ".join(f"source[{name}]" for name in names)):
             attributes: MutableMapping[str, str | None] = node.attributes
-            value = next((value for name in names if (value := attributes.get(name))), "")
+            values = ((name, attributes.get(name) or "") for name in names)
+            value = next((value for name, value in values if "{" in value or (value and name != "data-src")), "")
             pictures = [above for above in above_of(node) if above.tag == "picture"] if value else []
             if pictures and "{" in value:  # then the image says with what it is filled
                 attributes = ChainMap(attributes, self._image_of(pictures[0]))

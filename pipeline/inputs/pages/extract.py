@@ -26,7 +26,7 @@ from pipeline.inputs.pages.captions import CAPTIONS
 from pipeline.inputs.pages.cards import PROPERTIES, cards
 from pipeline.inputs.pages.charset import decode
 from pipeline.inputs.pages.placeholders import PICTURE
-from pipeline.inputs.pages.shadow import opened
+from pipeline.inputs.pages.shadow import SHOWN, opened
 from pipeline.inputs.pages.sources import Named, Sources, Where, choose, judge, rival, stem
 from pipeline.web.optout import header_marks, meta_marks
 from pipeline.web.urls import normalise
@@ -48,8 +48,12 @@ REASONS = (
 )
 
 _ELEMENTS = ("img", "amp-img", "amp-anim", "input", "image", "object")
-_LOOKED_AT = ", ".join((*_ELEMENTS, CAPTIONS))
+_LOOKED_AT = ", ".join((*_ELEMENTS, CAPTIONS, SHOWN))
 _URL_ATTRIBUTE = {"object": "data", "image": "href"}  # of the others it is src
+
+
+Element = tuple[LexborNode, str]
+"""An element with its tag."""
 
 
 class Found(NamedTuple):
@@ -92,10 +96,10 @@ def candidates(page: Page) -> Iterator[Found]:
     An image without a usable URL, or without any text, is one row. Nothing that a page holds makes it raise.
     """
     html, excess = bounded(decode(page.body, page.charset, page.url))
-    tree = LexborHTMLParser(opened(html))
+    tree, looked_at = _parsed(html)
     marks = marks_of(tree, page)
     seen: set[tuple[str, str]] = set()
-    for row in _rows_of_page(tree, marks, Where(marks.base, normalise(page.url) or page.url), len(html)):
+    for row in _rows_of_page(tree, looked_at, marks, Where(marks.base, normalise(page.url) or page.url), len(html)):
         if row.reason is not None:
             yield row
         elif (row.image_url, row.text) in seen:
@@ -139,8 +143,22 @@ def marks_of(tree: LexborHTMLParser, page: Page) -> Marks:
     return Marks(base or page.url, licence, ",".join(sorted(opt_out)) or None, lang, tuple(of_image))
 
 
-def _rows_of_page(tree: LexborHTMLParser, marks: Marks, where: Where, chars: int) -> Iterator[Found]:
-    looked_at = [(node, node.tag or "") for node in tree.css(_LOOKED_AT)]
+def _parsed(html: str) -> tuple[LexborHTMLParser, list[Element]]:
+    """The page's tree, and its elements that may be images or captions, with their tags."""
+    tree, looked_at = _tree(html)
+    if any(tag == "template" for _, tag in looked_at):
+        tree, looked_at = _tree(opened(html))
+    return tree, looked_at
+
+
+def _tree(html: str) -> tuple[LexborHTMLParser, list[Element]]:
+    tree = LexborHTMLParser(html)
+    return tree, [(node, node.tag or "") for node in tree.css(_LOOKED_AT)]
+
+
+def _rows_of_page(
+    tree: LexborHTMLParser, looked_at: list[Element], marks: Marks, where: Where, chars: int
+) -> Iterator[Found]:
     around = Around(tree, where, chars, (node for node, tag in looked_at if tag not in _ELEMENTS))
     nodes = [(node, tag) for node, tag in looked_at if tag in _ELEMENTS and _shows_an_image(node, tag)]
     images = [_image(node, tag, around) for node, tag in nodes[:MAX_IMAGES]]

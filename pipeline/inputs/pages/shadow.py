@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 
-_ATTRIBUTE = "shadowrootmode"  # as every serialiser writes it
+SHOWN = "template[shadowrootmode]"
+"""What stands in a page whose shadow trees are to be opened, as a selector."""
+
 _TEMPLATE = re.compile(r"<(/?)template(?=[\t\n\f\r />])([^>]*+)", re.IGNORECASE | re.ASCII)
-_SHOWN = re.compile(rf"[\t\n\f\r /]{_ATTRIBUTE}\s*+=\s*+[\"']?(?:open|closed)(?![\w-])", re.IGNORECASE | re.ASCII)
+_OPENED = re.compile(r"[\t\n\f\r /]shadowrootmode\s*+=\s*+[\"']?(?:open|closed)(?![\w-])", re.IGNORECASE | re.ASCII)
 
 
 def opened(html: str) -> str:
     """The page with its shadow trees as a part of it, as browsers show it."""
-    if _ATTRIBUTE not in html:
-        return html
     hidden = 0  # templates that are open and not shown: what is in them is not shown either
     open_ones: list[bool] = []
 
@@ -26,7 +26,7 @@ def opened(html: str) -> str:
         if tag[1]:
             hidden -= bool(open_ones) and not open_ones.pop()
             return tag[0]
-        shown = _SHOWN.search(tag[2]) is not None
+        shown = _OPENED.search(tag[2]) is not None
         open_ones.append(shown)
         hidden += not shown
         return f"<shadow-root{tag[2]}" if shown and not hidden else tag[0]

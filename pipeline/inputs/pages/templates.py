@@ -31,7 +31,7 @@ def filled(value: str, attributes: Attributes, by_default: bool = False) -> str:
 
     `by_default`: a `{width}` also where it does not say; then the value is one that such a script reads.
     """
-    if ("{" not in value and "%7b" not in value.lower()) or len(value) > _MAX_CHARS:
+    if ("{" not in value and "%7" not in value) or len(value) > _MAX_CHARS:
         return value
     offered, ratio = _width(attributes), _ratio(attributes)
     width = offered or (DEFAULT_WIDTH if by_default else None)

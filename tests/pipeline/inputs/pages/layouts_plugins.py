@@ -184,6 +184,19 @@ PLUGINS: dict[str, Layout] = {
         "source srcset",
         f"{GITHUB}/aFarkas/lazysizes/blob/01fe48672dd3/plugins/rias/README.md",
     ),
+    "lazysizes, RIaS in a <picture> by data-src": Layout(
+        "<picture><source data-src='/w/{width}/dog'><img src='/w/100/dog.jpg' data-sizes=auto class=lazyload "
+        "alt='A dog'></picture>",
+        "/w/1944/dog",
+        "source srcset",
+        f"{GITHUB}/aFarkas/lazysizes/blob/01fe48672dd3/plugins/rias/README.md",
+    ),
+    "a <picture> whose <source> has an attribute that no script reads": Layout(
+        "<picture><source data-src='/u/other.webp'><img src='/u/dog.jpg' alt='A dog'></picture>",
+        "/u/dog.jpg",
+        "src",
+        "",
+    ),
     "lazysizes, RIaS in a <picture> with widths": Layout(
         "<picture><source data-srcset='/w/{width}/{format}/dog.jpg'><img src='/w/100/dog.jpg' data-widths='[320, 640]' "
         "data-format=full data-sizes=auto class=lazyload alt='A dog'></picture>",

@@ -26,7 +26,7 @@ def img(alt: str) -> str:
     [
         (f"<x-card>{OPEN}{img('A')}</template>{img('B')}</x-card>{img('C')}", "ABC"),
         (f"<div><template shadowrootmode='closed'>{img('A')}</template></div>", "A"),
-        (f'<div><TEMPLATE class=x\nshadowrootmode = "OPEN" >{img("A")}</TEMPLATE></div>', "A"),
+        (f'<div><TEMPLATE class=x\nshadowRootMode = "OPEN" >{img("A")}</TEMPLATE></div>', "A"),
         (f"<x-a><template shadowroot=open shadowrootmode=open shadowrootdelegatesfocus>{img('A')}</template>", "A"),
         (f"<x-a>{OPEN}<slot></slot><x-b>{OPEN}{img('A')}</template></x-b></template></x-a>{img('B')}", "AB"),
         (f"<x-a>{OPEN}{img('A')}", "A"),
