@@ -187,10 +187,14 @@ def is_camera_settings(row: Row, thresholds: Thresholds) -> bool:
 # ── texts that are about nothing ──
 
 
+# Where editors put who made the picture: sources of texts as the table candidate has them.
+_CAPTIONS = frozenset({"figcaption", "wp-caption-text", "thumbcaption", "gallerytext", "tr-caption"})
+
+
 def is_a_credit(row: Row, thresholds: Thresholds) -> bool:
     """Who made the picture, not what it shows: "Photo: Jane Doe / Flickr", "© 2019 Example Ltd"."""
     text = row["text"]
-    return len(text) < 100 and is_credit(text, row.get("text_source") == "figcaption") and _word_count(text) <= 8
+    return len(text) < 100 and is_credit(text, row.get("text_source") in _CAPTIONS) and _word_count(text) <= 8
 
 
 def _bare(text: str) -> str:
