@@ -35,8 +35,8 @@ K64 = 4  # differing bits of ph64 that make a candidate; distances are even, so 
 K256 = 40  # differing bits of ph256 that a candidate may have: none wrong in 1.5e9 pairs of unrelated photo crops
 MAX_K = 8  # beyond it, 400 million images have more chance pairs than near-duplicates
 
-PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("d64", np.uint8)])
-EDGE = np.dtype([*PAIR.descr, ("d256", np.uint16), ("same_bytes", np.bool_), ("mirrored", np.bool_)])
+ROW_PAIR = np.dtype([("i", np.int64), ("j", np.int64), ("d64", np.uint8)])
+EDGE = np.dtype([*ROW_PAIR.descr, ("d256", np.uint16), ("same_bytes", np.bool_), ("mirrored", np.bool_)])
 LINK = np.dtype([("i", np.int64), ("j", np.int64), ("mirrored", np.bool_)])
 
 Rows = NDArray[np.int64]
@@ -135,7 +135,7 @@ def bands(ph64: Hashes, k: int = K64) -> NDArray[Any]:
 
 
 def all_pairs(hashes: Hashes, k: int = K64) -> NDArray[Any]:
-    """The pairs of rows whose 64-bit hashes differ in at most k bits: PAIR [p], rows i < j, sorted, each once.
+    """The pairs of rows whose 64-bit hashes differ in at most k bits: ROW_PAIR [p], rows i < j, sorted, each once.
 
     Rows of equal hashes are represented by the first of them: it has a pair of distance 0 with each of the others, and
     it alone has pairs with rows of another hash.
@@ -144,7 +144,7 @@ def all_pairs(hashes: Hashes, k: int = K64) -> NDArray[Any]:
     others = np.flatnonzero(first[inverse] != np.arange(len(hashes)))
     near = ((first[a], first[b]) for a, b in _near_values(values, k))
     i, j = _joined([(first[inverse[others]], others), *near])
-    found = np.empty(len(i), PAIR)
+    found = np.empty(len(i), ROW_PAIR)
     found["i"], found["j"], found["d64"] = np.minimum(i, j), np.maximum(i, j), hamming(hashes[i], hashes[j])
     return _sorted(found)
 

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 
 DATA = Path(os.environ.get("OPENWIT_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()
 
+SITES = (  # of web/, each with a table of its true pairs
+    "18f.gsa",
+    "based.cooking",
+    "fisica.openstax",
+    "gutenberg-18304",
+    "gutenberg-30621",
+    "photos",
+    "sociology.openstax",
+    "stamps",
+)
+
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Short names of tests, the same in every process: compressed bytes may hold the time."""

@@ -15,6 +15,7 @@ from pipeline.inputs.archives.warc import Page
 from pipeline.inputs.pages.around import MAX_TEXT_CHARS
 from pipeline.inputs.pages.extract import Found, candidates
 from pipeline.web.urls import normalise
+from tests.conftest import SITES
 
 URL = "http://a.test/d/page.html"
 
@@ -23,19 +24,7 @@ def found(body: str, url: str = URL, headers: tuple[tuple[str, str], ...] = ()) 
     return list(candidates(Page(url, body.encode("utf-8", "surrogatepass"), "utf-8", headers, 0, None)))
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "18f.gsa",
-        "based.cooking",
-        "fisica.openstax",
-        "gutenberg-18304",
-        "gutenberg-30621",
-        "photos",
-        "sociology.openstax",
-        "stamps",
-    ],
-)
+@pytest.mark.parametrize("host", SITES)
 def test_exactly_the_pairs_of_a_site(data: Path, host: str) -> None:
     site, name = data / "web" / f"{host}.test", f"{host}.test"
     truth: dict[str, set[tuple[str | None, str]]] = defaultdict(set)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.inputs.urltables import delimited
 from pipeline.inputs.urltables.delimited import Layout, lines, records
 from pipeline.inputs.urltables.urltable import REASONS, Options, check, rows
+from tests.conftest import SITES
 from tests.pipeline.inputs.urltables.tables import put, read
 
 # ── quotes ──
@@ -330,19 +331,7 @@ def test_quotes_made_to_cost_time(tmp_path: Path, line: str, columns: int, quoti
 
 
 TABLES: list[tuple[str, dict[str, Any]]] = [
-    *(
-        (f"web/{site}.test.pairs.tsv", {"url_column": "img"})
-        for site in (
-            "18f.gsa",
-            "based.cooking",
-            "fisica.openstax",
-            "gutenberg-18304",
-            "gutenberg-30621",
-            "photos",
-            "sociology.openstax",
-            "stamps",
-        )
-    ),
+    *((f"web/{site}.test.pairs.tsv", {"url_column": "img"}) for site in SITES),
     ("web/photos.test.attributions.csv", {"text_column": "Title"}),
     ("cls/caltech101_72px.labels.tsv", {"columns": ["url", "caption"]}),
     ("cls/clothing_72px.labels.tsv", {"columns": ["url", "caption"]}),
