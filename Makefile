@@ -12,7 +12,7 @@ STAGES := $(shell $(PYTHON) -m core.registry | awk '{print $$2}') report all # t
 
 help: ## list the targets
 	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-12s %s\n", $$1, substr($$0, RLENGTH + 1)} \
-	  /^# the stages$$/ {system("$(PYTHON) -m core.registry")}' Makefile
+	  /^# the stages/ {system("$(PYTHON) -m core.registry")}' Makefile
 
 # The environment: made once, made again when what it is made from changes.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -50,7 +50,7 @@ test-cluster: $(BIN)/.installed ## the same on clusters on 127.0.0.1 with worker
 test-slow: $(BIN)/.installed ## the slow tests: kills, memory, everything at its full size
 	$(BIN)/python -m pytest -m slow
 
-# the stages
+# the stages: `help` lists those of core/registry.py here
 report: ## one HTML page of everything that happened
 all: ## every stage above, in order
 $(STAGES): $(BIN)/.installed

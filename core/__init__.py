@@ -1,1 +1,1 @@
-"""What every room stands on: recipes, files, tables, manifests, receipts, runs, command lines."""
+"""What every room stands on: recipes, files, tables, receipts, manifests, leases, runs, choices, command lines."""

@@ -124,7 +124,7 @@ class OutputLost(BaseException):
 
 
 class _Stream(io.RawIOBase):
-    """Standard output or error. What the first cannot take is OutputLost, once; of the second nobody can be told."""
+    """Standard output or error. A failed write to stdout raises OutputLost, once; to stderr it is dropped."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self._lost = fd, False

@@ -1,7 +1,7 @@
 """Recipes: one TOML file says everything, and each stage reads its own table of it into a frozen Config.
 
 An unknown table or key, a wrong type or an impossible value is a UsageError that names the key, the file and the
-remedy. (Here, because every room that runs something may import this one.)
+remedy.
 """
 
 from __future__ import annotations
@@ -65,13 +65,17 @@ class Recipe:
             raise UsageError(f"{self.path}: {table}{key}: {sentence}; correct it in the recipe or with --set") from None
 
     def shared(self, stage: str, kind: type[C]) -> C:
-        """Keys of another stage's table that more than that one heeds: `kind` is what its Config is derived from."""
+        """Keys of another stage's table that this one heeds, too: `kind` is what that stage's Config is derived from.
+
+        All of the table is checked, so that a word written wrong in it is found before anybody is asked for anything.
+        """
         config = self.config(stage, module_of(stage).Config)
         assert isinstance(config, kind)
         return config
 
     @property
     def run(self) -> Run:
+        """The [run] table."""
         return self.config("run", Run)
 
     @property

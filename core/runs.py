@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Failure, UsageError, WorkToDo
-from core.files import filesystem, is_local, join, publish, remove, shown, to_json
+from core.files import filesystem, is_local, join, names_in, publish, read_bytes, remove, shown, to_json
 from core.lease import Lease
-from core.manifest import Manifest, Receipt, missing_part, read_manifest, write_manifest
+from core.manifest import MANIFEST, Manifest, Receipt, missing_part, read_manifest, write_manifest
 from core.recipe import Recipe
 from core.registry import STAGES
 
-OUR_BOOKS = {"_manifest.json", "_parts.parquet", "_run.json", "_lock"}
-_TOLD = 3  # changes that are named in a line
+RUN = "_run.json"
+OUR_BOOKS = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # in a stage's folder, beside parts and receipts
+_NAMED_CHANGES = 3  # changes that are named in a line
 _SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
 _LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
 
@@ -110,8 +111,8 @@ def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any], again: 
     if recipe.check:
         raise WorkToDo
     if changed:
-        more = f" and {len(changed) - _TOLD:,} more" if len(changed) > _TOLD else ""
-        print(f"{facts['stage']}: {again}: {'; '.join(changed[:_TOLD])}{more}", flush=True)
+        more = f" and {len(changed) - _NAMED_CHANGES:,} more" if len(changed) > _NAMED_CHANGES else ""
+        print(f"{facts['stage']}: {again}: {'; '.join(changed[:_NAMED_CHANGES])}{more}", flush=True)
     return False
 
 
@@ -137,9 +138,9 @@ def changes(facts: Mapping[str, Any], manifest: Manifest) -> list[str]:
     return found
 
 
-def named(source: str) -> str:
-    """What the key of an input says without a digest: a stage, or the kind and the name of a raw file."""
-    return source.rpartition("-")[0] if ":" in source else source
+def named(key: str) -> str:
+    """The key of an input without its digest: "crawl", or "warc:a.warc.gz"."""
+    return key.rpartition("-")[0] if ":" in key else key
 
 
 def differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
@@ -165,7 +166,7 @@ def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
 
 def publish_manifest(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt], run: bytes) -> Manifest:
     """Write `_run.json` and the manifest, then remove what no receipt names: what lost attempts left, checkpoints."""
-    publish(join(folder, "_run.json"), run)
+    publish(join(folder, RUN), run)
     manifest = write_manifest(folder, facts, receipts)
     named = OUR_BOOKS | {part.name for part in manifest.parts}
     named |= {f"_receipts/{receipt.step}.{receipt.task}.json" for receipt in receipts}
@@ -195,6 +196,17 @@ def how_it_ran(started: float, packages: Iterable[str], work: Mapping[str, Mappi
             **more,
         }
     )
+
+
+def read_run(folder: str) -> dict[str, Any]:
+    """A stage's `_run.json`; nothing where it is not there or damaged: no stage depends on it, none writes it again."""
+    if RUN not in names_in(folder):
+        return {}
+    try:
+        said = json.loads(read_bytes(join(folder, RUN)))
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 @contextmanager

@@ -39,9 +39,9 @@ from pipeline.inputs.archives import warc
 from pipeline.inputs.pages.extract import candidates
 from pipeline.inputs.urltables import urltable
 from pipeline.inputs.urltables.tablerows import Table
-from pipeline.livecrawl.spool import SpooledArchive
+from pipeline.livecrawl.temporary import TemporaryArchive
 from pipeline.livecrawl.visit import Visit, VisitConfig
-from pipeline.stage import Definition, Source, Stage, command
+from pipeline.stage import Definition, Source, Stage, main_of
 from pipeline.tables import CANDIDATE, COLUMN, MARK, PAGE, REJECT_RECORD
 from pipeline.tasks.attempt import Attempt, Job, Task
 from pipeline.tasks.lanes import Lane
@@ -158,9 +158,9 @@ async def _visit_lane(lane: Lane, config: VisitConfig) -> None:
     async def visit_site(task: Task) -> None:
         domain, seeds = task.args
         limits, connect_to = Limits(total_seconds=config.timeout), parse_connect_to(config.connect_to)
-        budget = RateLimiter(config.requests_per_second)
-        async with at_once, Client(config.contact, budget, limits, connect_to, lane.check) as client:
-            with SpooledArchive(domain) as archive:
+        limiter = RateLimiter(config.requests_per_second)
+        async with at_once, Client(config.contact, limiter, limits, connect_to, lane.check) as client:
+            with TemporaryArchive(domain) as archive:
                 visit = Visit(domain, seeds, config, client, cast(BinaryIO, archive))
                 await visit.run()
                 await asyncio.to_thread(commit_visit, lane, task, visit, archive)  # other sites go on meanwhile
@@ -173,7 +173,7 @@ async def _visit_lane(lane: Lane, config: VisitConfig) -> None:
         raise errors.exceptions[0] from None
 
 
-def commit_visit(lane: Lane, task: Task, visit: Visit, archive: SpooledArchive) -> None:
+def commit_visit(lane: Lane, task: Task, visit: Visit, archive: TemporaryArchive) -> None:
     """Write a site's archive, and what became of each of its URLs."""
     reasons = Counter(row["reason"] for row in visit.rows)
     kept = reasons.pop("", 0)
@@ -308,7 +308,7 @@ def _some(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, sources=sources)
-main = command("crawl")
+main = main_of("crawl")
 
 if __name__ == "__main__":
     exit_now(main)

@@ -37,7 +37,7 @@ from dedup.hashes import HASH_DEF, columns, fingerprints
 from dedup.lookup import Lookup
 from dedup.tables import CAPTION, FINGERPRINT, GROUP, binary_column
 from dedup.views import HASHES, Views, views
-from pipeline.stage import Definition, Stage, command
+from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import CANDIDATE, OUTCOME, PAIR
 from pipeline.tasks.attempt import Attempt, Task, tasks_of
 from pipeline.tasks.shuffle import Keyed, Regroup, partition, split
@@ -336,7 +336,7 @@ def build_index(task: Task, config: Config, attempt: Attempt) -> None:
 STAGE = Definition(
     config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, determined_by=determined_by
 )
-main = command("dedup")
+main = main_of("dedup")
 
 if __name__ == "__main__":
     exit_now(main)

@@ -20,16 +20,16 @@ import msgspec
 import pyarrow as pa
 
 from core.command import exit_now
-from core.files import digest, join, read_table
+from core.files import digest, read_table
 from pipeline.decoding.decoder import Decoder
 from pipeline.decoding.picture import Options, Picture, Refused
-from pipeline.stage import Definition, Stage, command
+from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import FETCH_REASONS, OUTCOME, PLAN
 from pipeline.tasks.attempt import Attempt, Task
 from pipeline.tasks.lanes import Lane
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits, Reply
-from pipeline.web.manners import Manners, Positive, said_of
+from pipeline.web.manners import Manners, Positive, naming_the_key
 from pipeline.web.politeness import RateLimiter
 from shards.format import CHUNK, TarWriter
 
@@ -56,17 +56,16 @@ class Config(Manners, frozen=True, kw_only=True):
 
 def run(stage: Stage[Config]) -> None:
     connect_to = stage.config.connections(stage.recipe.path)
-    with said_of(stage.recipe.path):
+    with naming_the_key(stage.recipe.path):
         options(stage.config)
 
     # plan → chunk, outcome                                                        a task a chunk, in lanes
     job = stage.job("chunks")
     match = stage.reads["match"]
+    size = stage.config.images_per_chunk
     tasks = [
         Task(f"{part.task}-{first // size:05d}", digest(part.sha256, first), (path, first, connect_to), lane=part.task)
-        for size in [stage.config.images_per_chunk]
-        for part in match.of("plan")
-        for path in [join(match.folder, part.name)]
+        for part, path in zip(match.of("plan"), match.paths("plan"), strict=True)
         for first in range(0, part.rows, size)
     ]
     stage.run_lanes(job, fetch_lane, tasks)
@@ -79,9 +78,9 @@ def fetch_lane(lane: Lane, config: Config) -> None:
 
 async def _fetch_lane(lane: Lane, config: Config) -> None:
     limits = Limits(max_bytes=config.max_bytes, total_seconds=config.timeout, max_redirects=config.max_redirects)
-    budget = RateLimiter(config.requests_per_second)
+    limiter = RateLimiter(config.requests_per_second)
     async with (
-        Client(config.contact, budget, limits, parse_connect_to(lane.tasks[0].args[2]), lane.check) as client,
+        Client(config.contact, limiter, limits, parse_connect_to(lane.tasks[0].args[2]), lane.check) as client,
         Decoder(options(config)) as decoder,
     ):
         for task in lane.tasks:
@@ -184,7 +183,7 @@ def options(config: Config) -> Options:
 
 
 STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)
-main = command("fetch")
+main = main_of("fetch")
 
 if __name__ == "__main__":
     exit_now(main)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from core.command import exit_now
 from core.errors import UsageError
 from core.files import read_batches
-from pipeline.stage import Definition, Stage, command
+from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import CANDIDATE
 from pipeline.tasks.attempt import Attempt, Task, tasks_of
 from pipeline.text.clean import clean
@@ -110,7 +110,7 @@ def _runs(begins: np.ndarray, most: int) -> np.ndarray:
 
 
 STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)
-main = command("filter")
+main = main_of("filter")
 
 if __name__ == "__main__":
     exit_now(main)

@@ -27,7 +27,7 @@ from core.command import exit_now
 from core.files import digest, join, read_batches, read_table
 from core.recipe import Recipe
 from core.tables import ID, declare
-from pipeline.stage import Definition, Stage, command
+from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import CANDIDATE, MARK, PAIR, PLAN, query_texts
 from pipeline.tasks.attempt import Attempt, Task
 from pipeline.tasks.shuffle import Keyed, Regroup, partition, split
@@ -77,6 +77,7 @@ def determined_by(recipe: Recipe) -> dict[str, Any]:
 def run(stage: Stage[Config]) -> None:
     queries, candidates = stage.reads["queries"], stage.reads["filter"]
     texts = tuple(queries.paths("query"))
+    manners = stage.recipe.shared("fetch", Manners)
 
     # candidate → found: the queries in each text                                 a task a part
     job = stage.job("found", ("require_query",))
@@ -92,8 +93,7 @@ def run(stage: Stage[Config]) -> None:
         Task(task.id, args=(task.args[0], found[task.id]), number=number)
         for number, task in enumerate(task for task in tasks if task.id in found)
     ]
-    budget = stage.facts["determined_by"]["max_images_per_domain"]
-    verdicts = functools.partial(judge, stage.seed, budget, stage.config.max_pairs_per_query, texts)
+    verdicts = functools.partial(judge, stage.seed, manners.images_per_domain, stage.config.max_pairs_per_query, texts)
     pairs = stage.shuffle(job, verdicts, commit_pairs, ends, ends)
 
     # pair, mark → plan: each image once, in the lane that owns its domain        URLs are shuffled, a task a lane
@@ -102,7 +102,7 @@ def run(stage: Stage[Config]) -> None:
     reads += [Task(f"marks of {path}", args=(path, "mark")) for path in stage.reads["crawl"].paths("mark")]
     lanes = [Task(f"lane{lane:05d}", number=lane) for lane in range(stage.config.lanes)]
     images = functools.partial(images_by_lane, stage.config.lanes)
-    commit = functools.partial(commit_plan, stage.facts["determined_by"]["rate"])
+    commit = functools.partial(commit_plan, manners.requests_per_second)
     stage.shuffle(job, images, commit, reads, lanes)
 
 
@@ -316,7 +316,7 @@ def commit_plan(rate: float, task: Task, asked: pa.Table | None, config: Config,
 STAGE = Definition(
     config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, determined_by=determined_by
 )
-main = command("match")
+main = main_of("match")
 
 if __name__ == "__main__":
     exit_now(main)

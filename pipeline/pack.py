@@ -26,14 +26,13 @@ from core.files import join, to_json
 from core.manifest import Manifest, read_manifest
 from dedup.tables import CAPTION, GROUP
 from pipeline.inputs.urltables import owncolumns
-from pipeline.stage import Definition, Stage, command
+from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import OUTCOME, query_texts
 from pipeline.tasks.attempt import Attempt, Task
 from shards.format import SAMPLE, TarWriter, range_of, sample_json, sample_row, shard_name, stats_json, write_rows
 from shards.merge import Run, merge_range, read_range
 
 RULES_VERSION = 2
-LIBRARIES: tuple[str, ...] = ()
 
 SHARDS_A_TASK = 8  # consecutive ones: neighbouring ranges share the row groups that are read for them
 
@@ -176,8 +175,8 @@ def _kinds(crawl: str) -> dict[str, str]:
     return owncolumns.kinds(_manifest(crawl))
 
 
-STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)
-main = command("pack")
+STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION)
+main = main_of("pack")
 
 if __name__ == "__main__":
     exit_now(main)

@@ -24,14 +24,13 @@ from core.manifest import Receipt
 from core.recipe import RUNTIME
 from core.tables import declare
 from pipeline.ids import fold
-from pipeline.stage import Definition, Stage, command
+from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import QUERY, REJECT_QUERY
 from pipeline.tasks.attempt import Attempt, Task
 from pipeline.text import ngrams, wikipedia, wordnet
 from pipeline.text.words import is_word, tokens
 
 RULES_VERSION = 2
-LIBRARIES: tuple[str, ...] = ()
 
 ROWS = 4096  # candidates for the list that are judged together
 
@@ -231,8 +230,8 @@ def _write_counts(counts: Counter[str], attempt: Attempt) -> None:
     attempt.rows(table, WORD)
 
 
-STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, sources=sources)
-main = command("queries")
+STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, sources=sources)
+main = main_of("queries")
 
 if __name__ == "__main__":
     exit_now(main)

@@ -38,7 +38,7 @@ PACKAGES = ("apache-beam", "pyarrow", "pillow", "numpy")  # whose versions a per
 
 @dataclass(frozen=True)
 class Source:
-    """A raw input file: where it is, and what it is wherever it is."""
+    """A raw input file. Its name and digest identify it; its path may differ between machines."""
 
     path: str
     digest: str
@@ -237,8 +237,8 @@ class Stage(Generic[C]):
         return runs.publish_manifest(self.folder, self.facts, self._receipts, run)
 
 
-def command(name: str) -> Callable[[Sequence[str] | None], int]:
-    """The command line of a stage: its module's `main`. By name, for classes of __main__ would not pickle."""
+def main_of(name: str) -> Callable[[Sequence[str] | None], int]:
+    """The `main` of a stage's module, its command line. By name, for classes of __main__ would not pickle."""
 
     def main(argv: Sequence[str] | None = None) -> int:
         doc = module_of(name).__doc__ or ""

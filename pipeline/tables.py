@@ -1,4 +1,4 @@
-"""The tables that pass between stages, each written once: query, page, candidate, pair, plan, outcome, drop."""
+"""The tables that stages write, each declared once; those of chunks and duplicates are in shards/ and dedup/."""
 
 from __future__ import annotations
 

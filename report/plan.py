@@ -8,7 +8,6 @@ the stage's own last run where that tells, else from RATES. What is not known be
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 
 from core import command, runs
 from core.errors import UsageError
-from core.files import file_size, filesystem, is_local, join, names_in, open_input, read_bytes, shown
+from core.files import file_size, filesystem, is_local, open_input, shown
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe, read
 from core.registry import STAGES
@@ -108,8 +107,7 @@ def _line(recipe: Recipe, name: str, state: State, last: Manifest | None, ready:
         return Line(name, f"done; {state.says}", disk=None) if state.says else Line(name, "done", disk=0)
     if waits := [stage for stage in STAGES[name].reads if stage not in ready]:
         return Line(name, f"unknown until {waits[-1]} is done")
-    known = last is not None and "_run.json" in names_in(last.folder)
-    ran = json.loads(read_bytes(join(recipe.folder(name), "_run.json"))) if known else {}
+    ran = runs.read_run(last.folder) if last else {}
     if not STAGES[name].has_tasks:
         return _training(recipe, name, last, ran)
     if name not in RATES:

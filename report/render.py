@@ -19,14 +19,13 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from core import command, files
+from core import command, files, runs
 from core.errors import Failure, UsageError, WorkToDo
 from core.files import digest, digest_file, join, names_in, open_input, publish, read_bytes
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe
 from core.registry import STAGES
-from report import evals, examples
-from report import phrases as words
+from report import evals, examples, phrases
 from report import survey as surveys
 from report.funnel import LABELS, funnel
 from report.plots import Numbers, by_rank, curve, histogram
@@ -54,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make(recipe: Recipe) -> None:
     """Write report.html beside the stages' folders, unless the one there was made from the same."""
-    stages = [look_at(recipe, name) for name in STAGES]
+    stages = [result_of(recipe, name) for name in STAGES]
     if not any(stage.manifest for stage in stages):
         raise UsageError(f"no stage of {recipe.out} is finished: run openwit crawl --recipe {recipe.path} first")
     path = join(recipe.out, "report.html")
@@ -70,7 +69,7 @@ def make(recipe: Recipe) -> None:
     page = render(recipe, stages, made_from).encode()
     publish(path, page)
     finished = sum(stage.manifest is not None for stage in stages)
-    print(f"report: {finished} of {len(stages)} stages, {words.size(len(page))} → {files.shown(path)}")
+    print(f"report: {finished} of {len(stages)} stages, {phrases.size(len(page))} → {files.shown(path)}")
 
 
 def _made_from(out: str) -> str | None:
@@ -86,7 +85,7 @@ def _made_from(out: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageResult:
     """What is known of one stage: its manifest (None: not run yet) and how it ran (empty: not known)."""
 
     name: str
@@ -94,24 +93,14 @@ class Stage:
     run: dict[str, Any]
 
 
-def look_at(recipe: Recipe, name: str) -> Stage:
+def result_of(recipe: Recipe, name: str) -> StageResult:
     """A stage of the recipe, finished or not."""
     folder = recipe.folder(name)
     manifest = read_manifest(folder)
-    known = manifest is not None and "_run.json" in names_in(folder)
-    return Stage(name, manifest, _how_it_ran(join(folder, "_run.json")) if known else {})
+    return StageResult(name, manifest, runs.read_run(folder) if manifest else {})
 
 
-def _how_it_ran(path: str) -> dict[str, Any]:
-    """A `_run.json`; nothing is known where it is damaged, for no stage depends on it and none writes it again."""
-    try:
-        said = json.loads(read_bytes(path))
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def outdated(stages: Sequence[Stage]) -> dict[str, list[str]]:
+def outdated(stages: Sequence[StageResult]) -> dict[str, list[str]]:
     """The stages that read another run of a stage before them than the one that is there now."""
     now = {stage.name: stage.manifest.digest if stage.manifest else None for stage in stages}
     read = {stage.name: stage.manifest.facts.get("inputs", {}) for stage in stages if stage.manifest}
@@ -139,9 +128,9 @@ def leads_to(done: Mapping[str, Manifest]) -> dict[tuple[str, str, str], tuple[s
         for reason in dropped.get((stage, "images"), ()):
             leads[stage, "images", reason] = ("duplicates", "groups of them, side by side")
     for reason in dropped.get(("fetch", "images"), ()):
-        leads["dedup", "pairs", reason] = (words.anchor("fetch", "images", reason), "the images themselves")
+        leads["dedup", "pairs", reason] = (phrases.anchor("fetch", "images", reason), "the images themselves")
     if "crawl" in done and done["crawl"].counts.get("pairs", {"kept": 0})["kept"]:
-        leads["crawl", "records", "kept"] = (words.anchor("crawl", "pairs", "kept"), "what was found on them")
+        leads["crawl", "records", "kept"] = (phrases.anchor("crawl", "pairs", "kept"), "what was found on them")
     return leads
 
 
@@ -210,7 +199,7 @@ def _json_lines(path: str) -> Iterator[Any]:
 # ── the page ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def render(recipe: Recipe, stages: Sequence[Stage], made_from: str) -> str:
+def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str:
     """The whole page. What is shown of the web is escaped by the template."""
     seed, done = recipe.run.seed, {stage.name: stage.manifest for stage in stages if stage.manifest}
     queries, match, fetch, dedup, pack = (done.get(stage) for stage in ("queries", "match", "fetch", "dedup", "pack"))
@@ -265,7 +254,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     names = ("anchor", "count", "meaning", "place", "plain", "share", "shown", "size", "took")
-    environment.filters |= {name: getattr(words, name) for name in names}
+    environment.filters |= {name: getattr(phrases, name) for name in names}
     return environment
 
 

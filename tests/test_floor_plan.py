@@ -38,7 +38,7 @@ INNER = {  # room of the pipeline, or file that stands in it alone → those tha
     "ids": set(),
 }
 MOST_ARROWS = 10 + 5 * len(STAGES)  # in the pipeline; beyond them nobody sees the stages for the rooms
-HEAVY = {"apache_beam": {"pipeline"}, "torch": {"trainer", "dedup/detector"}}
+HEAVY = {"apache_beam": {"pipeline"}, "torch": {"trainer"}}
 FILES = [ROOT / "openwit.py", *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))]
 
 

@@ -1,4 +1,4 @@
-"""Contrastive training on shards, and its evaluations. The only room (beside dedup/detector) that knows torch."""
+"""Contrastive training on shards, and its evaluations. The only room that knows torch."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Where the work runs: stages know Beam alone, and the recipe's [engine] table says which engine carries it."""
+"""Where tasks run: the recipe's [engine] table says on which engine, and no stage can tell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     runner: Literal["local", "spark", "flink", "dataflow"] = "local"
     workers: Annotated[int, msgspec.Meta(ge=0)] = 0  # processes that work side by side; 0 = one a core of this machine
-    lease_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # of silence before another takes a fetcher's lane over
+    lease_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0  # of silence before another worker takes a lane over
     # of Spark and Flink; without a master and a job server both run inside this machine
     master: str = ""  # of a cluster: spark://host:7077, or host:8081, where Flink's REST listens
     job_server: str = ""  # host:port of a Beam job server that runs already
@@ -38,7 +38,7 @@ class Engine(Protocol):
         """Run a transform over lanes of tasks."""
 
     def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], tasks: Sequence[Task]) -> None:
-        """Run a transform over {"reads": tasks, "tasks": tasks}."""
+        """Run one pipeline that shuffles what `reads` name to `tasks`: the transform gets both in a dict."""
 
 
 @contextmanager

@@ -48,8 +48,8 @@ class TaskProgress:
                 if len(self._receipts) > self._before:
                     progress.at(len(self._receipts), self._rate())
 
-    def _look(self) -> bool:
-        """Read the receipts that came since; whether all are there."""
+    def _look(self) -> None:
+        """Read the receipts that came since."""
         entries = entries_in(self._folder) if self._stale else {}  # on a local disk dearer than the names alone
         for name in entries or names_in(self._folder):
             task = self._waiting.get(name)
@@ -58,7 +58,6 @@ class TaskProgress:
                 del self._waiting[name]
                 self._stale.pop(name, None)
                 self._receipts.append(receipt)
-        return not self._waiting
 
     def _rate(self) -> str:
         counts, _ = add_up(self._receipts)

@@ -99,14 +99,14 @@ class Client:
     def __init__(
         self,
         contact: str,
-        budget: RateLimiter,
+        limiter: RateLimiter,
         limits: Limits | None = None,
         connect_to: ConnectTo | None = None,
         may_ask: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._user_agent = user_agent(contact)
-        self._budget = budget
+        self._limiter = limiter
         self._limits = limits or Limits()
         self._connect_to = connect_to or {}
         self._may_ask = may_ask
@@ -115,7 +115,7 @@ class Client:
     async def __aenter__(self) -> Self:
         self._resolver = GuardedResolver(self._connect_to)
         self._session = aiohttp.ClientSession(
-            # No limit on connections: the budget is one, by domain, and whoever calls decides how many URLs at once.
+            # No limit on connections: the limiter is one, by domain, and whoever calls decides how many URLs at once.
             connector=aiohttp.TCPConnector(
                 resolver=self._resolver,
                 ttl_dns_cache=DNS_CACHE_SECONDS,
@@ -185,7 +185,7 @@ class Client:
             if reason:
                 return replace(reply, reason=reason, detail=detail, final_url=target)
             domain = registered_domain(host_of(target))
-            async with self._budget.turn(domain):
+            async with self._limiter.turn(domain):
                 self._may_ask()
                 begun = time.monotonic()
                 at = datetime.now(UTC)
@@ -193,7 +193,7 @@ class Client:
                 reply = replace(reply, attempts=hop, asked_at=at)
                 seconds -= time.monotonic() - begun
             if reply.http_status == 429 or (reply.http_status == 503 and reply.header("retry-after")):
-                self._budget.hold(domain, retry_after(reply.header("retry-after") or "", datetime.now(UTC)))
+                self._limiter.hold(domain, retry_after(reply.header("retry-after") or "", datetime.now(UTC)))
             location = reply.header("location")
             if reply.reason or reply.http_status not in _REDIRECTS or location is None:
                 return reply
@@ -210,7 +210,7 @@ class Client:
         if not guest:
             return "", ""
         rules = await self._robots.rules(url)
-        self._budget.slow_down(registered_domain(host), rules.crawl_delay)
+        self._limiter.slow_down(registered_domain(host), rules.crawl_delay)
         return rules.refusal(url)
 
     async def _ask(self, url: str, limits: Limits, seconds: float, heed: bool, robots: bool) -> Reply:

@@ -34,7 +34,7 @@ class Manners(msgspec.Struct, frozen=True, kw_only=True):
     def connections(self, recipe: str) -> str:
         """`connect_to`, filled in; UsageError where it is none or `contact` reaches nobody, before anybody is asked."""
         connect_to = expand(self.connect_to, recipe)
-        with said_of(recipe):
+        with naming_the_key(recipe):
             user_agent(self.contact)
             parse_connect_to(connect_to)
         return connect_to
@@ -46,7 +46,7 @@ class Manners(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def said_of(recipe: str) -> Iterator[None]:
+def naming_the_key(recipe: str) -> Iterator[None]:
     """A UsageError that begins with a key of [fetch] says whose key that is, and where to correct it."""
     try:
         yield

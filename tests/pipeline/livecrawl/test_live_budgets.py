@@ -284,10 +284,10 @@ def test_no_folder_takes_a_temporary_file() -> None:
     """Not the system's, nor the one we are in: Python tries to write to each."""
     script = """
 import resource, tempfile
-from pipeline.livecrawl.spool import SpooledArchive
+from pipeline.livecrawl.temporary import TemporaryArchive
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 tempfile.tempdir = None
-SpooledArchive("a.test")
+TemporaryArchive("a.test")
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True)
     said = "cannot write the pages of a.test to a temporary file ([Errno 2] No usable temporary directory found in "

@@ -10,7 +10,7 @@ from typing import Self
 from core.errors import Failure
 
 
-class SpooledArchive:
+class TemporaryArchive:
     """A temporary file that an archive is written to and read from. Failure where the disk does not take it.
 
     That is said here, and not around the visit, which writes elsewhere too: its lease and its parts, to the output.
