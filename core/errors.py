@@ -1,4 +1,4 @@
-"""The two ways to stop: each is one sentence that names the thing, the place and the remedy."""
+"""The ways to stop: each is one sentence that names the thing, the place and the remedy."""
 
 
 class Failure(Exception):
@@ -11,3 +11,8 @@ class WorkToDo(Exception):
 
 class UsageError(Failure):
     """The request itself is wrong (an unknown key, a file that is not there): exit status 2."""
+
+
+def describe(error: BaseException) -> str:
+    """The class of an exception that is not ours and what it says."""
+    return ": ".join(filter(None, (type(error).__name__, str(error))))

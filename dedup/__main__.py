@@ -23,7 +23,7 @@ from dedup.allpairs import K64, K256
 from dedup.hashes import fingerprints
 from dedup.index import MAX_K, Index
 from dedup.overlap import overlap
-from dedup.pictures import decoded
+from dedup.pictures import read_picture
 
 VERBS = ("query", "overlap")
 
@@ -51,7 +51,7 @@ def query(options: argparse.Namespace) -> None:
     picture = options.picture
     index = Index.open(options.index or _index_of(read(options.recipe, options.set)))
     try:
-        asked = fingerprints([decoded(picture, picture)])
+        asked = fingerprints([read_picture(picture, picture)])
     except FileNotFoundError:
         raise UsageError(f"there is no picture {picture}: give the path of an image file") from None
     matches = index.query_prints(asked, options.distance)[0]

@@ -21,7 +21,7 @@ from core.files import read_batches, tar_members
 from core.tables import ID, declare
 from dedup.hashes import fingerprints
 from dedup.index import Index
-from dedup.pictures import decoded
+from dedup.pictures import read_picture
 from dedup.tables import OVERLAP
 
 PICTURES = 256  # decoded and looked up together
@@ -54,7 +54,7 @@ def overlap(pictures: str, index: Index, distance: int, outcomes: Sequence[str])
         nonlocal others
         for name, body in tar_members(pictures, MAX_BYTES):
             try:
-                yield name, decoded(io.BytesIO(body), f"{name} in {pictures}")
+                yield name, read_picture(io.BytesIO(body), f"{name} in {pictures}")
             except Failure:
                 if name.lower().endswith(EXTENSIONS) and not name.rpartition("/")[2].startswith("._"):  # macOS' notes
                     raise

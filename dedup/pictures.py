@@ -13,7 +13,7 @@ from pictures import formats
 MAX_AREA = 128_000_000  # pixels; what fetch takes by default
 
 
-def decoded(file: str | BinaryIO, name: str) -> Image.Image:
+def read_picture(file: str | BinaryIO, name: str) -> Image.Image:
     """A picture before fetch resizes it. Failure with its name where it is none; FileNotFoundError where nothing is."""
     try:
         return formats.decoded(Path(file).read_bytes() if isinstance(file, str) else file.read(), MAX_AREA)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from core.errors import describe
 from pictures.drawing import DrawingError, draw, is_drawing, size_of
 from pictures.jpeg import with_end
 from pictures.sniff import other_kind, picture_format
@@ -81,7 +82,7 @@ def opened(body: bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise PictureError("too_many_pixels", str(error)) from error
     except BROKEN as error:
-        said = of_error(error)
+        said = describe(error)
         if isinstance(error, UnidentifiedImageError):
             said = f"{len(body)} bytes that begin with {body[:16]!r}"
         if name := picture_format(body):
@@ -99,7 +100,7 @@ def pixels(image: Image.Image, body: bytes, at_least: tuple[int, int] | None = N
     try:
         return _averageable(_loaded(image, body, at_least), body)
     except BROKEN as error:
-        raise PictureError("truncated_image" if is_cut(error) else "decoder_failed", of_error(error)) from error
+        raise PictureError("truncated_image" if is_cut(error) else "decoder_failed", describe(error)) from error
 
 
 def orientation(image: Image.Image) -> tuple[int, str]:
@@ -108,7 +109,7 @@ def orientation(image: Image.Image) -> tuple[int, str]:
         found = image.getexif().get(_ORIENTATION)
         return (found if found in _UPRIGHT else 1), ""
     except BROKEN as error:
-        return 1, f"EXIF ignored: {of_error(error)}"
+        return 1, f"EXIF ignored: {describe(error)}"
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
@@ -166,11 +167,6 @@ def _of_bitmap(image: Image.Image, body: bytes) -> Image.Image:
     if image.mode == "RGBA":
         return image if image.getchannel("A").getbbox() else image.convert("RGB")
     return image.convert(_SMOOTH[image.mode])
-
-
-def of_error(error: Exception) -> str:
-    """The class of an exception and what it says."""
-    return ": ".join(filter(None, (type(error).__name__, str(error))))
 
 
 def is_cut(error: Exception) -> bool:

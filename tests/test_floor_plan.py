@@ -12,7 +12,7 @@ from core import registry
 ROOT = Path(__file__).parents[1]
 ROOMS = {  # room → the rooms it may import
     "core": {"core"},
-    "pictures": {"pictures"},
+    "pictures": {"pictures", "core"},
     "shards": {"shards", "core"},
     "dedup": {"dedup", "shards", "pictures", "core"},
     "trainer": {"trainer", "shards", "pictures", "core"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from core.errors import describe
+
 MAX_DETAIL_CHARS = 200
 _USER = re.compile(r"(:[/\\]{0,8}|[/\\]{2})[^/\\?#\s]{0,1024}@")
 
@@ -15,7 +17,7 @@ def one_line(text: str) -> str:
 
 def of_error(error: Exception) -> str:
     """The class of an exception and what it says."""
-    return one_line(": ".join(filter(None, (type(error).__name__, str(error)))))
+    return one_line(describe(error))
 
 
 def without_user(text: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import Failure
-from dedup.pictures import decoded
+from dedup.pictures import read_picture
 from tests.dedup.made import scene
 
 
@@ -22,10 +22,10 @@ def saved(kind: str, **options: Any) -> io.BytesIO:
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_exif_that_cannot_be_read_turns_nothing(kind: str) -> None:
-    broken = decoded(saved(kind, exif=b"Exif\0\0no TIFF at all"), "a picture")
-    assert np.array_equal(np.asarray(broken), np.asarray(decoded(saved(kind), "a picture")))
+    broken = read_picture(saved(kind, exif=b"Exif\0\0no TIFF at all"), "a picture")
+    assert np.array_equal(np.asarray(broken), np.asarray(read_picture(saved(kind), "a picture")))
 
 
 def test_what_fetch_would_not_open_is_not_opened_here() -> None:
     with pytest.raises(Failure, match=r"^scan\.ppm is no picture that can be decoded .*: give another$"):
-        decoded(saved("PPM"), "scan.ppm")
+        read_picture(saved("PPM"), "scan.ppm")

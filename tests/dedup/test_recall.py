@@ -20,7 +20,7 @@ from dedup.allpairs import edges
 from dedup.groups import groups
 from dedup.hashes import fingerprints
 from dedup.index import Index, build
-from dedup.pictures import decoded as asked
+from dedup.pictures import read_picture as asked
 from tests.dedup.made import Column, scene, table
 
 # Edits that leave a photo what it is. Not among them: rotations and flips upside down, which no hash of this kind

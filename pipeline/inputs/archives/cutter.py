@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from pipeline.inputs.archives.httpmessage import field_pattern, fields_of, header_end
-from pipeline.inputs.archives.stored import PADDING, Gzip, Place, Plain
+from pipeline.inputs.archives.stored import PADDING, Gzip, Plain, Position
 
 MAX_HEAD = 64 << 10  # bytes of a record's header
 _LENGTH = re.compile("[0-9]{1,18}")
@@ -57,7 +57,7 @@ class Gap(NamedTuple):
     lost: int  # bytes of the file
 
 
-class Form(Protocol):
+class ArchiveFormat(Protocol):
     """How records start."""
 
     start: re.Pattern[bytes]
@@ -175,7 +175,7 @@ def _has_its_digest(head: Head, block: bytes | None) -> bool | None:
 
 
 class _Broken(NamedTuple):
-    place: Place
+    place: Position
     detail: str
     at_end: bool  # the file ended before what was looked for
 
@@ -183,7 +183,7 @@ class _Broken(NamedTuple):
 class Cutter:
     """The records and gaps of an archive, in order, each once."""
 
-    def __init__(self, source: Plain | Gzip, form: Form, most: int, first: bytes = b"") -> None:
+    def __init__(self, source: Plain | Gzip, form: ArchiveFormat, most: int, first: bytes = b"") -> None:
         """`most`: bytes of a block that are kept; `first`: what was read from the source already."""
         self._source, self._form, self._most = source, form, most
         self._begin()
@@ -202,9 +202,9 @@ class Cutter:
             if self._at < len(self._buffer):
                 found = self._record()
             elif fault := self._source.fault:
-                found = _Broken(Place(fault.offset, 0, fault.offset), fault.detail, fault.at_end)
+                found = _Broken(Position(fault.offset, 0, fault.offset), fault.detail, fault.at_end)
             elif not some:
-                found = _Broken(Place(0, 0, 0), "there is nothing in it", at_end=True)
+                found = _Broken(Position(0, 0, 0), "there is nothing in it", at_end=True)
             else:
                 return
             some = True
@@ -247,7 +247,7 @@ class Cutter:
                 return None
         return head
 
-    def _broken(self, place: Place, detail: str, at_end: bool) -> _Broken:
+    def _broken(self, place: Position, detail: str, at_end: bool) -> _Broken:
         fault = self._source.fault if self._over else None
         return _Broken(place, fault.detail, fault.at_end) if fault else _Broken(place, detail, at_end)
 
@@ -343,7 +343,7 @@ class Cutter:
                 return
             self._source.place(self._here())  # which need not remember what is before
 
-    def _goto(self, place: Place, back: int) -> None:
+    def _goto(self, place: Position, back: int) -> None:
         """Back to a place, by so many bytes, if that does not cost too much."""
         if self._source.goto(place, back + place.skip):
             self._begin()

@@ -147,7 +147,7 @@ def is_binary(body: bytes, charset: str | None) -> bool:
 # ── codings ──
 
 
-def decoded(body: bytes, fields: dict[str, str], max_bytes: int) -> bytes | str:
+def body_of(body: bytes, fields: dict[str, str], max_bytes: int) -> bytes | str:
     """The body with its codings undone, declared or not, or the reason why not: too_large, bad_encoding.
 
     Crawlers often store the decoded body under the original header: what cannot be decoded but looks like HTML is

@@ -26,7 +26,7 @@ _RECORD = re.compile(rb"WARC/\d{1,3}\.\d{1,3}[ \t]*\r?\n|\A[A-Za-z]{3,9}:[^\r\n]
 _LOOK = 16 << 10  # bytes of a member, stored and inflated, in which its first record must start
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where a byte of the stream is in the file."""
 
     offset: int  # bytes from the file's start to the gzip member, or, in a plain file, to the byte: as a CDX has it
@@ -66,10 +66,10 @@ class Plain:
         self._passed += len(data)
         return data
 
-    def place(self, position: int) -> Place:
+    def place(self, position: int) -> Position:
         """Where a byte is. Ask in rising order: what is before is forgotten."""
         offset = self._origin + position
-        return Place(offset, 0, offset)
+        return Position(offset, 0, offset)
 
     def ended_within(self, first: int, last: int) -> bool:
         """Whether a gzip member ended, whole, at one of these positions."""
@@ -79,7 +79,7 @@ class Plain:
         """Whether it is known without reading on that the stream ends before a position."""
         return self._origin + position > self.end()
 
-    def goto(self, place: Place, again: int) -> bool:
+    def goto(self, place: Position, again: int) -> bool:
         """Read on from a place that was passed, less its skip (position 0); False: all stays as it is.
 
         `again`: how many bytes of the stream are read again for it.
@@ -199,17 +199,17 @@ class Gzip(Plain):
             self._passed += len(data)
         return data
 
-    def place(self, position: int) -> Place:
+    def place(self, position: int) -> Position:
         while len(self._pieces) > 1 and self._pieces[1].position <= position:
             self._pieces.popleft()
         while self._ends and self._ends[0] < position:
             self._ended = self._ends.popleft()
         if not self._pieces:
-            return Place(self._offset, 0, self._offset)
+            return Position(self._offset, 0, self._offset)
         piece = self._pieces[0]
         skip = position - piece.member
         within = (position - piece.position) * piece.stored_size // piece.size
-        return Place(piece.offset, skip, piece.stored + within if skip else piece.offset)
+        return Position(piece.offset, skip, piece.stored + within if skip else piece.offset)
 
     def ended_within(self, first: int, last: int) -> bool:
         return first <= self._ended or any(first <= end <= last for end in self._ends)
@@ -217,7 +217,7 @@ class Gzip(Plain):
     def ends_before(self, position: int) -> bool:
         return False  # who knows
 
-    def goto(self, place: Place, again: int) -> bool:
+    def goto(self, place: Position, again: int) -> bool:
         if not self._back_to(place.offset, again):
             return False
         self._begin()

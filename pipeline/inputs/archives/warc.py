@@ -11,20 +11,20 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from core.files import open_input
-from pipeline.inputs.archives.cutter import Arc, Cutter, Form, Gap, Head, Record, Warc
+from pipeline.inputs.archives.cutter import Arc, ArchiveFormat, Cutter, Gap, Head, Record, Warc
 from pipeline.inputs.archives.filekinds import kind_of
 from pipeline.inputs.archives.httpmessage import (
     HTML_TYPES,
     KEPT_HEADERS,
     MAX_HEADER,
-    decoded,
+    body_of,
     is_binary,
     is_page,
     may_be_page,
     media_type,
     parsed,
 )
-from pipeline.inputs.archives.stored import PADDING, Gzip, Place, Plain, find_member
+from pipeline.inputs.archives.stored import PADDING, Gzip, Plain, Position, find_member
 
 NOT_AN_ARCHIVE = "not_an_archive"
 LOSSES = frozenset({"truncated_file", "damaged_file", "damaged_record", NOT_AN_ARCHIVE})
@@ -83,7 +83,7 @@ def pages(path: str, max_bytes: int) -> Iterator[Page | Problem]:
 
 class _Opened(NamedTuple):
     source: Plain | Gzip
-    form: Form
+    form: ArchiveFormat
     first: bytes  # read from the source
     known: bool  # whether it starts like an archive
     kind: str | None = None  # what it is, if it is none
@@ -104,13 +104,13 @@ def _opened(file: BinaryIO, path: str) -> _Opened:
     if head.startswith(b"filedesc:") or isinstance(arc.head(head, 0), Head):
         return _Opened(source, arc, first, True)
     # It is damaged at its start, or it is no archive.
-    form: Form = arc if ".arc" in path.rpartition("/")[2].lower() else Warc()
+    form: ArchiveFormat = arc if ".arc" in path.rpartition("/")[2].lower() else Warc()
     if isinstance(source, Gzip) or not head:
         return _Opened(source, form, first, not head)
     if find_member(file, 0) is not None:
         file.seek(0)
         return _Opened(Gzip(file, b""), form, b"", False)
-    return _Opened(source, form, b"" if source.goto(Place(0, 0, 0), 0) else first, False)
+    return _Opened(source, form, b"" if source.goto(Position(0, 0, 0), 0) else first, False)
 
 
 def _derived(record: Record) -> str | None:
@@ -176,7 +176,7 @@ def page(
     media, charset = media_type(value for name, value in lines if name == "content-type")
     if not may_be_page(media):
         return Problem("not_html", offset, media[:100])
-    plain = decoded(body, fields, max_bytes)
+    plain = body_of(body, fields, max_bytes)
     if isinstance(plain, str):
         return Problem(plain, offset, f"{fields.get('content-encoding', '')[:100]} {len(body)} bytes".lstrip())
     if not is_page(media, plain):

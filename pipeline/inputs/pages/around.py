@@ -36,7 +36,7 @@ Texts = list[tuple[str, str | None]]
 """(text_source, text with its white space folded; None where too much was read of the page already)."""
 
 
-class Place(NamedTuple):
+class Surroundings(NamedTuple):
     """What holds the children of an element: itself and all around it."""
 
     depth: int
@@ -56,7 +56,7 @@ class Place(NamedTuple):
 
 
 _HOLDERS = frozenset({"figure", "picture", "a", "noscript", "svg"})
-_NOWHERE = Place(0, None, {})
+_NOWHERE = Surroundings(0, None, {})
 
 
 def lang_of(attributes: dict[str, str | None]) -> str | None:
@@ -72,13 +72,13 @@ class Around:
         self._tree = tree
         self._where = where
         self._captions = captions(may_be_captions)
-        self._places: dict[int, Place] = {}  # by node, as the next two
+        self._places: dict[int, Surroundings] = {}  # by node, as the next two
         self._caption_texts: dict[int, str | None] = {}
         self._images: dict[int, dict[str, str | None]] = {}
         self._texts: dict[int, Texts] = {}
         self._nodes, self._chars = MAX_TEXT_NODES, 2 * chars  # that may still be read
 
-    def place(self, node: LexborNode) -> Place:
+    def place(self, node: LexborNode) -> Surroundings:
         """What holds an element."""
         new: list[LexborNode] = []
         above = node.parent
@@ -93,11 +93,11 @@ class Around:
                 holders = {**holders, tag or "": (element, depth)}
             for role in roles.get(node_id, ()) if roles else ():
                 holders = {**holders, role: (element, depth)}
-            place = Place(depth, self._langs.get(node_id, place.lang), holders)
+            place = Surroundings(depth, self._langs.get(node_id, place.lang), holders)
             self._places[node_id] = place
         return place
 
-    def captions(self, place: Place) -> Texts:
+    def captions(self, place: Surroundings) -> Texts:
         """The captions of what holds an image, each with its kind."""
         texts: Texts = []
         for kind in KINDS if self._captions.of else ():

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from chardetng_py import EncodingDetector
 
-from pipeline.inputs.pages.decoders import SEVERAL_BYTES, codec, text_of
+from pipeline.inputs.pages.decoders import SEVERAL_BYTES, codec, decoded_as
 
 PRESCAN_BYTES = 16_384
 """How far a <meta> is looked for. The standard's 1,024 is for pages that are still arriving."""
@@ -51,7 +51,7 @@ def decode(body: bytes, declared: str | None, url: str = "") -> str:
     names = _declarations(body, declared)
     if body.isascii():
         name = next(names, None) or (_guess(body, url) if b"\x1b$" in body else "utf-8")
-        return text_of(body, name)
+        return decoded_as(body, name)
     utf8 = body.decode("utf-8", "replace")
     errors = utf8.count("\ufffd")
     errors -= body.count(b"\xef\xbf\xbd") if errors else 0
@@ -60,11 +60,11 @@ def decode(body: bytes, declared: str | None, url: str = "") -> str:
             return utf8
         if name == _WESTERN:  # what people declare who do not know better, and it never fails to decode
             name = _script(body) or name
-        text = utf8 if name == "utf-8" else text_of(body, name)
+        text = utf8 if name == "utf-8" else decoded_as(body, name)
         broken = errors if name == "utf-8" else text.count("\ufffd")
         if broken < CLEARLY_BROKEN or broken <= _beyond_ascii(text) - broken:
             return text
-    return utf8 if _beyond_ascii(utf8) - errors > errors else text_of(body, _guess(body, url))
+    return utf8 if _beyond_ascii(utf8) - errors > errors else decoded_as(body, _guess(body, url))
 
 
 def declared_in(body: bytes) -> str | None:
@@ -175,5 +175,5 @@ def _place(body: bytes, url: str) -> str | None:
 def _other_words(sample: bytes, name: str) -> int:
     """Words that windows-1252 would read as others, each once. What is « » ¡ ¿ there may stand beside a word."""
     sample = sample if name in SEVERAL_BYTES else _QUOTES.sub(b" ", sample)
-    words = {word for word in _WORD.findall(text_of(sample, name)) if not word.isascii()}
-    return len(words.difference(_WORD.findall(text_of(sample, _WESTERN))))
+    words = {word for word in _WORD.findall(decoded_as(sample, name)) if not word.isascii()}
+    return len(words.difference(_WORD.findall(decoded_as(sample, _WESTERN))))

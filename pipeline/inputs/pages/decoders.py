@@ -38,7 +38,7 @@ def codec(label: str) -> str | None:
     return _of_the_web(name) or (name if name in _names() else None)
 
 
-def text_of(body: bytes, name: str) -> str:
+def decoded_as(body: bytes, name: str) -> str:
     """The body as read by a codec that `codec` named; what it does not read becomes U+FFFD."""
     if name == "replacement":  # for encodings that browsers refuse, as HZ, whose text would pass for ASCII
         return "\ufffd" if body else ""

@@ -20,7 +20,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline.ids import fold
 from pipeline.inputs.archives.warc import Page
-from pipeline.inputs.pages.around import COMMONS, MAX_TEXT_CHARS, Around, Place, Texts, lang_of
+from pipeline.inputs.pages.around import COMMONS, MAX_TEXT_CHARS, Around, Surroundings, Texts, lang_of
 from pipeline.inputs.pages.bounds import bounded
 from pipeline.inputs.pages.captions import CAPTIONS
 from pipeline.inputs.pages.cards import PROPERTIES, cards
@@ -85,7 +85,7 @@ class Image(NamedTuple):
     node: LexborNode
     tag: str
     attributes: dict[str, str | None]  # src names the image whatever the element
-    place: Place
+    place: Surroundings
     sources: Sources  # of its <picture>
     instead: str | None  # what a script will put in its place
 

@@ -108,7 +108,7 @@ _SUFFIX = re.compile(r"(?<=[a-z])(?:src|srcset|img|image|url)$")
 MAX_NAME_CHARS = 64  # of an attribute; none that a script of lazy loading reads is longer
 
 
-class Kind(NamedTuple):
+class AttributeKind(NamedTuple):
     """What the name of an attribute says about its value."""
 
     lazy: int | None  # rank among those with a URL that scripts of lazy loading read; None: none of them
@@ -116,23 +116,23 @@ class Kind(NamedTuple):
     guess: int | None  # rank among those whose value may be the picture's URL; None: whatever it is, it is not that
 
 
-_NOTHING = Kind(None, False, None)
+_NOTHING = AttributeKind(None, False, None)
 
 
 @lru_cache(maxsize=4_096)
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> AttributeKind:
     if name in _LAZY:
-        return Kind(_LAZY.index(name), False, None)
+        return AttributeKind(_LAZY.index(name), False, None)
     words = _words(name)
     if name in _KNOWN or name.startswith("on") or not words.isdisjoint(_ANOTHER):
         return _NOTHING
     if not words.isdisjoint(_LARGER):
-        return Kind(None, False, 1)
+        return AttributeKind(None, False, 1)
     if not words.isdisjoint(_SMALLER):
-        return Kind(None, False, 2)
+        return AttributeKind(None, False, 2)
     if _LAZY_SET.match(name):
-        return Kind(None, True, None)
-    return Kind(len(_LAZY) if _LAZY_NAME.match(name) else None, False, 0)
+        return AttributeKind(None, True, None)
+    return AttributeKind(len(_LAZY) if _LAZY_NAME.match(name) else None, False, 0)
 
 
 def _words(name: str) -> set[str]:

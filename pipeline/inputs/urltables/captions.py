@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from pipeline.inputs.urltables.tablecolumns import text_of
+from pipeline.inputs.urltables.tablecolumns import as_text
 
 _MAX_LIST = 100_000  # characters of a cell that is looked at as a list
 _FIELDS = ("raw", "caption", "sentence", "text")  # of an object that is a caption: COCO's and what comes of it
@@ -49,9 +49,9 @@ def texts_of(value: Any) -> tuple[str, ...] | None:
     if isinstance(value, str) and value[:1] == "[" and value.rstrip().endswith("]"):
         value = _listed(value) or value
     if not isinstance(value, (list, tuple)):
-        text = text_of(value)
+        text = as_text(value)
         return None if text is None else (text,) if text else ()
-    found = [text_of(_field(part)) for part in value]
+    found = [as_text(_field(part)) for part in value]
     return None if None in found else tuple(text for text in found if text)
 
 

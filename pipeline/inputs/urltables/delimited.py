@@ -41,7 +41,7 @@ class Layout(NamedTuple):
     texts_at: Sequence[int] = ()  # the columns of captions: with one of them and a URL, a row may lack its last cells
 
 
-class Record(NamedTuple):
+class TextRecord(NamedTuple):
     """One record; without cells where it is lost."""
 
     cells: list[bytes]
@@ -290,14 +290,14 @@ class _Following:
             self._at = 0
 
 
-def records(source: Iterator[Line], layout: Layout, notes: Counter[str]) -> Iterator[Record]:
+def records(source: Iterator[Line], layout: Layout, notes: Counter[str]) -> Iterator[TextRecord]:
     """The records below the header; blank lines and lines that continue a record are counted in `notes`."""
     following, cutter, number = _Following(source), _Cutter(layout), layout.header_lines
     delimiter, quoted, width = layout.delimiter, layout.quoted, len(layout.names)
     for line in islice(following, layout.header_lines, None):
         number += 1
         if line is None:
-            yield Record([], number, "line_too_long", f"a line of more than {MAX_LINE:,} bytes".encode())
+            yield TextRecord([], number, "line_too_long", f"a line of more than {MAX_LINE:,} bytes".encode())
         elif layout.escaped and b"\\" in line:
             record, more = _escaped(line, following)
             yield _record(escaped.cut(record), line, number, cutter, following, more)
@@ -307,14 +307,14 @@ def records(source: Iterator[Line], layout: Layout, notes: Counter[str]) -> Iter
         elif b'"' not in line or not quoted:
             cells = line.removesuffix(b"\r").split(delimiter)
             if len(cells) == width:
-                yield Record(cells, number)
+                yield TextRecord(cells, number)
             elif line.strip(b" \r"):
                 yield _record(cells, line, number, cutter, following)
             else:
                 notes["blank_lines"] += 1
         elif found := cutter.by_quotes(line, following):
             cells, more, strict = found
-            yield Record(cells, number, strict=strict)
+            yield TextRecord(cells, number, strict=strict)
             if more:
                 notes["continuation_lines"] += more
                 following.take(more)
@@ -338,9 +338,9 @@ def _escaped(line: bytes, following: _Following) -> tuple[bytes, int]:
 
 def _record(
     cells: list[bytes], line: bytes, number: int, cutter: _Cutter, following: _Following, more: int = 0
-) -> Record:
+) -> TextRecord:
     strict = b'"' not in line
     if cutter.fits(cells) or cutter.completed(cells, following, more):
-        return Record(cells, number, strict=strict)
+        return TextRecord(cells, number, strict=strict)
     reason = "too_few_cells" if len(cells) < cutter.width else "too_many_cells"
-    return Record([], number, reason, line[:1000], strict)
+    return TextRecord([], number, reason, line[:1000], strict)

@@ -13,7 +13,7 @@ from typing import Any
 from core.errors import UsageError
 from pipeline.inputs.urltables import jsontable, urlcolumn
 from pipeline.inputs.urltables.columnroles import Roles, has_url, roles
-from pipeline.inputs.urltables.tablecolumns import Found, Options, listed, text_of, trimmed
+from pipeline.inputs.urltables.tablecolumns import Found, Options, as_text, listed, trimmed
 from pipeline.inputs.urltables.tablefile import Damaged, TableFile, whole_ones
 
 _SAMPLE = 1000  # rows that are looked at for the names of columns
@@ -124,7 +124,7 @@ def _of_items(items: Iterator[jsontable.Item]) -> Iterator[Found]:
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {text_of(name.strip(" \t\ufeff")) or "column": part for name, part in row.items()}
+    return {as_text(name.strip(" \t\ufeff")) or "column": part for name, part in row.items()}
 
 
 def _is_lines(table: TableFile, options: Options) -> bool:

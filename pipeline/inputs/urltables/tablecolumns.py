@@ -78,7 +78,7 @@ def distinct(names: Sequence[str]) -> list[str]:
 _PRINTED = (int, float, Decimal, date, time, timedelta, UUID)
 
 
-def text_of(value: Value) -> str | None:
+def as_text(value: Value) -> str | None:
     """A cell as text: empty where there is none, None where it is no text at all (a list, an object, anything else)."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -95,7 +95,7 @@ def json_value(value: Value, depth: int = 0) -> Value:
     Times become ISO 8601, bytes that are UTF-8 become text, numbers that are none become null.
     """
     if isinstance(value, str):
-        text = text_of(value) or ""
+        text = as_text(value) or ""
         return without_user(text) if "@" in text and ":/" in text else text
     if value is None or isinstance(value, bool):
         return value
@@ -110,7 +110,7 @@ def json_value(value: Value, depth: int = 0) -> Value:
     if depth >= _MAX_DEPTH:
         raise ValueError("too deep")
     if isinstance(value, dict):
-        return {json_value(text_of(key) or ""): json_value(part, depth + 1) for key, part in value.items()}
+        return {json_value(as_text(key) or ""): json_value(part, depth + 1) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [json_value(part, depth + 1) for part in value]
     if isinstance(value, (timedelta, UUID)):
@@ -158,7 +158,7 @@ def _is_whole(value: Value) -> bool:
     return all(map(_is_whole, value.values())) if isinstance(value, dict) else value is not None
 
 
-class Kinds:
+class ColumnKinds:
     """Which kinds of values the other columns of a table have, and in how many of its rows they have none."""
 
     def __init__(self) -> None:

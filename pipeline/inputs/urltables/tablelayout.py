@@ -86,7 +86,7 @@ def _first_rows(table: TableFile, layout: Layout, encoding: str) -> list[dict[st
     return [dict(zip(layout.names, row, strict=True)) for row in cells]
 
 
-def decoded(table: TableFile, notes: Counter[str], whole: bool) -> TableFile:
+def with_encoding(table: TableFile, notes: Counter[str], whole: bool) -> TableFile:
     """A table of JSON as its chunks have to be decoded; `whole` as for `layout_of`."""
     encoding = _survey(table.chunks() if whole else _head(table.chunks()), table.shown, notes).encoding
     return table if encoding == "utf-8" else table._replace(encoding=encoding)

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.ids import fold, ids_of
 from pipeline.inputs.pages.around import MAX_TEXT_CHARS
 from pipeline.inputs.urltables import urltable
-from pipeline.inputs.urltables.tablecolumns import Kinds, packed
+from pipeline.inputs.urltables.tablecolumns import ColumnKinds, packed
 from pipeline.web.detail import without_user
 from pipeline.web.urls import normalise
 
@@ -21,7 +21,7 @@ class Table:
         self._path, self._options = path, options
         self.records = 0  # rows, and records that are none
         self.notes = Counter[str]()
-        self.columns = Kinds()  # of the table's own
+        self.columns = ColumnKinds()  # of the table's own
 
     def candidates(self) -> Iterator[dict[str, Any] | urltable.Row]:
         """A candidate for each text of each image, with a reason or None; a record that is no row as it is."""

@@ -20,13 +20,13 @@ from pipeline.inputs.urltables.tablecolumns import (
     MAX_NAMES,
     Found,
     Options,
+    as_text,
     distinct,
     json_value,
-    text_of,
     trimmed,
 )
 from pipeline.inputs.urltables.tablefile import Damaged, TableFile, recognise, whole_ones
-from pipeline.inputs.urltables.tablelayout import decoded, layout_of
+from pipeline.inputs.urltables.tablelayout import layout_of, with_encoding
 from pipeline.web.detail import one_line, without_user
 
 __all__ = ["Options", "Row", "check", "rows"]
@@ -107,13 +107,13 @@ def _rows(table: TableFile, options: Options, notes: Counter[str], whole: bool) 
         if values is None:
             yield Row(number, place, reason=reason, detail=one_line(without_user(text)))
             continue
-        url = text_of(values.get(chosen.url))
+        url = as_text(values.get(chosen.url))
         texts = captions(values, chosen.texts)
         if url is None or texts is None:
             yield Row(number, place, reason="url_not_text" if url is None else "caption_not_text")
             continue
-        uid = text_of(values.get(chosen.uid)) if chosen.uid else None
-        page = text_of(values.get(chosen.page)) if chosen.page else None
+        uid = as_text(values.get(chosen.uid)) if chosen.uid else None
+        page = as_text(values.get(chosen.page)) if chosen.page else None
         yield Row(number, place, url, texts, page or "", uid or None, _others(values, others, notes))
 
 
@@ -146,7 +146,7 @@ def _open(table: TableFile, options: Options, notes: Counter[str], whole: bool) 
         chosen = roles(trimmed(names), options, table.shown, [row.values for row in first if row.values])
         return chosen, _of_parquet(table, distinct(names))
     if table.kind == "json":
-        return rows_of_json(decoded(table, notes, whole), options, notes)
+        return rows_of_json(with_encoding(table, notes, whole), options, notes)
     layout, encoding, chosen = layout_of(table, options, notes, whole)
     return chosen, _of_lines(table, layout, encoding, notes)
 

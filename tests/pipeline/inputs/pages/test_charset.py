@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.inputs.archives import warc
 from pipeline.inputs.pages.charset import PRESCAN_BYTES, declared_in, decode
-from pipeline.inputs.pages.decoders import codec, text_of
+from pipeline.inputs.pages.decoders import codec, decoded_as
 from tests.pipeline.inputs.pages.languages import LANGUAGES, Language, encoded, page, pages
 
 
@@ -183,8 +183,8 @@ def test_every_codec_decodes_every_byte_in_linear_time() -> None:
     body = bytes(range(256)) * 8_000
     for name in sorted(set(standard().values())):
         began = time.process_time()
-        assert text_of(body, name)
-        assert text_of(b"\xff\x81\x1b" * 700_000, name)
+        assert decoded_as(body, name)
+        assert decoded_as(b"\xff\x81\x1b" * 700_000, name)
         assert time.process_time() - began < 3, name
 
 
@@ -209,7 +209,7 @@ def test_every_codec_decodes_every_byte_in_linear_time() -> None:
     ],
 )
 def test_decoders(body: bytes, name: str, text: str) -> None:
-    assert text_of(body, name) == text
+    assert decoded_as(body, name) == text
 
 
 CASES = [
@@ -225,7 +225,7 @@ def test_undeclared(language: Language, name: str) -> None:
     """Each script and the whole West are read right at any length and on any domain."""
     for html in pages(language):
         body = encoded(html, name)
-        text = text_of(body, name)
+        text = decoded_as(body, name)
         assert decode(body, None, f"http://www.photos.{language.domain}/a.html") == text or name in LIKE_THE_WEST
         assert decode(body, None, "https://photos.com/a.html") == text or name in LIKE_THE_WEST
 
@@ -244,7 +244,7 @@ def test_undeclared_pages_in_latin_letters_beyond_the_west() -> None:
                     ("nothing", "http://photos.com/", html),
                 ):
                     body = encoded(shown, name)
-                    (right if decode(body, None, url) == text_of(body, name) else wrong)[place] += 1
+                    (right if decode(body, None, url) == decoded_as(body, name) else wrong)[place] += 1
     assert right.total() + wrong.total() == 3 * 108
     assert wrong["domain"] <= 6 and wrong["lang"] <= 6 and wrong["nothing"] <= 18
 
@@ -265,17 +265,17 @@ def russian(codec_name: str = "cp1251") -> bytes:
 
 @pytest.mark.parametrize("label", ["win-1251", "cp-1251", "none", "windows-1251", "Windows_1251", '"cp1251', "cp1251;"])
 def test_labels_that_people_write(label: str) -> None:
-    assert decode(russian(), label) == text_of(russian(), "cp1251")
+    assert decode(russian(), label) == decoded_as(russian(), "cp1251")
     body = russian().replace(b"<head>", b'<head><meta charset="%s">' % label.encode())
-    assert decode(body, None) == text_of(body, "cp1251")
+    assert decode(body, None) == decoded_as(body, "cp1251")
 
 
 @pytest.mark.parametrize("declared", ["iso-8859-1", "windows-1252", "us-ascii", "utf-8", "utf-16", "koi8-nonsense"])
 def test_what_the_body_clearly_contradicts_does_not_count(declared: str) -> None:
-    assert decode(russian(), declared) == text_of(russian(), "cp1251")
+    assert decode(russian(), declared) == decoded_as(russian(), "cp1251")
     for key, name in (("ja", "cp932"), ("ja", "euc_jp"), ("zh", "gb18030"), ("ko", "cp949"), ("el", "cp1253")):
         body = encoded(page(LANGUAGES[key].title, LANGUAGES[key].captions), name)
-        assert decode(body, declared) == text_of(body, name)
+        assert decode(body, declared) == decoded_as(body, name)
 
 
 def test_a_false_header_gives_way_to_the_meta() -> None:
@@ -348,6 +348,6 @@ def test_real_western_pages_stay_western(data: Path) -> None:
                 body = re.sub(
                     rb"charset|encoding", b"", text.encode("cp1252", "xmlcharrefreplace"), flags=re.IGNORECASE
                 )
-                assert decode(body, None, found.url) == text_of(body, "cp1252"), found.url
+                assert decode(body, None, found.url) == decoded_as(body, "cp1252"), found.url
                 seen += 1
     assert seen > 100

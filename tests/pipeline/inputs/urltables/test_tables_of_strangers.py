@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import Failure, UsageError
-from pipeline.inputs.urltables.tablecolumns import json_value, text_of
+from pipeline.inputs.urltables.tablecolumns import as_text, json_value
 from pipeline.inputs.urltables.urltable import Options, Row, check, rows
 
 N = 5
@@ -90,7 +90,7 @@ def test_values_that_python_does_not_have_harm_only_themselves(
 
 
 def test_an_object_of_no_known_type_is_never_text() -> None:
-    assert text_of(object()) is None
+    assert as_text(object()) is None
     with pytest.raises(ValueError, match="object"):
         json_value(object())
 
