@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.command import exit_now
+from core.command import INTERRUPTED, exit_now
 from core.errors import Failure, UsageError
 from core.files import publish
 
@@ -45,7 +45,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         print("demo: interrupted; run it again to go on", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     print(f"demo: all of it is true, after {time.monotonic() - started:.0f} s. {TRY}")
     return 0
 
