@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-PICTURE = re.compile(
-    r"\.(?:jpe?g|jpe|jfif|png|gif|webp|avif|bmp|tiff?|heic|jxl|svg)(?:$|[?#&:;!])", re.IGNORECASE | re.ASCII
-)
+EXTENSION = r"(?:jpe?g|jpe|jfif|png|gif|webp|avif|bmp|tiff?|hei[cf]|jxl|svgz?)"
+"""How names of pictures end, as a regular expression."""
+PICTURE = re.compile(rf"\.{EXTENSION}(?:$|[?#&:;!])", re.IGNORECASE | re.ASCII)
 """Where a picture's extension ends a URL, its path, or a URL within its query."""
 
 _UNFILLED = re.compile(  # of Angular, Liquid, JavaScript, ERB, Wicket, printf and others, and of strings put together

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from core.errors import UsageError
+from pipeline.inputs.pages.placeholders import EXTENSION
 from pipeline.inputs.urltables.tablecolumns import listed, plain
 
 # Names as `plain` has them. The first two are pictures' whatever else there is: where one of the first is there, the
@@ -25,8 +26,7 @@ _MOST, _FEW = 0.5, 0.1  # shares of the cells of a column
 _DEPTH = 4  # of objects and lists in each other that are looked into
 
 _URL = re.compile(r"\s*(?:https?:)?//[^\s/]|\s*www\.", re.IGNORECASE)
-_EXTENSION = r"(?:jpe?g|jpe|jfif|png|gif|webp|avif|bmp|tiff?|svgz?|heic|heif|jxl)"
-_PICTURE = re.compile(rf"\.{_EXTENSION}\s*(?:[?#:!@;&]|$)|[?&](?:format|fm|ext)={_EXTENSION}\b", re.IGNORECASE)
+_PICTURE = re.compile(rf"\.{EXTENSION}\s*(?:[?#:!@;&]|$)|[?&](?:format|fm|ext)={EXTENSION}\b", re.IGNORECASE)
 _PAGE_OF_FILE = re.compile(r"/wiki/[^/?#]+:|/blob/|[?&]title=[^&]*:", re.IGNORECASE)  # …/wiki/File:A_dog.jpg
 _OF_PICTURES = re.compile(r"image|img|photo|picture|media|thumb|^src|src$|poster|artwork")
 _SMALL = re.compile(r"thumb|preview|small|tiny|blur|placeholder|lowres|lqip")
