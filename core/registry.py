@@ -1,7 +1,7 @@
 """The stages, in order. Adding one takes its module, its row here and its test.
 
 The verbs and their help, make's targets, the recipe's tables, status, plan and the report list the stages from here.
-How many tasks a stage will have, report/status.py says; what a unit of work costs, report/plan.py.
+What a unit of work costs, report/plan.py says.
 
 The standard library alone, and any Python 3, so that `make` can list them before anything is installed.
 """

@@ -103,6 +103,13 @@ def run(stage: Stage[Config]) -> None:
     stage.run(job, crawl_file, tasks)
 
 
+def steps(stage: Stage[Config]) -> dict[str, int]:
+    """How many tasks each step has, once those before it are done."""
+    visited = {registered_domain(host_of(url)) for text in stage.config.seeds if (url := normalise(text))}
+    files = sum(map(len, stage.sources.values()))
+    return {**({"pages": len(visited)} if visited else {}), "candidates": files + len(visited)}
+
+
 # ── pages: a site after its links ─────────────────────────────────────────────────────────────────
 
 
@@ -307,7 +314,9 @@ def _some(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             return
 
 
-STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, sources=sources)
+STAGE = Definition(
+    config=Config, run=run, steps=steps, rules_version=RULES_VERSION, libraries=LIBRARIES, sources=sources
+)
 main = main_of("crawl")
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import functools
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, BinaryIO
 
 import apache_beam as beam
@@ -97,7 +97,7 @@ def run(stage: Stage[Config]) -> None:
 
     # pair, group, outcome → caption                                               texts are shuffled to their keepers
     job = stage.job("captions", all_inputs=True)
-    parts = 1 + sum(part.rows for part in hashed) // IMAGES_A_PART
+    parts = caption_parts(part.rows for part in hashed)
     args = parts, tuple(fetch.paths("outcome")), group_paths
     ends = [Task(f"captions{i:05d}", number=i, args=args) for i in range(parts)]
     texts = functools.partial(texts_by_keeper, parts, group_paths)
@@ -106,6 +106,18 @@ def run(stage: Stage[Config]) -> None:
     # fingerprint → index                                                          one task
     job = stage.job("index", uses=(), all_inputs=True)
     stage.run(job, build_index, [Task("index", args=(stage.folder, paths))])
+
+
+def caption_parts(images: Iterable[int]) -> int:
+    """How many parts the captions of so many images are cut into."""
+    return 1 + sum(images) // IMAGES_A_PART
+
+
+def steps(stage: Stage[Config]) -> dict[str, int]:
+    """How many tasks each step has, once those before it are done."""
+    chunks = stage.reads["fetch"].of("chunk")
+    captions = caption_parts(part.rows for part in chunks)
+    return {"fingerprints": len(chunks), "groups": 1, "captions": captions, "index": 1}
 
 
 # ── fingerprints ─────────────────────────────────────────────────────────────────────────────────
@@ -334,7 +346,7 @@ def build_index(task: Task, config: Config, attempt: Attempt) -> None:
 
 
 STAGE = Definition(
-    config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, determined_by=determined_by
+    config=Config, run=run, steps=steps, rules_version=RULES_VERSION, libraries=LIBRARIES, determined_by=determined_by
 )
 main = main_of("dedup")
 

@@ -71,6 +71,12 @@ def run(stage: Stage[Config]) -> None:
     stage.run_lanes(job, fetch_lane, tasks)
 
 
+def steps(stage: Stage[Config]) -> dict[str, int]:
+    """How many tasks each step has, once those before it are done."""
+    size = stage.config.images_per_chunk
+    return {"chunks": sum(-(-part.rows // size) for part in stage.reads["match"].of("plan"))}
+
+
 def fetch_lane(lane: Lane, config: Config) -> None:
     """The chunks of one lane, one after another, by one client: it knows each robots.txt and whose turn it is."""
     asyncio.run(_fetch_lane(lane, config))
@@ -182,7 +188,7 @@ def options(config: Config) -> Options:
     return Options(**{name: getattr(config, name) for name in Options.__dataclass_fields__})
 
 
-STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)
+STAGE = Definition(config=Config, run=run, steps=steps, rules_version=RULES_VERSION, libraries=LIBRARIES)
 main = main_of("fetch")
 
 if __name__ == "__main__":

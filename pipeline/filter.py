@@ -42,6 +42,11 @@ def run(stage: Stage[Config]) -> None:
     stage.run(stage.job("candidates"), filter_part, tasks_of(stage.reads["crawl"], "candidate"))
 
 
+def steps(stage: Stage[Config]) -> dict[str, int]:
+    """How many tasks each step has, once those before it are done."""
+    return {"candidates": len(stage.reads["crawl"].of("candidate"))}
+
+
 def filter_part(task: Task, config: Config, attempt: Attempt) -> None:
     """One part: clean each text and name its language, ask the rules, keep the rows without a verdict."""
     for rows in whole_pages(read_batches(task.args[0], CANDIDATE)):
@@ -109,7 +114,7 @@ def _runs(begins: np.ndarray, most: int) -> np.ndarray:
     return np.cumsum(begins | (since % most == 0)) - 1
 
 
-STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES)
+STAGE = Definition(config=Config, run=run, steps=steps, rules_version=RULES_VERSION, libraries=LIBRARIES)
 main = main_of("filter")
 
 if __name__ == "__main__":

@@ -106,6 +106,12 @@ def run(stage: Stage[Config]) -> None:
     stage.shuffle(job, images, commit, reads, lanes)
 
 
+def steps(stage: Stage[Config]) -> dict[str, int]:
+    """How many tasks each step has, once those before it are done."""
+    parts = len(stage.reads["filter"].of("candidate"))
+    return {"found": parts, "pairs": parts, "plan": stage.config.lanes}
+
+
 # ── found: which queries each text holds ─────────────────────────────────────────────────────────
 
 
@@ -314,7 +320,7 @@ def commit_plan(rate: float, task: Task, asked: pa.Table | None, config: Config,
 
 
 STAGE = Definition(
-    config=Config, run=run, rules_version=RULES_VERSION, libraries=LIBRARIES, determined_by=determined_by
+    config=Config, run=run, steps=steps, rules_version=RULES_VERSION, libraries=LIBRARIES, determined_by=determined_by
 )
 main = main_of("match")
 

@@ -57,8 +57,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(stage: Stage[Config]) -> None:
-    kept = stage.reads["dedup"].counts["images"]["kept"]
-    shards = stage.config.shards or max(1, -(-kept // stage.config.samples_per_shard))
+    shards = number_of_shards(stage)
 
     # chunk, outcome, group, caption → shard, sample, stats                         a task some consecutive shards
     job = stage.job("shards", all_inputs=True)
@@ -73,6 +72,17 @@ def run(stage: Stage[Config]) -> None:
     job = stage.job("sizes", all_inputs=True)
     sizes = tuple((part.name, part.rows) for part in stage.parts(packed, "shard"))
     stage.run(job, write_sizes, [Task("sizes", args=sizes)])
+
+
+def number_of_shards(stage: Stage[Config]) -> int:
+    """As many as the recipe says, or as hold so many samples each."""
+    kept = stage.reads["dedup"].counts["images"]["kept"]
+    return stage.config.shards or max(1, -(-kept // stage.config.samples_per_shard))
+
+
+def steps(stage: Stage[Config]) -> dict[str, int]:
+    """How many tasks each step has, once those before it are done."""
+    return {"shards": -(-number_of_shards(stage) // SHARDS_A_TASK), "sizes": 1}
 
 
 def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:
@@ -175,7 +185,7 @@ def _kinds(crawl: str) -> dict[str, str]:
     return owncolumns.kinds(_manifest(crawl))
 
 
-STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION)
+STAGE = Definition(config=Config, run=run, steps=steps, rules_version=RULES_VERSION)
 main = main_of("pack")
 
 if __name__ == "__main__":

@@ -101,6 +101,12 @@ def run(stage: Stage[Config]) -> None:
     stage.run(job, choose_queries, [Task("queries", args=args)])
 
 
+def steps(stage: Stage[Config]) -> dict[str, int]:
+    """How many tasks each step has, once those before it are done."""
+    dumps, views = len(stage.sources["wikipedia"]), len(stage.sources["pageviews"])
+    return {"words": dumps, "vocabulary": 1, "pairs": dumps, "views": views, "queries": 1}
+
+
 def _paths(stage: Stage[Config], receipts: Iterable[Receipt]) -> tuple[str, ...]:
     return tuple(stage.path(part) for receipt in receipts for part in receipt.parts)
 
@@ -230,7 +236,7 @@ def _write_counts(counts: Counter[str], attempt: Attempt) -> None:
     attempt.rows(table, WORD)
 
 
-STAGE = Definition(config=Config, run=run, rules_version=RULES_VERSION, sources=sources)
+STAGE = Definition(config=Config, run=run, steps=steps, rules_version=RULES_VERSION, sources=sources)
 main = main_of("queries")
 
 if __name__ == "__main__":

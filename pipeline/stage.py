@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Generic, TypeVar
@@ -102,6 +102,7 @@ class Definition(Generic[C]):
     run: Callable[[Stage[C]], None]
     rules_version: int  # raised when the same rows would be judged otherwise
     libraries: tuple[str, ...] = ()  # whose versions decide on what it writes, beside pyarrow's
+    steps: Callable[[Stage[C]], dict[str, int]] = lambda stage: {}  # how many tasks each step of `run` will have
     sources: Callable[[C], dict[str, list[str]]] = lambda config: {}  # the raw files that it reads, by kind: patterns
     determined_by: Callable[[recipes.Recipe], dict[str, Any]] = lambda recipe: {}  # whatever else decides on its bytes
 
@@ -110,9 +111,19 @@ class Definition(Generic[C]):
         patterns = self.sources(config)
         return {kind: recipes.files(some, recipe.path, f"{name}.{kind}") for kind, some in patterns.items()}
 
-    def versions(self) -> dict[str, str]:
-        """The versions of the libraries."""
-        return {name: version(name) for name in ("pyarrow", *self.libraries)}
+    def facts(self, recipe: recipes.Recipe, name: str, config: C, inputs: Mapping[str, str]) -> dict[str, Any]:
+        """What determines the bytes of a stage, as its manifest has it."""
+        return {
+            "stage": name,
+            "rules_version": self.rules_version,
+            "seed": recipe.run.seed,
+            "config": recipes.in_manifest(config),
+            "inputs": inputs,
+            "determined_by": {
+                "libraries": {name: version(name) for name in ("pyarrow", *self.libraries)},
+                **self.determined_by(recipe),
+            },
+        }
 
 
 def definition_of(name: str) -> Definition[Any]:
@@ -141,17 +152,7 @@ class Stage(Generic[C]):
             inputs |= {f"{kind}:{source.id}": source.digest for source in some}
             self.sources[kind], copies = _without_copies(some)
             self.copies += copies
-        self.facts: dict[str, Any] = {
-            "stage": name,
-            "rules_version": definition.rules_version,
-            "seed": self.seed,
-            "config": recipes.in_manifest(self.config),
-            "inputs": inputs,
-            "determined_by": {
-                "libraries": definition.versions(),
-                **definition.determined_by(recipe),
-            },
-        }
+        self.facts = definition.facts(recipe, name, self.config, inputs)
         self._receipts: list[Receipt] = []
         self._work: dict[str, dict[str, float]] = {}  # what this process did of each step, see runs.how_it_ran
 

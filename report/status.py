@@ -19,15 +19,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core import command, runs
-from core import recipe as recipes
 from core.errors import UsageError
 from core.files import entries_in, join, names_in, read_bytes, shown
 from core.manifest import Counts, Manifest, Receipt, add_up, missing_part, read_manifest, read_receipt
 from core.recipe import Recipe, read
-from core.registry import STAGES, module_of
+from core.registry import STAGES
 from pipeline.stage import BEGUN, Definition, Source, Stage, definition_of, names_of
 from pipeline.tasks.attempt import Job, Task
-from pipeline.web.urls import host_of, normalise, registered_domain
 from report.phrases import count, size, span
 
 _LATELY = 50  # receipts that a rate is taken from
@@ -99,7 +97,7 @@ def changes(recipe: Recipe, name: str, manifest: Manifest, manifests: Manifests)
     else:
         definition = definition_of(name)
         config = recipe.config(name, definition.config)
-        yield from runs.differences(_said_now(recipe, definition, config), _said(facts))
+        yield from runs.differences(_one_level(definition.facts(recipe, name, config, {})), _one_level(facts))
         known = {runs.named(key) for key in facts.get("inputs", {}) if ":" in key}
         with suppress(UsageError):  # raw files that cannot be listed from here: what was made from them stands
             names = _names(definition.files(recipe, name, config)).keys()
@@ -113,18 +111,8 @@ def changes(recipe: Recipe, name: str, manifest: Manifest, manifests: Manifests)
         yield f"{missing} is missing or has another size"
 
 
-def _said_now(recipe: Recipe, definition: Definition[Any], config: Any) -> dict[str, Any]:
-    """What the stage's manifest would say now beside its inputs, as pipeline/stage.py has it, on one level."""
-    return {
-        "rules_version": definition.rules_version,
-        "seed": recipe.run.seed,
-        **recipes.in_manifest(config),
-        **definition.versions(),
-        **definition.determined_by(recipe),
-    }
-
-
-def _said(facts: dict[str, Any]) -> dict[str, Any]:
+def _one_level(facts: dict[str, Any]) -> dict[str, Any]:
+    """What determines a stage beside its inputs, on one level."""
     determined = dict(facts["determined_by"])
     return {
         "rules_version": facts["rules_version"],
@@ -167,7 +155,7 @@ def _unfinished(recipe: Recipe, name: str) -> State:
     others = len(there) - len(stage.held)
     if not stage.held:
         return State("not begun", f"{count(others, 'task')} done for other rules, Config or inputs")
-    expected = tasks(stage, module_of(name)) | stage.dealt
+    expected = definition.steps(stage) | stage.dealt
     done = Counter(receipt.step for receipt in stage.held)
     far = ", ".join(f"{step} {done[step]:,} of {n:,}" for step, n in expected.items() if n)
     more = f"; {others:,} done for other rules, Config or inputs" if others else ""
@@ -219,40 +207,6 @@ class DryRun(Stage[Any]):
                 receipt, self._all_done = Receipt(job.step, task.id, "", (), {}), False
             receipts.append(receipt)
         return receipts
-
-
-def tasks(stage: Stage[Any], module: Any) -> dict[str, int]:
-    """How many tasks each step of a stage has, as its `run` will deal them once those before are done."""
-    config, files = stage.config, {kind: len(some) for kind, some in stage.sources.items()}
-
-    def parts(name: str, table: str) -> int:
-        return len(stage.reads[name].of(table))
-
-    def rows(name: str, table: str) -> int:
-        return sum(part.rows for part in stage.reads[name].of(table))
-
-    match stage.name:
-        case "queries":
-            dumps = {"words": files["wikipedia"], "vocabulary": 1, "pairs": files["wikipedia"]}
-            return {**dumps, "views": files["pageviews"], "queries": 1}
-        case "crawl":
-            sites = len({registered_domain(host_of(url)) for seed in config.seeds if (url := normalise(seed))})
-            return {**({"pages": sites} if sites else {}), "candidates": sum(files.values()) + sites}
-        case "filter":
-            return {"candidates": parts("crawl", "candidate")}
-        case "match":
-            found = parts("filter", "candidate")
-            return {"found": found, "pairs": found, "plan": config.lanes}
-        case "fetch":
-            return {"chunks": sum(-(-part.rows // config.images_per_chunk) for part in stage.reads["match"].of("plan"))}
-        case "dedup":
-            captions = 1 + rows("fetch", "chunk") // module.IMAGES_A_PART
-            return {"fingerprints": parts("fetch", "chunk"), "groups": 1, "captions": captions, "index": 1}
-        case "pack":
-            kept = stage.reads["dedup"].counts["images"]["kept"]
-            shards = config.shards or max(1, -(-kept // config.samples_per_shard))
-            return {"shards": -(-shards // module.SHARDS_A_TASK), "sizes": 1}
-    return {}
 
 
 def _receipts(folder: str) -> dict[tuple[str, str], tuple[Receipt, float]]:
