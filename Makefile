@@ -30,7 +30,8 @@ real: $(BIN)/.installed ## every stage on real pages and pictures (OPENWIT_DATA)
 	$(BIN)/python -m demo.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml$(ON)
 
 test: $(BIN)/.installed ## all tests but the slow ones
-	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder -m 'not slow and not engines and not dataflow and not cluster'
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	  -m 'not slow and not engines and not dataflow and not cluster' # a worker may take 1.5 GB
 
 test-engines: $(BIN)/.installed ## every stage on Spark and on Flink inside this machine
 	$(BIN)/openwit engines
