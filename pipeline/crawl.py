@@ -50,7 +50,7 @@ from pipeline.web.client import Client, Limits
 from pipeline.web.detail import one_line
 from pipeline.web.manners import Manners
 from pipeline.web.politeness import RateLimiter
-from pipeline.web.urls import host_of, normalise, registered_domain
+from pipeline.web.urls import domain_of, normalise
 
 RULES_VERSION = 5
 LIBRARIES = ("ada-url", "chardetng-py", "fastwarc", "msgspec", "selectolax", "webencodings")
@@ -105,7 +105,7 @@ def run(stage: Stage[Config]) -> None:
 
 def steps(stage: Stage[Config]) -> dict[str, int]:
     """How many tasks each step has, once those before it are done."""
-    visited = {registered_domain(host_of(url)) for text in stage.config.seeds if (url := normalise(text))}
+    visited = {domain_of(url) for text in stage.config.seeds if (url := normalise(text))}
     files = sum(map(len, stage.sources.values()))
     return {**({"pages": len(visited)} if visited else {}), "candidates": files + len(visited)}
 
@@ -124,7 +124,7 @@ def sites(stage: Stage[Config], at_once: int) -> list[Task]:
                 f"{stage.recipe.path}: crawl.seeds names {named!r}, which is no http(s) URL that can be asked for: "
                 "write it in full and without a user, as in https://example.org/"
             )
-        seeds.setdefault(registered_domain(host_of(url)), set()).add(url)
+        seeds.setdefault(domain_of(url), set()).add(url)
     lanes = math.ceil(len(seeds) / at_once)
     return [
         Task(

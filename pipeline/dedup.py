@@ -41,7 +41,7 @@ from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import CANDIDATE, OUTCOME, PAIR
 from pipeline.tasks.attempt import Attempt, Task, tasks_of
 from pipeline.tasks.shuffle import Keyed, Regroup, partition, split
-from pipeline.web.urls import host_of, registered_domain
+from pipeline.web.urls import domain_of
 from shards.format import CHUNK, Ids, ids_in, range_of, shards_of
 from shards.merge import read_range
 
@@ -261,7 +261,7 @@ def on_many_domains(images: pa.ChunkedArray, picture: np.ndarray, pair_paths: Se
             places, found = place.find(ids_in(rows["image_id"]))
             some = rows.select(["image_url", "text"]).filter(pa.array(found)).to_pylist()
             for which, row in zip(number[places[found]].tolist(), some, strict=True):
-                for seen, one in (domains, registered_domain(host_of(row["image_url"]))), (texts, row["text"]):
+                for seen, one in (domains, domain_of(row["image_url"])), (texts, row["text"]):
                     if len(seen[which]) < least:
                         seen[which].add(one)
     shown = [which for which in domains if len(domains[which]) >= least and len(texts[which]) >= least]

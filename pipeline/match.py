@@ -33,7 +33,7 @@ from pipeline.tasks.attempt import Attempt, Task
 from pipeline.tasks.shuffle import Keyed, Regroup, partition, split
 from pipeline.text.matching import Matcher
 from pipeline.web.manners import Manners
-from pipeline.web.urls import host_of, registered_domain
+from pipeline.web.urls import domain_of
 
 RULES_VERSION = 2
 LIBRARIES = ("ada-url", "publicsuffixlist")
@@ -140,16 +140,7 @@ def _matcher(paths: tuple[str, ...]) -> Matcher:
 
 
 def _domains(urls: pa.ChunkedArray) -> pa.Array:
-    return pa.array([_domain(url) for url in urls.to_pylist()], pa.string())
-
-
-@functools.lru_cache(maxsize=65_536)
-def _domain_of_host(host: str) -> str:
-    return registered_domain(host)
-
-
-def _domain(url: str) -> str:
-    return _domain_of_host(host_of(url))
+    return pa.array([domain_of(url) for url in urls.to_pylist()], pa.string())
 
 
 # ── pairs: the verdict over every row ────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from core import choice
-from pipeline.web.urls import host_of, registered_domain
+from pipeline.web.urls import domain_of
 
 
 class Found(NamedTuple):
@@ -43,7 +43,7 @@ class Frontier:
     def discover(self, urls: Iterable[str], depth: int, found_by: str, found_from: str, most: int) -> None:
         """URLs that a page or a sitemap names; of those that are new and of this domain, `most` are taken."""
         unique = dict.fromkeys(urls)
-        here = [url for url in unique if registered_domain(host_of(url)) == self._domain]
+        here = [url for url in unique if domain_of(url) == self._domain]
         self.elsewhere += len(unique) - len(here)
         self._add(here, min(self._most, len(self._depth) + most), depth, found_by, found_from, 0)
 

@@ -24,7 +24,7 @@ from pipeline.livecrawl.sitemaps import MAX_SITEMAP_BYTES, MAX_SITEMAP_URLS, par
 from pipeline.livecrawl.warcwriter import WarcWriter, stored_headers
 from pipeline.web.client import Client, Reply, user_agent
 from pipeline.web.detail import one_line
-from pipeline.web.urls import host_of, normalise, origin_of, registered_domain
+from pipeline.web.urls import domain_of, normalise, origin_of
 
 MAX_WAITING = 10_000
 """URLs of a site that are remembered, or ten for each page that may be asked for, if that is more."""
@@ -138,7 +138,7 @@ class Visit:
         target = normalise(location, found.url)
         if target is None:
             return "url_invalid", one_line(f"to {location}")
-        if registered_domain(host_of(target)) != self._domain:
+        if domain_of(target) != self._domain:
             return "out_of_scope", one_line(f"to {target}")
         if target == found.url:
             return "too_many_redirects", "to itself"

@@ -27,7 +27,7 @@ from pipeline.web.detail import of_error, one_line
 from pipeline.web.optout import header_marks
 from pipeline.web.politeness import RateLimiter, retry_after
 from pipeline.web.robots import MAX_ROBOTS_BYTES, MAX_ROBOTS_REDIRECTS, PRODUCT_TOKEN, Robots, RobotsReply
-from pipeline.web.urls import MAX_URL_CHARS, host_of, normalise, origin_of, registered_domain
+from pipeline.web.urls import MAX_URL_CHARS, domain_of, host_of, normalise, origin_of, registered_domain
 
 DNS_CACHE_SECONDS = 300
 KEEP_ALIVE_SECONDS = 4.0
@@ -184,7 +184,7 @@ class Client:
             reason, detail = await self._refusal(target, guest)
             if reason:
                 return replace(reply, reason=reason, detail=detail, final_url=target)
-            domain = registered_domain(host_of(target))
+            domain = domain_of(target)
             async with self._limiter.turn(domain):
                 self._may_ask()
                 begun = time.monotonic()

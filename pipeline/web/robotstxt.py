@@ -182,10 +182,15 @@ def _lines(body: bytes) -> Iterator[str]:
         return
     plain = body.replace(b"\0", b"")
     try:
-        yield from plain.decode("utf-8").splitlines()
-        return
+        text = plain.decode("utf-8")
     except UnicodeDecodeError:
-        pass
+        yield from _undeclared(plain)
+    else:
+        yield from text.splitlines()
+
+
+def _undeclared(plain: bytes) -> Iterator[str]:
+    """The lines of a file that is no UTF-8."""
     detector = EncodingDetector()
     detector.feed(plain, last=True)
     guessed = detector.guess(tld=None, allow_utf8=False)

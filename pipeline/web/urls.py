@@ -63,6 +63,16 @@ def registered_domain(host: str) -> str:
     return name if is_address(name) else _suffixes().privatesuffix(name) or name
 
 
+@lru_cache(maxsize=65_536)
+def _domain_of_host(host: str) -> str:
+    return registered_domain(host)
+
+
+def domain_of(url: str) -> str:
+    """The registered domain of a normalised URL."""
+    return _domain_of_host(host_of(url))
+
+
 def is_address(host: str) -> bool:
     """Whether a host (as `host_of` gives it) is an IPv4 or IPv6 address and not a name."""
     try:
