@@ -77,13 +77,22 @@ def test_columns_that_may_both_be_the_pictures_are_named(
     check(path, Options(url_column="url"))
 
 
-PEXELS = {"id": 1, "url": PAGES[0], "src": {"original": PHOTOS[0], "tiny": SMALL[0]}, "alt": "A dog"}
-GIPHY = {"url": PAGES[0], "images": {"original": {"height": "1", "url": BARE[0]}}, "alt_text": "A dog"}
-LISTED = {"url": PAGES[0], "images": [PHOTOS[0]], "caption": "A dog"}
-UNSPLASH = {"links": {"html": PAGES[0]}, "urls": {"raw": BARE[0]}, "text": "A dog"}
+PEXELS: dict[str, object] = {"id": 1, "url": PAGES[0], "src": {"original": PHOTOS[0], "tiny": SMALL[0]}, "alt": "A dog"}
+GIPHY: dict[str, object] = {
+    "url": PAGES[0],
+    "images": {"original": {"height": "1", "url": BARE[0]}},
+    "alt_text": "A dog",
+}
+LISTED: dict[str, object] = {"url": PAGES[0], "images": [PHOTOS[0]], "caption": "A dog"}
+UNSPLASH: dict[str, object] = {"links": {"html": PAGES[0]}, "urls": {"raw": BARE[0]}, "text": "A dog"}
 
 
-NESTED = [(PEXELS, "src.original"), (GIPHY, "images.original.url"), (LISTED, "images[0]"), (UNSPLASH, "urls.raw")]
+NESTED: list[tuple[dict[str, object], str]] = [
+    (PEXELS, "src.original"),
+    (GIPHY, "images.original.url"),
+    (LISTED, "images[0]"),
+    (UNSPLASH, "urls.raw"),
+]
 
 
 @pytest.mark.parametrize(
