@@ -37,7 +37,7 @@ from pipeline.text.rules import verdict
 from pipeline.web.addresses import parse_connect_to
 from pipeline.web.client import Client, Limits
 from pipeline.web.politeness import RateLimiter
-from pipeline.web.urls import host_of, normalise, registered_domain
+from pipeline.web.urls import domain_of, normalise
 from shards.format import CHUNK, TarWriter
 
 
@@ -121,7 +121,7 @@ def plain_match(recipe: Recipe, out: Path) -> None:
             elif row["pair_id"] in first:
                 dropped.add({**row, "reason": "exact_duplicate"})
             else:
-                domain = registered_domain(host_of(row["image_url"]))
+                domain = domain_of(row["image_url"])
                 first[row["pair_id"]] = {**row, "queries": queries, "kept_for": [], "domain": domain}
     images: dict[str, set[bytes]] = {}
     for row in first.values():

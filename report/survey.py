@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 from core.files import read_batches
 from core.manifest import Manifest
 from pipeline.tables import OUTCOME, PAIR, QUERY
-from pipeline.web.urls import host_of, registered_domain
+from pipeline.web.urls import domain_of
 from report.examples import OF_A_QUERY, Rows, by_value, in_order, some_rows
 from report.plots import Numbers
 
@@ -55,14 +54,7 @@ def _pairs(match: Manifest, seed: int) -> Iterator[pa.Table]:
     for rows in some_rows(match, PAIR, seed):
         languages = pc.fill_null(rows["lang"], "unknown")
         rows = rows.set_column(rows.column_names.index("lang"), "lang", languages)
-        yield rows.append_column("domain", pa.array(map(_domain, rows["image_url"].to_pylist()), pa.string()))
-
-
-def _domain(url: str) -> str:
-    return _registered(host_of(url))
-
-
-_registered = functools.lru_cache(maxsize=65_536)(registered_domain)
+        yield rows.append_column("domain", pa.array(map(domain_of, rows["image_url"].to_pylist()), pa.string()))
 
 
 def _behind(
