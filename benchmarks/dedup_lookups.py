@@ -20,8 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.files import read_batches, read_table
-from core.tables import ID
+from core.tables import ID, read_batches, read_table
 from dedup.lookup import Lookup
 from dedup.tables import FINGERPRINT, GROUP
 from pipeline import dedup

@@ -1,4 +1,4 @@
-"""Files that exist whole or not at all: paths, atomic publishing, digests, tables.
+"""Files that exist whole or not at all: paths, atomic publishing, digests.
 
 Paths are local or anything fsspec knows (s3://…, gs://…, memory://…).
 """
@@ -11,21 +11,16 @@ import io
 import json
 import os
 import re
-import tarfile
 import uuid
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.registry import known_implementations
 
 from core.errors import Failure, UsageError
-from core.tables import check
 
 _BLOCK = 1 << 20
 _WHOLE = 64 * _BLOCK  # bytes; larger inputs are digested by sample, see `digest_file`
@@ -86,32 +81,6 @@ def read_bytes(path: str) -> bytes:
     """The whole of a small file."""
     with open_input(path) as file:
         return file.read()
-
-
-def tar_members(
-    path: str, max_bytes: int, wanted: Callable[[str], bool] = lambda name: True
-) -> Iterator[tuple[str, bytes]]:
-    """The files of a tar, compressed or not, in its order: name, bytes. Failure if it is damaged or one is larger.
-
-    Of a file whose name is not wanted there are no bytes, whatever its size.
-    """
-    try:
-        with open_input(path) as file, tarfile.open(fileobj=file, mode="r|*") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                if not wanted(member.name):
-                    yield member.name, b""
-                    continue
-                if member.size > max_bytes:
-                    raise Failure(
-                        f"{member.name} in {path} has {member.size:,} bytes: take out files over {max_bytes:,}"
-                    )
-                body = tar.extractfile(member)
-                assert body is not None  # it is a file
-                yield member.name, body.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise Failure(f"{path} is damaged ({error}): restore it, or give another") from error
 
 
 def names_in(folder: str) -> list[str]:
@@ -304,31 +273,3 @@ def digest_file(path: str) -> str:
             file.seek(start)
             hashed.update(file.read(_BLOCK))
     return hashed.hexdigest()
-
-
-# ── tables ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def read_table(path: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """A whole part as an Arrow table, checked against its declared schema."""
-    with open_table(path, schema) as file:
-        return file.read(columns=columns)
-
-
-def read_batches(path: str, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """A part as tables of thousands of rows, a row group each."""
-    with open_table(path, schema) as file:
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group, columns=columns)
-
-
-@contextmanager
-def open_table(path: str, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
-    """A part as a Parquet file, checked against its declared schema; Failure names it where it is damaged."""
-    source = open_input(path)
-    try:
-        with source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-            check(file.schema_arrow, schema, path)
-            yield file
-    except (pa.ArrowInvalid, OSError) as error:  # OSError is what pyarrow raises for a page that does not decompress
-        raise Failure(f"{path} is damaged ({error}): remove it and run the stage that wrote it again") from error

@@ -1,12 +1,15 @@
-"""How every table of the project is declared: a schema with a name, a version, and a unit or meaning a column."""
+"""How every table of the project is declared (a schema with a name, a version, a unit or meaning a column) and read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from core.errors import Failure
+from core.files import open_input
 
 ID = pa.binary(16)  # image_id and pair_id: the first 16 bytes of a sha256
 
@@ -41,3 +44,28 @@ def check(schema: pa.Schema, expected: pa.Schema, where: str) -> None:
 def _said(schema: pa.Schema) -> tuple[str, str]:
     metadata = schema.metadata or {}
     return metadata.get(b"table", b"no table").decode(), metadata.get(b"schema_version", b"?").decode()
+
+
+def read_table(path: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """A whole part as an Arrow table, checked against its declared schema."""
+    with open_table(path, schema) as file:
+        return file.read(columns=columns)
+
+
+def read_batches(path: str, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """A part as tables of thousands of rows, a row group each."""
+    with open_table(path, schema) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=columns)
+
+
+@contextmanager
+def open_table(path: str, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """A part as a Parquet file, checked against its declared schema; Failure names it where it is damaged."""
+    source = open_input(path)
+    try:
+        with source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+            check(file.schema_arrow, schema, path)
+            yield file
+    except (pa.ArrowInvalid, OSError) as error:  # OSError is what pyarrow raises for a page that does not decompress
+        raise Failure(f"{path} is damaged ({error}): remove it and run the stage that wrote it again") from error

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from PIL.Image import Image
 
 from core.errors import Failure
-from core.files import read_batches, tar_members
-from core.tables import ID, declare
+from core.tables import ID, declare, read_batches
+from core.tars import tar_members
 from dedup.hashes import fingerprints
 from dedup.index import Index
 from dedup.pictures import read_picture

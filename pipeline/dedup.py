@@ -26,9 +26,9 @@ from PIL import Image
 
 from core.command import exit_now
 from core.errors import Failure
-from core.files import digest, join, names_in, open_input, read_batches, read_table
+from core.files import digest, join, names_in, open_input
 from core.recipe import Recipe
-from core.tables import ID
+from core.tables import ID, read_batches, read_table
 from dedup import index
 from dedup.allpairs import LINK, bands, links_in_band, same_bytes_links, same_hashes_links
 from dedup.captions import choose_captions

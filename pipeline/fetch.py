@@ -20,7 +20,8 @@ import msgspec
 import pyarrow as pa
 
 from core.command import exit_now
-from core.files import digest, read_table
+from core.files import digest
+from core.tables import read_table
 from pipeline.decoding.decoder import Decoder
 from pipeline.decoding.picture import Options, Picture, Refused
 from pipeline.stage import Definition, Stage, main_of

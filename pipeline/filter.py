@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from core.command import exit_now
 from core.errors import UsageError
-from core.files import read_batches
+from core.tables import read_batches
 from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import CANDIDATE
 from pipeline.tasks.attempt import Attempt, Task, tasks_of

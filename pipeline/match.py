@@ -24,9 +24,9 @@ import xxhash
 
 from core import choice
 from core.command import exit_now
-from core.files import digest, join, read_batches, read_table
+from core.files import digest, join
 from core.recipe import Recipe
-from core.tables import ID, declare
+from core.tables import ID, declare, read_batches, read_table
 from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import CANDIDATE, MARK, PAIR, PLAN, query_texts
 from pipeline.tasks.attempt import Attempt, Task

@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from core.command import exit_now
-from core.files import digest, open_input, read_table
+from core.files import digest, open_input
 from core.manifest import Receipt
 from core.recipe import RUNTIME
-from core.tables import declare
+from core.tables import declare, read_table
 from pipeline.ids import fold
 from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import QUERY, REJECT_QUERY

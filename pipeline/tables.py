@@ -6,8 +6,7 @@ import functools
 
 import pyarrow as pa
 
-from core.files import read_table
-from core.tables import ID, declare
+from core.tables import ID, declare, read_table
 
 _OFFERED = {
     "text": (pa.string(), "the string that is searched for"),

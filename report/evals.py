@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import digest_file, filesystem, join, names_in, open_input, read_table, tar_members
+from core.files import digest_file, filesystem, join, names_in, open_input
 from core.manifest import Manifest
 from core.recipe import Recipe
+from core.tables import read_table
+from core.tars import tar_members
 from dedup.tables import OVERLAP
 from report.examples import Rows, in_order
 from report.thumbnails import Chunks, Thumbnail, find_image, packed, thumbnail

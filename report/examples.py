@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core import choice
-from core.files import join, read_batches
+from core.files import join
 from core.manifest import Manifest, Part
-from core.tables import name_of
+from core.tables import name_of, read_batches
 from dedup.tables import CAPTION, GROUP
 from pipeline.tables import CANDIDATE, FETCH_REASONS, OUTCOME, PAGE, PAIR, QUERY, REJECT, REJECT_QUERY, REJECT_RECORD
 from report.thumbnails import Chunks, find_image, packed, thumbnail

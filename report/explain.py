@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 
 from core import command
 from core.errors import UsageError
-from core.files import read_batches
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe, read
 from core.registry import STAGES
+from core.tables import read_batches
 from dedup.tables import CAPTION, GROUP
 from pipeline.ids import image_id, is_hex_id
 from pipeline.tables import CANDIDATE, DROP, OUTCOME, PAGE, PAIR, QUERY

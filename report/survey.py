@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.files import read_batches
 from core.manifest import Manifest
+from core.tables import read_batches
 from pipeline.tables import OUTCOME, PAIR, QUERY
 from pipeline.web.urls import domain_of
 from report.examples import OF_A_QUERY, Rows, by_value, in_order, some_rows

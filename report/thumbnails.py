@@ -13,8 +13,9 @@ import pyarrow as pa
 from PIL import Image
 
 from core.errors import Failure
-from core.files import filesystem, join, read_table
+from core.files import filesystem, join
 from core.manifest import Manifest, Part
+from core.tables import read_table
 from shards.format import CHUNK, SAMPLE, Row, as_ids, ids_in, key_of, shard_name, shard_of
 from shards.merge import Run, merge_range, read_range
 

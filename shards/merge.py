@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import filesystem, open_table
+from core.files import filesystem
+from core.tables import open_table
 from shards.format import CHUNK, id_at, ids_in, key_of
 
 

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import xxhash
 
 from core.errors import Failure, UsageError
-from core.files import filesystem, is_local, join, open_table
+from core.files import filesystem, is_local, join
 from core.manifest import Manifest, read_manifest
+from core.tables import open_table
 from shards.format import SAMPLE, Ids, ids_in, members
 
 _HANDLES = 256  # shards held open at once

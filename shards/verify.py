@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import xxhash
 
 from core.errors import Failure
-from core.files import join, open_input, open_table
+from core.files import join, open_input
 from core.manifest import Manifest, Part
+from core.tables import open_table
 from shards.format import BLOCK, SAMPLE, Row, as_ids, end_of_archive, header, key_of, shards_of
 from shards.reader import finished
 

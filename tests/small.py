@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.files import read_table
 from core.manifest import read_manifest
 from core.registry import STAGES
+from core.tables import read_table
 from demo.localweb import LocalWeb
 from pipeline.tables import OUTCOME
 from tests.running import REAL, openwit, settings

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import read_table
+from core.tables import read_table
 from demo.localweb import Behaviour, LocalWeb
 from pipeline.engines.local import Local
 from pipeline.fetch import Config, fetch_lane

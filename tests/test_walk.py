@@ -22,8 +22,8 @@ import webdataset
 from PIL import Image
 
 from core import registry
-from core.files import read_table
 from core.manifest import Manifest, read_manifest
+from core.tables import read_table
 from dedup.tables import GROUP
 from demo.localweb import LocalWeb, Request
 from pipeline.ids import fold, image_id, pair_id

@@ -27,13 +27,11 @@ from core.files import (
     open_input,
     publish,
     publishing,
-    read_batches,
     read_bytes,
-    read_table,
     remove,
     to_json,
 )
-from core.tables import declare
+from core.tables import declare, read_batches, read_table
 
 MiB = 1 << 20
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 import dedup.overlap
 import openwit
-from core.files import read_table
+from core.tables import read_table
 from dedup import index
 from dedup.__main__ import main
 from dedup.hashes import fingerprints

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from core.files import tar_members
+from core.tars import tar_members
 from dedup.allpairs import edges
 from dedup.groups import groups
 from dedup.hashes import fingerprints

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.files import tar_members
+from core.tars import tar_members
 from dedup.allpairs import edges
 from dedup.hashes import FLAT, fingerprints
 from demo.copies import KINDS

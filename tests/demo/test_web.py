@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from core.errors import UsageError
-from core.files import tar_members
+from core.tars import tar_members
 from demo import web
 from demo.evaluation import pictures
 from demo.pictures import CLASSES

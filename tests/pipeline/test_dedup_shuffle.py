@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from core.files import read_table
+from core.tables import read_table
 from dedup import allpairs
 from dedup.groups import groups
 from dedup.hashes import columns

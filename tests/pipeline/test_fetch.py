@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from core.errors import Failure
-from core.files import read_table
 from core.manifest import Part
+from core.tables import read_table
 from demo.localweb import Behaviour, LocalWeb, Request
 from pipeline import fetch
 from pipeline.decoding.picture import Picture, store

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from core.files import read_table
+from core.tables import read_table
 from pipeline.ids import image_id
 from pipeline.tables import CANDIDATE, DROP, MARK, PAIR, PLAN, QUERY
 from pipeline.tasks import attempt

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.files import read_table
+from core.tables import read_table
 from dedup.tables import CAPTION, GROUP
 from pipeline.ids import image_id
 from pipeline.tables import CANDIDATE, FETCH_REASONS, QUERY

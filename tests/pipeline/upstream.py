@@ -10,10 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 import openwit
-from core.files import read_table
 from core.manifest import Manifest, read_manifest, write_manifest
 from core.registry import STAGES
-from core.tables import name_of
+from core.tables import name_of, read_table
 from pipeline.ids import image_id, pair_id
 from pipeline.tables import OUTCOME, PAIR
 from pipeline.tasks.attempt import Attempt, Job, Task

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from core.errors import Failure
-from core.files import open_table
+from core.tables import open_table
 from pipeline.ids import image_id
 from shards.format import (
     CHUNK,

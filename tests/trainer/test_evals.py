@@ -20,10 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from core.errors import Failure, UsageError
-from core.files import read_table, tar_members
 from core.manifest import missing_part, read_manifest
 from core.recipe import Recipe
 from core.registry import STAGES
+from core.tables import read_table
+from core.tars import tar_members
 from pictures.formats import FORMATS
 from shards.reader import Shards
 from tests.shards.helpers import make_pack

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.errors import Failure
-from core.files import read_bytes, tar_members
+from core.files import read_bytes
+from core.tars import tar_members
 
 EXTENSIONS = frozenset(
     f".{name}"

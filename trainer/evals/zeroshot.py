@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from core.errors import Failure
-from core.files import tar_members
 from core.progress import Progress
 from core.tables import declare
+from core.tars import tar_members
 from trainer.data import in_order
 from trainer.evals.features import Encoder
 from trainer.evals.intervals import share

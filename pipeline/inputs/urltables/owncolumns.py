@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from core.files import read_table
 from core.manifest import Manifest
+from core.tables import read_table
 from pipeline.tables import COLUMN
 
 TEXT = "text"

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import Failure
-from core.files import read_table
 from core.manifest import balance, read_receipt, write_manifest
+from core.tables import read_table
 from pipeline.ids import image_id, pair_id
 from pipeline.tables import CANDIDATE, DROP, REJECT
 from pipeline.tasks.attempt import REJECTS, ROW_GROUP, Attempt, Job, Task
