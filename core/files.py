@@ -6,15 +6,21 @@ Paths are local or anything fsspec knows (s3://…, gs://…, memory://…).
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import io
 import json
 import os
 import re
+import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from glob import has_magic
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
 import fsspec
@@ -22,8 +28,18 @@ from fsspec.registry import known_implementations
 
 from core.errors import Failure, UsageError
 
+_REQUESTS = 64  # that a store is asked side by side
+_AT_ONCE = 1000  # names in one request to remove, small files that are read together
+TEMPORARY = ".tmp-"  # begins the name of a file that is being written
 _BLOCK = 1 << 20
-_WHOLE = 64 * _BLOCK  # bytes; larger inputs are digested by sample, see `digest_file`
+SAMPLED_ABOVE = 64 * _BLOCK  # bytes; larger inputs are digested by sample, see `digest_file`
+
+
+# Requests side by side are of use only as far as there are connections, of which botocore opens ten. An upload holds as
+# many pieces of 50 MiB in memory as are on their way, by default ten.
+_S3 = fsspec.config.conf.setdefault("s3", {})
+_S3.setdefault("config_kwargs", {}).setdefault("max_pool_connections", _REQUESTS)
+_S3.setdefault("max_concurrency", 2)
 
 
 # ── paths ─────────────────────────────────────────────────────────────────────────────────────────
@@ -67,14 +83,30 @@ def join(folder: str, *names: str) -> str:
 def open_input(path: str) -> BinaryIO:
     """A file to read; Failure names it where it is missing."""
     fs, inner = filesystem(path)
+    watch = _watches.get().get(path)
     try:
-        return cast(BinaryIO, fs.open(inner, "rb"))
+        file = cast(BinaryIO, fs.open(inner, "rb"))
     except PermissionError:
         raise Failure(f"{path} may not be read: change its permissions, or name another file in the recipe") from None
     except FileNotFoundError:
         raise Failure(
             f"{path} is not there: give its right path in the recipe, or run the stage that makes it"
         ) from None
+    return watch(file) if watch else file
+
+
+Watch = Callable[[BinaryIO], BinaryIO]
+_watches: ContextVar[Mapping[str, Watch]] = ContextVar("watches", default=MappingProxyType({}))
+
+
+@contextmanager
+def watching(path: str, watch: Watch) -> Iterator[None]:
+    """While the block runs, whoever opens this file reads it through `watch`, however deep within the block."""
+    token = _watches.set({**_watches.get(), path: watch})
+    try:
+        yield
+    finally:
+        _watches.reset(token)
 
 
 def read_bytes(path: str) -> bytes:
@@ -85,22 +117,50 @@ def read_bytes(path: str) -> bytes:
 
 def names_in(folder: str) -> list[str]:
     """Sorted names of what is directly in a folder; none where it does not exist."""
-    fs, inner = filesystem(folder)
-    try:
-        entries = fs.ls(inner, detail=False)
-    except FileNotFoundError:
-        return []
-    return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+    return sorted(entries_in(folder, detail=False))
 
 
-def entries_in(folder: str) -> dict[str, dict[str, Any]]:
+def entries_in(folder: str, detail: bool = True) -> dict[str, Any]:
     """The same names, each with all that the file system lists of it: its time, among others, under its own word."""
     fs, inner = filesystem(folder)
     try:
-        entries = fs.ls(inner, detail=True)
-    except FileNotFoundError:
+        entries = fs.ls(inner, detail=detail)
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return {entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry for entry in entries}
+    named = ((entry["name"] if detail else entry, entry) for entry in entries)
+    return {name.rstrip("/").rsplit("/", 1)[-1]: entry for name, entry in named}
+
+
+def sizes_below(folder: str) -> dict[str, int]:
+    """Bytes of every file below a folder, by its path below it, in one listing; nothing where there is no folder.
+
+    Links to folders are followed, each folder once: a person may have moved a large table to another disk.
+    """
+    fs, inner = filesystem(folder)
+    if is_local(folder):
+        return dict(_local_sizes(inner))
+    start = f"{inner.rstrip('/')}/"
+    found = fs.find(inner, detail=True).items()
+    return {name[len(start) :]: int(entry["size"] or 0) for name, entry in found if name.startswith(start)}
+
+
+def _local_sizes(top: str) -> Iterator[tuple[str, int]]:
+    waiting, seen = [("", top)], set[str]()
+    while waiting:
+        below, folder = waiting.pop()
+        if (real := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError):  # it went away meanwhile
+            continue
+        for entry in entries:
+            if entry.is_dir():
+                waiting.append((f"{below}{entry.name}/", entry.path))
+            else:
+                with suppress(FileNotFoundError):  # the same, or a link to nothing
+                    yield f"{below}{entry.name}", entry.stat().st_size
 
 
 def file_size(path: str) -> int:
@@ -109,11 +169,65 @@ def file_size(path: str) -> int:
     return int(fs.size(inner))
 
 
+def read_many(paths: Sequence[str]) -> list[bytes | None]:
+    """The whole of many small files of one file system, None for those that are not there; on a store side by side."""
+    if not paths:
+        return []
+    fs, _ = filesystem(paths[0])
+    found: list[bytes | None] = []
+    for first in range(0, len(paths), _AT_ONCE):
+        some = [filesystem(path)[1] for path in paths[first : first + _AT_ONCE]]
+        for path, data in zip(some, fs.cat_ranges(some, None, None, on_error="return"), strict=True):
+            if isinstance(data, Exception) and not isinstance(data, FileNotFoundError | NotADirectoryError):
+                raise Failure(f"{path} cannot be read ({data}): mend that, and run the same command again") from data
+            found.append(None if isinstance(data, Exception) else bytes(data))
+    return found
+
+
 def remove(path: str) -> None:
-    """Remove a file or a folder with all it holds; nothing happens where there is none."""
-    fs, inner = filesystem(path)
+    """Remove a file by its very name; nothing happens where there is none."""
+    remove_all(path.rpartition("/")[0], [path.rpartition("/")[2]])
+
+
+def remove_all(folder: str, names: Sequence[str]) -> None:
+    """Remove files below a folder by their very names, whatever characters these have; on a store in bulk."""
+    fs, inner = filesystem(folder)
+    paths = [f"{inner.rstrip('/')}/{name}" for name in names]
+    if is_local(folder):
+        for path in paths:
+            with _said(path), suppress(FileNotFoundError):
+                Path(path).unlink()
+    else:
+        for first in range(0, len(paths), _AT_ONCE):
+            _remove_objects(fs, paths[first : first + _AT_ONCE])
+
+
+def _remove_objects(fs: Any, paths: list[str]) -> None:
+    """In one request; one by one where fsspec would take a name for a pattern, or stop at the first that is gone."""
+    if not any(map(has_magic, paths)):
+        try:
+            fs.rm(paths)
+            return
+        except FileNotFoundError:
+            pass
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        list(pool.map(functools.partial(_remove_object, fs), paths))
+
+
+def _remove_object(fs: Any, path: str) -> None:
     with suppress(FileNotFoundError):
-        fs.rm(inner, recursive=True)
+        fs.rm_file(path)
+
+
+def keep_names(folders: Iterable[str]) -> None:
+    """Have the disk keep what was created, renamed and removed in local folders, should the power fail."""
+    for folder in folders:
+        if is_local(folder) and Path(filesystem(folder)[1]).is_dir():
+            handle = os.open(filesystem(folder)[1], os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 # ── publishing ────────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +251,7 @@ def _said(path: str) -> Iterator[None]:
             raise Failure(
                 f"cannot write {path} ({reason}): make its folder writable, or move the recipe's run.out"
             ) from error
-        raise
+        raise Failure(f"cannot write {path} ({error}): mend that, then run the same command again") from error
 
 
 class Hashed(io.RawIOBase):
@@ -168,32 +282,39 @@ class Hashed(io.RawIOBase):
 
 
 class Pending:
-    """A file being written under a name of its own; `place` gives it its final name."""
+    """A file being written under a name of its own; `place` gives it its final name.
+
+    An object store shows an object only when it is put whole: until then it is a file of this machine without a name,
+    below TMPDIR, so that memory does not grow with it and nothing is left of it after a kill.
+    """
 
     def __init__(self, folder: str) -> None:
         self._fs, inner = filesystem(folder)
         self._local = is_local(folder)
         self._folder = inner
-        self._temporary = f"{inner}/.tmp-{uuid.uuid4().hex}"
         with _said(folder):
             if self._local:
                 Path(inner).mkdir(parents=True, exist_ok=True)
-                self._raw: BinaryIO = Path(self._temporary).open("wb")  # noqa: SIM115 (closed by place or discard)
+                self._temporary = f"{inner}/{TEMPORARY}{uuid.uuid4().hex}"
+                self._raw: Any = Path(self._temporary).open("xb")  # noqa: SIM115 (closed by place or discard)
             else:
-                self._raw = io.BytesIO()  # an object store shows an object only when it is put whole
+                self._temporary = tempfile.gettempdir()
+                self._raw = tempfile.TemporaryFile()  # noqa: SIM115 (the same)
         self.file = Hashed(self._raw, self._temporary)
 
     def place(self, name: str) -> None:
         """The file appears whole under `name`, over any file of that name."""
         target = f"{self._folder}/{name}"
         with _said(target):
+            self._raw.flush()
             if self._local:
-                self._raw.flush()
                 os.fsync(self._raw.fileno())
                 self._raw.close()
                 Path(self._temporary).replace(target)
             else:
-                self._fs.pipe_file(target, cast(io.BytesIO, self._raw).getvalue())
+                self._raw.seek(0)
+                self._fs.put_file(f"/dev/fd/{self._raw.fileno()}", target)
+                self._raw.close()
 
     def discard(self) -> None:
         """Nothing is left of the file."""
@@ -265,11 +386,16 @@ def digest_file(path: str) -> str:
     with open_input(path) as file:
         size = file_size(path)
         hashed = hashlib.sha256(f"{size}\n".encode())
-        if size <= _WHOLE:
-            starts: Iterable[int] = range(0, size, _BLOCK)
-        else:
-            starts = [(size - _BLOCK) * i // 63 for i in range(64)]
-        for start in starts:
+        for start, end in sample_blocks(size):
             file.seek(start)
-            hashed.update(file.read(_BLOCK))
+            hashed.update(file.read(end - start))
     return hashed.hexdigest()
+
+
+def sample_blocks(size: int) -> Iterator[tuple[int, int]]:
+    """The bytes of a file of so many that `digest_file` looks at, ascending: from the first to before the second."""
+    if size <= SAMPLED_ABOVE:
+        yield from ((start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK))
+    else:
+        starts = ((size - _BLOCK) * i // 63 for i in range(64))
+        yield from ((start, start + _BLOCK) for start in starts)

@@ -7,9 +7,10 @@ readers take their list of files from it, never from a glob.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import filesystem, join, publish, publishing, read_bytes, remove, to_json
+from core.files import filesystem, join, publish, publishing, read_bytes, read_many, remove, sizes_below, to_json
 from core.tables import check, declare
 
 PARTS = declare(
@@ -52,7 +53,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Receipt:
-    """That a task is done: what it wrote and what it counted. `basis` is the digest of all that determined it."""
+    """That a task is done: what it read, wrote and counted. `basis` is the digest of all that determined it."""
 
     step: str
     task: str
@@ -60,6 +61,7 @@ class Receipt:
     parts: tuple[Part, ...]
     counts: Counts
     notes: dict[str, int] = field(default_factory=dict)
+    read: dict[str, str] = field(default_factory=dict)  # raw files by name: the sha256 of all that each held, hex
 
 
 def receipt_path(folder: str, step: str, task: str) -> str:
@@ -75,16 +77,28 @@ def write_receipt(folder: str, receipt: Receipt) -> None:
 
 def read_receipt(folder: str, step: str, task: str) -> Receipt | None:
     """The receipt of a task, None where it is not done, or was by another version of openwit."""
-    path = receipt_path(folder, step, task)
-    fs, inner = filesystem(path)
+    return read_receipts(folder, step, [task]).get(task)
+
+
+def read_receipts(folder: str, step: str, tasks: Sequence[str]) -> dict[str, Receipt]:
+    """The receipts of those tasks that have one, by task."""
+    paths = [receipt_path(folder, step, task) for task in tasks]
+    found = {}
+    for task, path, raw in zip(tasks, paths, read_many(paths), strict=True):
+        if raw and (receipt := _receipt(raw, path)):  # an empty one is what a power failure leaves
+            found[task] = receipt
+    return found
+
+
+def _receipt(raw: bytes, path: str) -> Receipt | None:
     try:
-        said = dict(json.loads(fs.cat_file(inner)))
+        said = dict(json.loads(raw))
+        if not raw.endswith(b"}\n"):
+            raise ValueError("its last byte is missing")
         if said.pop("schema_version") != SCHEMA_VERSION:
             return None
         return Receipt(**{**said, "parts": tuple(Part(**part) for part in said["parts"])})
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, KeyError, TypeError, IsADirectoryError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise Failure(f"{path} is damaged ({error}): remove it and run the stage again") from error
 
 
@@ -132,6 +146,11 @@ class Manifest:
         return [join(self.folder, part.name) for part in self.of(table)]
 
     @property
+    def promise(self) -> tuple[str, str]:
+        """What a task is given of it: folder and digest, for `promised`; lists of files would be too much to carry."""
+        return self.folder, self.digest
+
+    @property
     def counts(self) -> Counts:
         return cast(Counts, self.facts["counts"])
 
@@ -142,12 +161,13 @@ def write_manifest(folder: str, facts: Mapping[str, Any], receipts: Iterable[Rec
     counts, notes = add_up(receipts)
     balance(counts)
     parts = sorted(part for receipt in receipts for part in receipt.parts)
+    read = {name: sha256 for receipt in receipts for name, sha256 in receipt.read.items()}
     rows = pa.Table.from_pylist([asdict(part) for part in parts], schema=PARTS)
     with publishing(join(folder, "_parts.parquet")) as file:
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
         parts_digest = file.sha256
     said = {"schema_version": SCHEMA_VERSION, **facts, "counts": counts, "notes": notes, "parts_sha256": parts_digest}
-    publish(join(folder, MANIFEST), to_json(said))
+    publish(join(folder, MANIFEST), to_json(said | ({"read": read} if read else {})))
     manifest = read_manifest(folder)
     assert manifest is not None  # it was written a line above
     return manifest
@@ -169,7 +189,7 @@ def read_manifest(folder: str) -> Manifest | None:
     try:
         facts = json.loads(raw)
         listing = read_bytes(join(folder, "_parts.parquet"))
-        damaged = hashlib.sha256(listing).hexdigest() != facts["parts_sha256"]
+        damaged = hashlib.sha256(listing).hexdigest() != facts["parts_sha256"] or not raw.endswith(b"}\n")
         version = facts["schema_version"]
     except (ValueError, KeyError, TypeError, Failure):
         damaged = True
@@ -187,19 +207,33 @@ def read_manifest(folder: str) -> Manifest | None:
     return Manifest(folder, hashlib.sha256(raw).hexdigest(), facts, parts)
 
 
+@functools.lru_cache(maxsize=16)
+def promised(folder: str, digest: str) -> Manifest:
+    """The manifest that a task was given by its digest; Failure where it is no longer the one."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.digest != digest:
+        raise Failure(
+            f"{folder} was made anew while it was read: run the same command again, it starts from what is there"
+        )
+    return manifest
+
+
 def missing_part(manifest: Manifest) -> str | None:
-    """The first part that is not there with its size, None where all are."""
-    return first_missing(manifest.folder, manifest.parts)
+    """The first part that is not there with its size, None where all are; by one listing."""
+    return first_missing(manifest.folder, manifest.parts, sizes_below(manifest.folder))
 
 
-def first_missing(folder: str, parts: Iterable[Part]) -> str | None:
-    """The same of some parts of a folder."""
-    fs, inner = filesystem(folder)
+def first_missing(folder: str, parts: Iterable[Part], sizes: Mapping[str, int] | None = None) -> str | None:
+    """The same of some parts of a folder. What is not among the `sizes` of a listing is asked for by its name."""
     for part in parts:
-        try:
-            size = fs.size(f"{inner}/{part.name}")
-        except FileNotFoundError:
-            return part.name
-        if size != part.bytes:
+        if (sizes or {}).get(part.name) != part.bytes and _size(join(folder, part.name)) != part.bytes:
             return part.name
     return None
+
+
+def _size(path: str) -> int | None:
+    fs, inner = filesystem(path)
+    try:
+        return int(fs.size(inner))
+    except (FileNotFoundError, NotADirectoryError):
+        return None

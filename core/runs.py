@@ -5,6 +5,7 @@ Shared by the stages that Beam carries and by training and evaluation, which kno
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -12,20 +13,46 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from core.errors import Failure, UsageError, WorkToDo
-from core.files import filesystem, is_local, join, names_in, publish, read_bytes, remove, shown, to_json
-from core.lease import Lease
-from core.manifest import MANIFEST, Manifest, Receipt, missing_part, read_manifest, write_manifest
+from core.files import (
+    TEMPORARY,
+    digest,
+    filesystem,
+    is_local,
+    join,
+    keep_names,
+    names_in,
+    publish,
+    read_bytes,
+    read_many,
+    remove,
+    remove_all,
+    shown,
+    sizes_below,
+    to_json,
+)
+from core.lease import Lease, probe
+from core.manifest import (
+    MANIFEST,
+    Manifest,
+    Receipt,
+    first_missing,
+    missing_part,
+    read_manifest,
+    remove_manifest,
+    write_manifest,
+)
 from core.recipe import Recipe
 from core.registry import STAGES
 
 RUN = "_run.json"
+BEGUN = "_begun.json"  # of a stage in work: for which facts, and what it reads; the last file to go when it is complete
 OUR_BOOKS = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # in a stage's folder, beside parts and receipts
 _NAMED_CHANGES = 3  # changes that are named in a line
 _SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
@@ -75,6 +102,17 @@ def _check_origins(recipe: Recipe, stage: str, manifest: Manifest, known: dict[s
             _check_origins(recipe, name, now, known)
 
 
+def require_unchanged(recipe: Recipe, stage: str, read: Iterable[Manifest]) -> None:
+    """Failure where a folder that a stage has read was made anew meanwhile: it would be complete, and of neither."""
+    for before in read:
+        now = read_manifest(before.folder)
+        if now is None or now.digest != before.digest:
+            raise Failure(
+                f"{before.folder} was made anew while {stage} read it: "
+                f"run openwit {stage} --recipe {recipe.path} again once it is complete"
+            )
+
+
 def check_that_some_are_left(recipe: Recipe, stage: str) -> None:
     """Failure where a finished stage has kept nothing of what it passes on, so that those after it have no work."""
     unit = STAGES[stage].passes_on if stage in STAGES else ""
@@ -101,15 +139,20 @@ def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any], again: 
     """Whether the folder's manifest was written for the same facts and all its parts are there; if so, says it.
 
     If not, and there is a manifest, says what has changed since, so that the stage `again` has work to do. WorkToDo
-    where the command line asks for no more than that, and there is work.
+    where the command line asks for no more than that, and there is work. What a run that was killed at its very end has
+    left is removed.
     """
     manifest = read_manifest(folder)
     changed = [] if manifest is None else changes(facts, manifest)
+    is_swept = BEGUN not in names_in(folder)
+    if recipe.check and (manifest is None or changed or not is_swept):
+        raise WorkToDo
     if manifest is not None and not changed:
+        if not is_swept:
+            with exclusive(folder, facts["stage"]) as held:
+                _sweep(manifest, sizes_below(folder), held)
         print(f"{facts['stage']}: nothing to do, {shown(folder)} is up to date")
         return True
-    if recipe.check:
-        raise WorkToDo
     if changed:
         more = f" and {len(changed) - _NAMED_CHANGES:,} more" if len(changed) > _NAMED_CHANGES else ""
         print(f"{facts['stage']}: {again}: {'; '.join(changed[:_NAMED_CHANGES])}{more}", flush=True)
@@ -164,18 +207,72 @@ def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def publish_manifest(folder: str, facts: Mapping[str, Any], receipts: Sequence[Receipt], run: bytes) -> Manifest:
-    """Write `_run.json` and the manifest, then remove what no receipt names: what lost attempts left, checkpoints."""
+def begin(folder: str, facts: Mapping[str, Any], raw_files: Mapping[str, Any] | None = None) -> None:
+    """From here on the folder is of a run with these facts, and not complete. `raw_files`: what is known of them.
+
+    A worker of an earlier run that lives on finds that out before it writes: see `Job.check` in pipeline/tasks.
+    """
+    said = {"basis": digest(facts), "inputs": facts["inputs"], "raw_files": raw_files or {}}
+    publish(join(folder, BEGUN), to_json(said))
+    remove_manifest(folder)
+    keep_names([folder])
+
+
+def begun(folder: str) -> dict[str, Any]:
+    """What `begin` has written; nothing where no run is in work."""
+    (raw,) = read_many([join(folder, BEGUN)])
+    try:
+        said = json.loads(raw or b"{}")
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def publish_manifest(
+    folder: str,
+    facts: Mapping[str, Any],
+    receipts: Sequence[Receipt],
+    run: bytes,
+    held: Callable[[], None] = lambda: None,
+) -> Manifest:
+    """Write `_run.json` and the manifest, then remove what no receipt names: what lost attempts left, checkpoints.
+
+    `held` raises Failure once the folder is another run's: nothing is declared complete then, nor removed.
+    """
+    parts = [part for receipt in receipts for part in receipt.parts]
+    sizes = sizes_below(folder)
+    if gone := first_missing(folder, parts, sizes):
+        raise Failure(f"{gone} went away or changed while {facts['stage']} ran: run the same command again")
+    keep_names({join(folder, part.name).rpartition("/")[0] for part in parts} | {join(folder, "_receipts")})
+    held()
+    ours = {f"_receipts/{receipt.step}.{receipt.task}.json" for receipt in receipts}
+    remove_all(folder, [name for name in sorted(sizes) if name.startswith("_receipts/") and name not in ours])
     publish(join(folder, RUN), run)
     manifest = write_manifest(folder, facts, receipts)
-    named = OUR_BOOKS | {part.name for part in manifest.parts}
-    named |= {f"_receipts/{receipt.step}.{receipt.task}.json" for receipt in receipts}
-    fs, inner = filesystem(folder)
-    for path in sorted(fs.find(inner)):
-        name = path[len(inner) :].lstrip("/")
-        if name not in named and not name.startswith("_lock."):
-            remove(join(folder, name))
+    keep_names([folder])
+    try:
+        held()
+    except Failure:  # whoever has it now has begun anew and removed a manifest that was not there yet
+        remove_manifest(folder)
+        raise
+    _sweep(manifest, sizes, held)
     return manifest
+
+
+def _sweep(manifest: Manifest, there: Iterable[str], held: Callable[[], None]) -> None:
+    """Remove from a complete stage's folder, whose files are `there`, what is not of it; last the mark of its run.
+
+    Receipts that are not its own had gone before its manifest was written.
+    """
+    kept = OUR_BOOKS | {part.name for part in manifest.parts} | {BEGUN}
+    held()
+    remove_all(
+        manifest.folder,
+        [name for name in sorted(there) if name not in kept and not name.startswith(("_receipts/", "_lock."))],
+    )
+    held()
+    remove(join(manifest.folder, BEGUN))
+    keep_names([manifest.folder])
 
 
 def how_it_ran(started: float, packages: Iterable[str], work: Mapping[str, Mapping[str, float]], **more: Any) -> bytes:
@@ -209,14 +306,32 @@ def read_run(folder: str) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
+def remember(folder: str, raw_files: Mapping[str, Any]) -> None:
+    """Write into `_run.json` of a complete stage what is known of its raw files by now."""
+    publish(join(folder, RUN), to_json({**read_run(folder), "raw_files": raw_files}))
+
+
 @contextmanager
-def exclusive(folder: str, name: str, room: int = 0) -> Iterator[None]:
-    """One run at a time, with room for so many bytes; what a killed run left half-written is removed."""
+def exclusive(folder: str, name: str, room: int = 0) -> Iterator[Callable[[], None]]:
+    """One run at a time, with room for so many bytes; what a killed run left half-written is removed.
+
+    Gives a function that raises Failure once another run has taken the folder over, which only a lease allows.
+    """
     if not is_local(folder):
-        with Lease(join(folder, "_lock"), _SILENCE, wait=False):
-            yield
+        probe(folder)
+        with Lease(join(folder, "_lock"), _SILENCE, wait=False) as lease:
+            yield lease.confirm
         return
     path = Path(filesystem(folder)[1])
+    with _locked(path, folder, name) as held:
+        remove_all(folder, [name for name in sizes_below(folder) if name.rpartition("/")[2].startswith(TEMPORARY)])
+        _check_room(path, room + _LEAST_ROOM)
+        yield held
+
+
+@contextmanager
+def _locked(path: Path, folder: str, name: str) -> Iterator[Callable[[], None]]:
+    """A lock of the operating system, which ends with the process; on a disk that knows none a lease."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / "_lock").open("w")
@@ -229,10 +344,13 @@ def exclusive(folder: str, name: str, room: int = 0) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Failure(f"{name} is already running on {folder}: wait for it, or end it first") from None
-        for left in path.rglob(".tmp-*"):
-            left.unlink()
-        _check_room(path, room + _LEAST_ROOM)
-        yield
+        except OSError as error:  # NFS without a lock manager, some FUSE
+            if error.errno not in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
+                raise
+            with Lease(join(folder, "_lock"), _SILENCE, wait=False) as lease:
+                yield lease.confirm
+            return
+        yield lambda: None
 
 
 def _check_room(folder: Path, needed: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,26 +49,45 @@ def _said(schema: pa.Schema) -> tuple[str, str]:
     return metadata.get(b"table", b"no table").decode(), metadata.get(b"schema_version", b"?").decode()
 
 
+_PROVEN = re.compile(r"-([0-9a-f]{16})\.parquet")  # how the names of parts end: with their digest
+
+
 def read_table(path: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """A whole part as an Arrow table, checked against its declared schema."""
-    with open_table(path, schema) as file:
+    """A whole part as an Arrow table, checked against its declared schema and the digest in its name."""
+    with open_table(path, schema, whole=True) as file:
         return file.read(columns=columns)
 
 
 def read_batches(path: str, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """A part as tables of thousands of rows, a row group each."""
-    with open_table(path, schema) as file:
+    """A part as tables of thousands of rows, a row group each, checked in the same way."""
+    with open_table(path, schema, whole=True) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns)
 
 
 @contextmanager
-def open_table(path: str, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
-    """A part as a Parquet file, checked against its declared schema; Failure names it where it is damaged."""
+def open_table(path: str, schema: pa.Schema, whole: bool = False) -> Iterator[pq.ParquetFile]:
+    """A part as a Parquet file, checked against its declared schema; Failure names it where it is damaged.
+
+    With `whole` all of its bytes are held against the digest in its name, if that has one. Who reads a few of its rows
+    goes without: a changed page is found by its own checksum.
+    """
     source = open_input(path)
     try:
+        if whole and (named := _PROVEN.search(path)):
+            _prove(source, named[1], path)
         with source, pq.ParquetFile(source, page_checksum_verification=True) as file:
             check(file.schema_arrow, schema, path)
             yield file
     except (pa.ArrowInvalid, OSError) as error:  # OSError is what pyarrow raises for a page that does not decompress
         raise Failure(f"{path} is damaged ({error}): remove it and run the stage that wrote it again") from error
+
+
+def _prove(file: BinaryIO, sha256: str, path: str) -> None:
+    found = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+    if not found.startswith(sha256):
+        raise Failure(
+            f"{path} is not as it was written (its sha256 begins with {found[:16]}): "
+            "remove it and run the stage that wrote it again"
+        )
+    file.seek(0)

@@ -33,6 +33,7 @@ import pyarrow.compute as pc
 from core.command import exit_now
 from core.errors import Failure, UsageError
 from core.files import digest, file_name
+from core.inputs import Source
 from core.recipe import RUNTIME, public
 from pipeline.ids import ids_of
 from pipeline.inputs.archives import warc
@@ -41,7 +42,7 @@ from pipeline.inputs.urltables import urltable
 from pipeline.inputs.urltables.tablerows import Table
 from pipeline.livecrawl.temporary import TemporaryArchive
 from pipeline.livecrawl.visit import Visit, VisitConfig
-from pipeline.stage import Definition, Source, Stage, main_of
+from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import CANDIDATE, COLUMN, MARK, PAGE, REJECT_RECORD
 from pipeline.tasks.attempt import Attempt, Job, Task
 from pipeline.tasks.lanes import Lane
@@ -99,7 +100,7 @@ def run(stage: Stage[Config]) -> None:
     # archive or URL table → candidate                                             a task a file
     uses = ("crawl_id", "max_page_bytes", "truncated", "quoting", "url_column", "text_column", "columns")
     job = stage.job("candidates", uses)
-    tasks = [Task(source.id, source.digest, (kind, source.path, source.name)) for kind, source in files]
+    tasks = [Task(source.id, source.digest, (kind, source)) for kind, source in files]
     stage.run(job, crawl_file, tasks)
 
 
@@ -204,25 +205,31 @@ def commit_visit(lane: Lane, task: Task, visit: Visit, archive: TemporaryArchive
 
 def crawl_file(task: Task, config: Config, attempt: Attempt) -> None:
     """One file: all rows found, those with a reason dropped under it."""
-    kind, path, name = task.args
-    found = (
-        rows_of_archive(path, name, config, attempt)
-        if kind == "warc"
-        else rows_of_table(path, name, table_options(config), attempt)
-    )
-    origin = {"crawl_id": config.crawl_id, "warc_file": name, "lang": None, "lang_score": None}
-    while some := list(_some(found)):
-        rows = pa.Table.from_pylist([{**row, **origin} for row in some], schema=CANDIDATE)
-        reasons = pa.array([row["reason"] for row in some], pa.string())
-        kept = pc.is_null(reasons)
-        named = pc.or_kleene(kept, pc.is_in(reasons, pa.array(NAMED)))
-        marked = rows.filter(pc.and_(named, pc.is_valid(rows["opt_out"]))).select(MARK.names)
-        if marked.num_rows:
-            attempt.rows(marked.group_by(MARK.names).aggregate([]).select(MARK.names).sort_by("image_id"), MARK)
-        attempt.count_in("pairs", rows.num_rows)
-        attempt.count_kept("pairs", pc.sum(kept).as_py())
-        attempt.rows(rows.filter(kept), CANDIDATE)
-        attempt.drop_rows("pairs", rows.filter(pc.invert(kept)), reasons.drop_null())
+    kind, source = task.args
+    origin = {"crawl_id": config.crawl_id, "warc_file": source.name, "lang": None, "lang_score": None}
+    with attempt.reading(source) as path:
+        found = (
+            rows_of_archive(path, source.name, config, attempt)
+            if kind == "warc"
+            else rows_of_table(path, source.name, table_options(config), attempt)
+        )
+        while some := list(_some(found)):
+            commit_rows(some, origin, attempt)
+
+
+def commit_rows(found: list[dict[str, Any]], origin: dict[str, Any], attempt: Attempt) -> None:
+    """Some rows: kept, or dropped under their reason; what their pages say of images is kept of those that go, too."""
+    rows = pa.Table.from_pylist([{**row, **origin} for row in found], schema=CANDIDATE)
+    reasons = pa.array([row["reason"] for row in found], pa.string())
+    kept = pc.is_null(reasons)
+    named = pc.or_kleene(kept, pc.is_in(reasons, pa.array(NAMED)))
+    marked = rows.filter(pc.and_(named, pc.is_valid(rows["opt_out"]))).select(MARK.names)
+    if marked.num_rows:
+        attempt.rows(marked.group_by(MARK.names).aggregate([]).select(MARK.names).sort_by("image_id"), MARK)
+    attempt.count_in("pairs", rows.num_rows)
+    attempt.count_kept("pairs", pc.sum(kept).as_py())
+    attempt.rows(rows.filter(kept), CANDIDATE)
+    attempt.drop_rows("pairs", rows.filter(pc.invert(kept)), reasons.drop_null())
 
 
 Other = tuple[str, int, str]  # a record without candidates: reason, place in the file, detail

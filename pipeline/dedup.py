@@ -27,6 +27,7 @@ from PIL import Image
 from core.command import exit_now
 from core.errors import Failure
 from core.files import digest, join, names_in, open_input
+from core.manifest import promised
 from core.recipe import Recipe
 from core.tables import ID, read_batches, read_table
 from dedup import index
@@ -98,7 +99,7 @@ def run(stage: Stage[Config]) -> None:
     # pair, group, outcome → caption                                               texts are shuffled to their keepers
     job = stage.job("captions", all_inputs=True)
     parts = caption_parts(part.rows for part in hashed)
-    args = parts, tuple(fetch.paths("outcome")), group_paths
+    args = parts, fetch.promise, group_paths
     ends = [Task(f"captions{i:05d}", number=i, args=args) for i in range(parts)]
     texts = functools.partial(texts_by_keeper, parts, group_paths)
     stage.shuffle(job, texts, functools.partial(commit_captions, stage.seed), tasks_of(match, "pair"), ends)
@@ -300,11 +301,11 @@ def _keepers(group_paths: tuple[str, ...]) -> tuple[Lookup, Ids]:
 
 def commit_captions(seed: int, task: Task, texts: pa.Table | None, config: Config, attempt: Attempt) -> None:
     """One range of keepers: the captions of each that was fetched, its own first, at most so many."""
-    parts, outcome_paths, group_paths = task.args
+    parts, fetch, group_paths = task.args
     lo, hi = range_of(task.number, parts)
     if texts is None:
         return
-    outcomes = read_range(outcome_paths, OUTCOME, lo, hi)
+    outcomes = read_range(promised(*fetch).paths("outcome"), OUTCOME, lo, hi)
     reasons = dict(zip(outcomes["image_id"].to_pylist(), outcomes["reason"].to_pylist(), strict=True))
     attempt.count_in("pairs", texts.num_rows)
     texts = drop_placeholders(texts, read_range(group_paths, GROUP, lo, hi), attempt)

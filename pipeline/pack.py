@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from core.command import exit_now
 from core.errors import Failure
 from core.files import join, to_json
-from core.manifest import Manifest, read_manifest
+from core.manifest import Manifest, promised
 from dedup.tables import CAPTION, GROUP
 from pipeline.inputs.urltables import owncolumns
 from pipeline.stage import Definition, Stage, main_of
@@ -37,13 +37,13 @@ RULES_VERSION = 2
 SHARDS_A_TASK = 8  # consecutive ones: neighbouring ranges share the row groups that are read for them
 
 
-class Folders(NamedTuple):
-    """Where the stages are that shards are made of."""
+class Inputs(NamedTuple):
+    """The stages that shards are made of: the folder of each and the digest of its manifest."""
 
-    queries: str
-    crawl: str
-    fetch: str
-    dedup: str
+    queries: tuple[str, str]
+    crawl: tuple[str, str]
+    fetch: tuple[str, str]
+    dedup: tuple[str, str]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +61,9 @@ def run(stage: Stage[Config]) -> None:
 
     # chunk, outcome, group, caption → shard, sample, stats                         a task some consecutive shards
     job = stage.job("shards", all_inputs=True)
-    folders = Folders(*(stage.reads[name].folder for name in Folders._fields))
+    inputs = Inputs(*(stage.reads[name].promise for name in Inputs._fields))
     tasks = [
-        Task(f"shards{first:08d}", args=(folders, shards, first, min(first + SHARDS_A_TASK, shards)))
+        Task(f"shards{first:08d}", args=(inputs, shards, first, min(first + SHARDS_A_TASK, shards)))
         for first in range(0, shards, SHARDS_A_TASK)
     ]
     packed = stage.run(job, pack_shards, tasks)
@@ -87,12 +87,12 @@ def steps(stage: Stage[Config]) -> dict[str, int]:
 
 def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:
     """The shards of one task, one after another."""
-    folders, shards, first, end = task.args
+    inputs, shards, first, end = task.args
     for shard in range(first, end):
-        pack_shard(shard, shards, folders, config, attempt)
+        pack_shard(shard, shards, inputs, config, attempt)
 
 
-def pack_shard(shard: int, shards: int, folders: Folders, config: Config, attempt: Attempt) -> None:
+def pack_shard(shard: int, shards: int, inputs: Inputs, config: Config, attempt: Attempt) -> None:
     """One shard: the images fetched in its range that are no duplicates, with captions; the failed in its table."""
     name = shard_name(shard, shards)
     statuses: Counter[tuple[str, str]] = Counter()
@@ -101,7 +101,7 @@ def pack_shard(shard: int, shards: int, folders: Folders, config: Config, attemp
         TarWriter(tar_part.file) as tar,
         attempt.file("sample", f"{name}.parquet") as table_part,
     ):
-        rows = merged(*range_of(shard, shards), folders, config.memory_mib << 20, tar, attempt)
+        rows = merged(*range_of(shard, shards), inputs, config.memory_mib << 20, tar, attempt)
         counted = (row for row in rows if statuses.update([(row["status"], row["reason"])]) is None)
         table_part.rows = write_rows(table_part.file, SAMPLE, counted)
         tar_part.rows = statuses["success", ""]
@@ -111,14 +111,14 @@ def pack_shard(shard: int, shards: int, folders: Folders, config: Config, attemp
 
 
 def merged(
-    lo: bytes, hi: bytes | None, folders: Folders, memory: int, tar: TarWriter, attempt: Attempt
+    lo: bytes, hi: bytes | None, inputs: Inputs, memory: int, tar: TarWriter, attempt: Attempt
 ) -> Iterator[dict[str, Any]]:
     """Write the samples of a range to its tar; their rows of SAMPLE and those of the failed, ascending by image_id.
 
     Outcomes, captions and images come in the order of the ids, so they are joined as they stream by.
     """
-    queries, fetch, dedup = _manifest(folders.queries), _manifest(folders.fetch), _manifest(folders.dedup)
-    texts, kinds = query_texts(tuple(queries.paths("query"))), _kinds(folders.crawl)
+    queries, fetch, dedup = promised(*inputs.queries), promised(*inputs.fetch), promised(*inputs.dedup)
+    texts, kinds = query_texts(tuple(queries.paths("query"))), _kinds(*inputs.crawl)
     groups = read_range(dedup.paths("group"), GROUP, lo, hi)
     dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "reason"]).to_pylist()
     duplicates = {row["image_id"]: row["reason"] for row in dropped}
@@ -170,19 +170,9 @@ def write_sizes(task: Task, config: Config, attempt: Attempt) -> None:
         part.file.write(to_json(dict(task.args)))
 
 
-@functools.lru_cache(maxsize=8)
-def _manifest(folder: str) -> Manifest:
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise Failure(
-            f"{join(folder, '_manifest.json')} went away while pack was reading: run the stage before it again"
-        )
-    return manifest
-
-
 @functools.cache
-def _kinds(crawl: str) -> dict[str, str]:
-    return owncolumns.kinds(_manifest(crawl))
+def _kinds(folder: str, digest: str) -> dict[str, str]:
+    return owncolumns.kinds(promised(folder, digest))
 
 
 STAGE = Definition(config=Config, run=run, steps=steps, rules_version=RULES_VERSION)

@@ -10,7 +10,7 @@ synsets that are not in the list already; 500,000 in all. Own lists, one query a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Annotated, Any
 
@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from core.command import exit_now
-from core.files import digest, open_input
+from core.files import digest, read_bytes
+from core.inputs import Source
 from core.manifest import Receipt
 from core.recipe import RUNTIME
 from core.tables import declare, read_table
@@ -70,13 +71,13 @@ def sources(config: Config) -> dict[str, list[str]]:
 
 
 def run(stage: Stage[Config]) -> None:
-    dumps = [(source.id, source.digest, source.path) for source in stage.sources["wikipedia"]]
+    dumps = stage.sources["wikipedia"]
 
     # dump → word, page views → word                                               a task a file
     job = stage.job("words", uses=())
-    counted = stage.run(job, count_words, [Task(id_, of, (path,)) for id_, of, path in dumps])
+    counted = stage.run(job, count_words, [Task(dump.id, dump.digest, (dump,)) for dump in dumps])
     job = stage.job("views", uses=())
-    tasks = [Task(source.id, source.digest, (source.path,)) for source in stage.sources["pageviews"]]
+    tasks = [Task(source.id, source.digest, (source,)) for source in stage.sources["pageviews"]]
     viewed = stage.run(job, count_views, tasks)
 
     # word → word: the vocabulary, words that are frequent in all dumps together    one task
@@ -88,16 +89,21 @@ def run(stage: Stage[Config]) -> None:
     job = stage.job("pairs", uses=())
     (frequent,) = _paths(stage, [vocabulary]) or (None,)
     tasks = [
-        Task(id_, digest(of, [part.sha256 for part in vocabulary.parts]), (path, frequent))
-        for id_, of, path in dumps
+        Task(dump.id, digest(dump.digest, [part.sha256 for part in vocabulary.parts]), (dump, frequent))
+        for dump in dumps
         if frequent
     ]
     paired = stage.run(job, count_pairs, tasks)
 
     # all of them → query                                                           one task
     job = stage.job("queries", all_inputs=True)
-    other = tuple(tuple(source.path for source in stage.sources[kind]) for kind in ("wordnet", "lists"))
-    args = (words, frequent, _paths(stage, paired), _paths(stage, viewed), *other)
+    args = (
+        words,
+        frequent,
+        _paths(stage, paired),
+        _paths(stage, viewed),
+        *map(stage.sources.get, ("wordnet", "lists")),
+    )
     stage.run(job, choose_queries, [Task("queries", args=args)])
 
 
@@ -117,17 +123,19 @@ def count_words(task: Task, config: Config, attempt: Attempt) -> None:
 
     def texts() -> Iterator[str]:
         nonlocal articles
-        for article in wikipedia.articles(task.args[0]):
+        for article in wikipedia.articles(path):
             articles += 1
             yield wikipedia.plain(article.markup)
 
-    _write_counts(ngrams.count_words(texts()), attempt)
+    with attempt.reading(task.args[0]) as path:
+        _write_counts(ngrams.count_words(texts()), attempt)
     attempt.note("articles", articles)
 
 
 def count_views(task: Task, config: Config, attempt: Attempt) -> None:
     """One file of page views: every title with its views."""
-    _write_counts(wikipedia.views(task.args[0]), attempt)
+    with attempt.reading(task.args[0]) as path:
+        _write_counts(wikipedia.views(path), attempt)
 
 
 def choose_words(task: Task, config: Config, attempt: Attempt) -> None:
@@ -141,16 +149,18 @@ def choose_words(task: Task, config: Config, attempt: Attempt) -> None:
 
 def count_pairs(task: Task, config: Config, attempt: Attempt) -> None:
     """One dump: how often each two words of the vocabulary stand side by side."""
-    path, frequent = task.args
+    dump, frequent = task.args
     vocabulary = read_table(frequent, WORD)["text"].to_pylist()
-    pairs = ngrams.count_pairs((wikipedia.plain(article.markup) for article in wikipedia.articles(path)), vocabulary)
+    with attempt.reading(dump) as path:
+        texts = (wikipedia.plain(article.markup) for article in wikipedia.articles(path))
+        pairs = ngrams.count_pairs(texts, vocabulary)
     attempt.rows(pa.table([pairs.keys, pairs.counts], schema=TOGETHER), TOGETHER)
 
 
 def choose_queries(task: Task, config: Config, attempt: Attempt) -> None:
     """The list: each source in its order, no query twice, at most so many."""
     words, frequent, paired, viewed, wordnets, lists = task.args
-    offered = _candidates(words, frequent, paired, viewed, wordnets, lists, config)
+    offered = _candidates(words, frequent, paired, viewed, wordnets, lists, config, attempt)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
 
@@ -186,16 +196,16 @@ def _candidates(
     frequent: str | None,
     paired: tuple[str, ...],
     viewed: tuple[str, ...],
-    wordnets: tuple[str, ...],
-    lists: tuple[str, ...],
+    wordnets: Sequence[Source],
+    lists: Sequence[Source],
     config: Config,
+    attempt: Attempt,
 ) -> Iterator[tuple[str, str, int]]:
     """(source, text, count) of all that may become a query, in the order of the list."""
-    for path in lists:
-        with open_input(path) as file:
-            for line in file.read().decode("utf-8-sig", "replace").splitlines():
-                if line.strip():
-                    yield "list", fold(line), 0
+    for source in lists:
+        with attempt.reading(source) as path:
+            lines = read_bytes(path).decode("utf-8-sig", "replace").splitlines()
+        yield from (("list", fold(line), 0) for line in lines if line.strip())
     if frequent:
         table = read_table(frequent, WORD)
         vocabulary = table["text"].to_pylist()
@@ -207,8 +217,9 @@ def _candidates(
     for title, views in _ordered(_counts(viewed)):
         if views >= config.min_title_views:
             yield "title", title, views
-    for path in wordnets:
-        lemmas = {lemma for synset in wordnet.synsets(path) for lemma in synset.lemmas}
+    for source in wordnets:
+        with attempt.reading(source) as path:
+            lemmas = {lemma for synset in wordnet.synsets(path) for lemma in synset.lemmas}
         yield from (("wordnet", lemma, 0) for lemma in sorted(lemmas))
 
 

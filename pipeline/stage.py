@@ -6,8 +6,8 @@ A stage is a row in core/registry.py and a module with a docstring, a `Definitio
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Generic, TypeVar
@@ -20,8 +20,9 @@ from core import recipe as recipes
 from core import runs
 from core.command import run_recipe
 from core.errors import Failure, WorkToDo
-from core.files import digest, digest_file, file_name, file_size, join, names_in, publish, shown, to_json
-from core.manifest import MANIFEST, Manifest, Part, Receipt, remove_manifest
+from core.files import digest, join, names_in, shown
+from core.inputs import Memory, Source, names_of, stats_of, without_copies
+from core.manifest import MANIFEST, Manifest, Part, Receipt
 from core.registry import STAGES, module_of
 from pipeline import engines
 from pipeline.tasks.attempt import Attempt, Job, Task
@@ -32,66 +33,7 @@ from pipeline.tasks.shuffle import Shuffle
 C = TypeVar("C", bound=msgspec.Struct)  # Config of a stage
 K = TypeVar("K")  # what the tasks of one step get: mostly that Config
 
-BEGUN = "_begun.json"  # in the folder of a stage in work: what it reads, as the manifest will have it
 PACKAGES = ("apache-beam", "pyarrow", "pillow", "numpy")  # whose versions a person asks for
-
-
-@dataclass(frozen=True)
-class Source:
-    """A raw input file. Its name and digest identify it; its path may differ between machines."""
-
-    path: str
-    digest: str
-    longer: str = ""  # its name with some of its folders, where another file of the stage has the same: see `names_of`
-
-    @property
-    def name(self) -> str:
-        """What rows say of their origin: the file's own name, with as many folders as tell it from the others."""
-        return self.longer or _own_name(self.path)
-
-    @property
-    def id(self) -> str:
-        """Names the file by its name and what it holds: the same on every machine, another when a byte changes."""
-        of = self.digest if self.stem == self.name else digest(self.name, self.digest)  # what the stem leaves out, too
-        return f"{self.stem}-{of[:12]}"
-
-    @property
-    def stem(self) -> str:
-        """What the id says of the file's name."""
-        return file_name(self.name)[-80:]
-
-
-def _own_name(path: str) -> str:
-    return recipes.public(path).rsplit("/", 1)[-1]
-
-
-def names_of(paths: Iterable[str]) -> dict[str, str]:
-    """The name of each file: its own, or with as many of its folders before it as no other file shares.
-
-    So a/part-0.parquet and b/part-0.parquet are told apart, on every machine by the same names.
-    """
-    folders = {path: recipes.public(path).split("/") for path in paths}
-    names: dict[str, str] = {}
-    for n in range(1, max(map(len, folders.values()), default=0) + 1):
-        endings = {path: "/".join(parts[-n:]) for path, parts in folders.items()}
-        shared = Counter(endings.values())
-        names |= {
-            path: ending
-            for path, ending in endings.items()
-            if path not in names and (shared[ending] == 1 or n >= len(folders[path]))
-        }
-    return names
-
-
-def _without_copies(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:
-    """Of files of the same name and content the first; a line about each of the others."""
-    first: dict[tuple[str, str], Source] = {}
-    said = []
-    for source in sources:
-        kept = first.setdefault((_own_name(source.path), source.digest), source)
-        if kept is not source:
-            said.append(f"{source.name} is a copy of {kept.name}: it is read once")
-    return sorted(first.values(), key=lambda source: source.id), said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +87,14 @@ class Stage(Generic[C]):
         self.folder = recipe.folder(name)
         self.reads = {stage: runs.require_finished(recipe, stage, name) for stage in STAGES[name].reads}
         self.raw_bytes = 0  # of all raw files together
+        books = runs.read_run(self.folder), runs.begun(self.folder)
+        self.memory = Memory({key: known for book in books for key, known in book.get("raw_files", {}).items()})
         inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
         self.sources: dict[str, list[Source]] = {}  # by kind, sorted by id
         self.copies: list[str] = []  # a line about each file that is another's copy
         for kind, some in self._sources(definition).items():
             inputs |= {f"{kind}:{source.id}": source.digest for source in some}
-            self.sources[kind], copies = _without_copies(some)
+            self.sources[kind], copies = without_copies(some)
             self.copies += copies
         self.facts = definition.facts(recipe, name, self.config, inputs)
         self._receipts: list[Receipt] = []
@@ -161,9 +105,10 @@ class Stage(Generic[C]):
         paths = [path for some in files.values() for path in some]
         if self.recipe.check and paths and MANIFEST not in names_in(self.folder):
             raise WorkToDo  # which is known without reading them
-        self.raw_bytes = sum(map(file_size, paths))
-        names = names_of(paths)
-        return {kind: [Source(path, digest_file(path), names[path]) for path in some] for kind, some in files.items()}
+        stats = stats_of(paths)
+        self.raw_bytes = sum(stat.size for stat in stats.values())
+        digests, names = self.memory.digests(stats), names_of(paths)
+        return {kind: [Source(path, digests[path], names[path]) for path in some] for kind, some in files.items()}
 
     # ── running tasks ──
 
@@ -177,7 +122,7 @@ class Stage(Generic[C]):
         if uses is not None:
             facts["config"] = {key: facts["config"][key] for key in uses}
         seconds = self.engine_config.lease_seconds
-        return Job(self.folder, step, digest(facts), self.seed, self.config, seconds, all_inputs)
+        return Job(self.folder, step, digest(facts), self.seed, self.config, seconds, all_inputs, digest(self.facts))
 
     def run(self, job: Job[K], work: Callable[[Task, K, Attempt], None], tasks: Sequence[Task]) -> list[Receipt]:
         """Do `work(task, config, attempt)` for each task that has no receipt; return the receipts of all."""
@@ -206,17 +151,18 @@ class Stage(Generic[C]):
         for task in tasks:
             if not (task.inputs or job.all_inputs):
                 raise TypeError(f"task {task.id} of {job.step} names no input: its receipt would outlive what it reads")
-        done = {task.id: receipt for task in tasks if (receipt := job.done(task))}
+        done = job.receipts(tasks)
         missing = [task for task in tasks if task.id not in done]
         started = time.monotonic()
         if missing:
             with TaskProgress(self.name, job, missing, list(done.values())):
                 work(missing)
+            done |= job.receipts(missing)
         seconds = round(time.monotonic() - started, 3)
         self._work[job.step] = {"here": len(missing), "of": len(tasks), "seconds": seconds}
         receipts = []
         for task in tasks:
-            receipt = done.get(task.id) or job.done(task)
+            receipt = done.get(task.id) or job.done(task)  # a listing of a store may be late
             if receipt is None:
                 raise Failure(f"task {task.id} of {self.name} ended without a receipt: run the same command again")
             receipts.append(receipt)
@@ -231,11 +177,15 @@ class Stage(Generic[C]):
         """Where a part of this stage is."""
         return join(self.folder, part.name)
 
-    def finish(self, started: float) -> Manifest:
-        """Declare the stage complete, and say how it ran."""
-        more = {"engine": self.engine.name, "raw_bytes": self.raw_bytes}
+    def finish(self, started: float, held: Callable[[], None]) -> Manifest:
+        """Declare the stage complete, and say how it ran. `held` raises Failure once the folder is another run's."""
+        runs.require_unchanged(self.recipe, self.name, self.reads.values())
+        read = {name: sha256 for receipt in self._receipts for name, sha256 in receipt.read.items()}
+        for source in (source for some in self.sources.values() for source in some if source.name in read):
+            self.memory.learn(source.path, read[source.name])
+        more = {"engine": self.engine.name, "raw_bytes": self.raw_bytes, "raw_files": self.memory.known}
         run = runs.how_it_ran(started, PACKAGES, self._work, **more)
-        return runs.publish_manifest(self.folder, self.facts, self._receipts, run)
+        return runs.publish_manifest(self.folder, self.facts, self._receipts, run, held)
 
 
 def main_of(name: str) -> Callable[[Sequence[str] | None], int]:
@@ -252,16 +202,17 @@ def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -
     started = time.time()
     stage: Stage[Any] = Stage(recipe, name, definition)
     if runs.nothing_to_do(recipe, stage.folder, stage.facts):
+        if stage.memory.is_new and not recipe.check:
+            with suppress(Failure):  # of a folder that may not be written: they are looked at anew the next time
+                runs.remember(stage.folder, stage.memory.known)
         return
     for line in stage.copies:
         print(f"{name}: {line}", flush=True)
-    with runs.exclusive(stage.folder, name):
-        # What the raw files hold, for `openwit status`, which does not open them; gone once the stage is complete.
-        publish(join(stage.folder, BEGUN), to_json(stage.facts["inputs"]))
-        remove_manifest(stage.folder)
+    with runs.exclusive(stage.folder, name) as held:
+        runs.begin(stage.folder, stage.facts, stage.memory.known)
         with engines.opened(stage.engine_config) as stage.engine:
             definition.run(stage)
-        manifest = stage.finish(started)
+        manifest = stage.finish(started, held)
     print(f"{name}: {summary(manifest)} → {shown(stage.folder)} in {time.time() - started:.1f} s")
 
 

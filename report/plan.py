@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from core import command, runs
 from core.errors import UsageError
-from core.files import file_size, filesystem, is_local, open_input, shown
+from core.files import filesystem, is_local, open_input, shown
+from core.inputs import stats_of
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe, read
 from core.registry import STAGES
@@ -185,7 +186,7 @@ def _raw(recipe: Recipe, name: str) -> tuple[float | None, str]:
         files = [path for some in definition.files(recipe, name, config).values() for path in some]
     except UsageError as error:
         return None, f"unknown: {error}"
-    total = sum(map(file_size, files))
+    total = sum(stat.size for stat in stats_of(files).values())
     what = f"{count(len(files), 'file')}, {size(total)}"
     if seeds := getattr(config, "seeds", []):
         seconds = config.pages_per_domain / recipe.shared("fetch", Manners).requests_per_second

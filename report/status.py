@@ -10,7 +10,6 @@ leaves to their defaults.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,11 +19,12 @@ from typing import Any
 
 from core import command, runs
 from core.errors import UsageError
-from core.files import entries_in, join, names_in, read_bytes, shown
-from core.manifest import Counts, Manifest, Receipt, add_up, missing_part, read_manifest, read_receipt
+from core.files import entries_in, join, names_in, shown
+from core.inputs import Source, names_of
+from core.manifest import Counts, Manifest, Receipt, add_up, missing_part, read_manifest, read_receipts
 from core.recipe import Recipe, read
 from core.registry import STAGES
-from pipeline.stage import BEGUN, Definition, Source, Stage, definition_of, names_of
+from pipeline.stage import Definition, Stage, definition_of
 from pipeline.tasks.attempt import Job, Task
 from report.phrases import count, size, span
 
@@ -184,10 +184,11 @@ class DryRun(Stage[Any]):
     def _sources(self, definition: Definition[Any]) -> dict[str, list[Source]]:
         """The raw files by what each held when the stage began; of one that is new since then, nothing holds."""
         files = definition.files(self.recipe, self.name, self.config)
-        if any(files.values()) and BEGUN not in names_in(self.folder):
+        begun = runs.begun(self.folder).get("inputs")
+        if any(files.values()) and not begun:
             raise UsageError(f"what its raw files held is not written down; openwit {self.name} will see")
         digests: dict[str, list[str]] = {}
-        for key, digest in json.loads(read_bytes(join(self.folder, BEGUN))).items() if any(files.values()) else ():
+        for key, digest in begun.items() if begun and any(files.values()) else ():
             digests.setdefault(runs.named(key), []).append(digest)
         found: dict[str, list[Source]] = {kind: [] for kind in files}
         for name, (kind, source) in _names(files).items():
@@ -211,13 +212,16 @@ class DryRun(Stage[Any]):
 
 def _receipts(folder: str) -> dict[tuple[str, str], tuple[Receipt, float]]:
     """The receipts of a stage by step and task, and when each was written (seconds since 1970)."""
-    found = {}
+    times: dict[str, dict[str, float]] = {}
     for name, entry in entries_in(join(folder, "_receipts")).items():
         step, _, task = name.removesuffix(".json").partition(".")
         at = entry.get("mtime") or entry.get("LastModified") or 0.0  # of a local disk a float, of a store a datetime
-        receipt = read_receipt(folder, step, task) if step else None  # one that begins with a dot is half-written
-        if receipt:
-            found[step, task] = receipt, at if isinstance(at, int | float) else at.timestamp()
+        if step:  # a name that begins with a dot is half-written
+            times.setdefault(step, {})[task] = at if isinstance(at, int | float) else at.timestamp()
+    found = {}
+    for step, tasks in times.items():
+        for task, receipt in read_receipts(folder, step, list(tasks)).items():
+            found[step, task] = receipt, tasks[task]
     return found
 
 

@@ -14,7 +14,7 @@ import pytest
 from core.manifest import read_receipt, write_manifest
 from dedup.tables import CAPTION
 from pipeline.ids import image_id, pair_id
-from pipeline.pack import Folders
+from pipeline.pack import Inputs
 from pipeline.tables import OUTCOME, QUERY
 from pipeline.tasks.attempt import Attempt, Job, Task
 from shards.format import CHUNK, TarWriter
@@ -71,17 +71,17 @@ def test_crawl_is_flat_up_to_500_megabytes(data: Path, tmp_path: Path) -> None:
 PACK = """
 import json, sys
 from pipeline.tasks.attempt import Attempt, Job, Task
-from pipeline.pack import Config, Folders, pack_shards
-folders, out, memory = json.loads(sys.argv[1])
+from pipeline.pack import Config, Inputs, pack_shards
+inputs, out, memory = json.loads(sys.argv[1])
 config = Config(memory_mib=memory)
-task = Task("shards", args=(Folders(*folders), 1, 0, 1))
+task = Task("shards", args=(Inputs(*map(tuple, inputs)), 1, 0, 1))
 with Attempt(Job(out, "shards", "basis", 1, config), task) as attempt:
     pack_shards(task, config, attempt)
 """
 
 
-def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list[str]:
-    """What queries, fetch and dedup leave behind for so many images of so many bytes; their folders."""
+def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list[tuple[str, str]]:
+    """What queries, fetch and dedup leave behind for so many images of so many bytes; their folders and digests."""
     ids = sorted(image_id(f"http://a.test/{i}") for i in range(images))
     noise = np.random.default_rng(1).bytes(size + images)
     empty = dict.fromkeys(OUTCOME.names) | {"status": "success", "reason": "", "sha256": bytes(32), "attempts": 1}
@@ -110,16 +110,17 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
     with attempt("dedup", "d") as made:
         captions = [{**nothing, "image_id": id_, "pair_id": pair_id("u", id_.hex()), "text": "a"} for id_ in ids]
         made.rows(pa.Table.from_pylist(captions, schema=CAPTION), CAPTION)
+    promises = {}
     for stage, done in tasks.items():
         receipts = [read_receipt(str(folder / stage), "made", task.id) for task in done]
-        write_manifest(str(folder / stage), {}, [receipt for receipt in receipts if receipt])
-    return [str(folder / stage) for stage in Folders._fields]
+        promises[stage] = write_manifest(str(folder / stage), {}, [receipt for receipt in receipts if receipt]).promise
+    return [promises[stage] for stage in Inputs._fields]
 
 
 def peak_of_pack(folder: Path, images: int, memory_mib: int) -> int:
     """Peak bytes of a pack task over so many images of 100 kB, all in one shard."""
-    folders = write_stages(folder, images, 100_000, chunk=20)
-    peak = peak_of(PACK, json.dumps([folders, str(folder / "pack"), memory_mib]))
+    inputs = write_stages(folder, images, 100_000, chunk=20)
+    peak = peak_of(PACK, json.dumps([inputs, str(folder / "pack"), memory_mib]))
     print(f"pack of {images * 0.1:.0f} MB with {memory_mib} MiB: peak {peak / MIB:.0f} MiB")
     return peak
 

@@ -5,7 +5,7 @@ How a run begins and ends, for all stages, is in core/runs.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,13 +43,20 @@ def finish(
     facts: Mapping[str, Any],
     parts: Sequence[Part],
     counts: Counts,
-    started: float,
-    work: Mapping[str, Mapping[str, float]],
-    **more: Any,
+    run: bytes,
+    held: Callable[[], None],
 ) -> None:
-    """Declare the folder complete, and only then remove what is no part of it: a training's checkpoints."""
-    run = runs.how_it_ran(started, _PACKAGES, work, machine=machine(), **more)
-    runs.publish_manifest(folder, facts, [Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)], run)
+    """Declare the folder complete, and only then remove what is no part of it: a training's checkpoints.
+
+    `held` raises Failure once the folder is another run's.
+    """
+    receipt = Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)
+    runs.publish_manifest(folder, facts, [receipt], run, held)
+
+
+def how_it_ran(started: float, work: Mapping[str, Mapping[str, float]], **more: Any) -> bytes:
+    """`_run.json` of a run that began so many seconds after 1970: see `runs.how_it_ran`."""
+    return runs.how_it_ran(started, _PACKAGES, work, machine=machine(), **more)
 
 
 def device() -> torch.device:

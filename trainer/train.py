@@ -33,7 +33,7 @@ from core import command, runs
 from core import recipe as recipes
 from core.errors import Failure, UsageError
 from core.files import digest_file, join, publishing, shown
-from core.manifest import Part, remove_manifest
+from core.manifest import Part
 from core.progress import Progress
 from shards.reader import Shards
 from trainer import checkpoint, stage
@@ -99,7 +99,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     }
     if runs.nothing_to_do(recipe, folder, facts, "starts anew"):
         return
-    with runs.exclusive(folder, "train", checkpoint.room(folder, sizes)):
+    with runs.exclusive(folder, "train", checkpoint.room(folder, sizes)) as held:
         tokenizer = Tokenizer(merges)
         sizes = replace(sizes, vocab=tokenizer.vocab)
         examples = Examples(
@@ -113,7 +113,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
             )
         state = _start(folder, sizes, config, recipe.run.seed, facts)
         before = state.step
-        remove_manifest(folder)
+        runs.begin(folder, facts)
         try:
             _steps(state, examples, config, folder, facts)
         finally:
@@ -123,7 +123,8 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
         seconds, here = time.time() - started, state.step - before
         work = {"steps": {"here": here, "of": state.step, "seconds": round(seconds, 3)}}
         speed = round(here * config.batch_size / seconds, 1)
-        stage.finish(folder, facts, parts, counts, started, work, samples_per_second=speed)
+        runs.require_unchanged(recipe, "train", [pack])
+        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started, work, samples_per_second=speed), held)
     loss = state.metrics[-1][0]
     print(
         f"train: {state.step:,} steps of {config.batch_size:,} on {trained:,} samples ({held_out:,} held out), "

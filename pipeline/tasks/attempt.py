@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 
 from core import choice
 from core.errors import Failure
-from core.files import Hashed, Pending, digest, join, read_bytes, remove
-from core.manifest import Counts, Manifest, Part, Receipt, first_missing, read_receipt, receipt_path, write_receipt
+from core.files import Hashed, Pending, digest, join, open_input, remove, sizes_below
+from core.inputs import Source, reading
+from core.manifest import Counts, Manifest, Part, Receipt, first_missing, read_receipts, receipt_path, write_receipt
+from core.runs import begun
 from core.tables import name_of
 from pipeline.tables import DROP, REJECT
 
@@ -62,6 +64,7 @@ class Job(Generic[C]):
     config: C
     lease_seconds: float = 60.0  # how long a worker may be silent before another takes over its lane
     all_inputs: bool = False  # whether the basis holds what the stage reads, so that a task need not say what it reads
+    run: str = ""  # digest of the facts that the stage runs for; empty where no stage runs
 
     def basis_of(self, task: Task) -> str:
         """The digest of all that determines what a task writes."""
@@ -69,10 +72,29 @@ class Job(Generic[C]):
 
     def done(self, task: Task) -> Receipt | None:
         """The task's receipt, if it was given for the same rules, Config and inputs, and its parts are still there."""
-        receipt = read_receipt(self.folder, self.step, task.id)
-        if receipt is None or receipt.basis != self.basis_of(task) or first_missing(self.folder, receipt.parts):
-            return None
-        return receipt
+        return self.done_of([task]).get(task.id)
+
+    def done_of(self, tasks: Sequence[Task], sizes: Mapping[str, int] | None = None) -> dict[str, Receipt]:
+        """The same for many tasks, by id; `sizes` are those of a listing of the stage's folder."""
+        basis = {task.id: self.basis_of(task) for task in tasks}
+        found = read_receipts(self.folder, self.step, list(basis))
+        return {
+            task: receipt
+            for task, receipt in found.items()
+            if receipt.basis == basis[task] and not first_missing(self.folder, receipt.parts, sizes)
+        }
+
+    def receipts(self, tasks: Sequence[Task]) -> dict[str, Receipt]:
+        """The same by one listing: what that does not have yet counts as not done, and a worker looks again."""
+        sizes = sizes_below(self.folder)
+        name = f"_receipts/{self.step}.{{}}.json"
+        return self.done_of([task for task in tasks if name.format(task.id) in sizes], sizes)
+
+    def check(self) -> None:
+        """Failure where the folder is another run's: this worker is a left-over of one that was ended."""
+        if self.run and (now := begun(self.folder).get("basis")) != self.run:
+            said = "has been begun with another recipe" if now else "is complete"
+            raise Failure(f"{self.folder} {said} since this worker was started: what it had not committed is left out")
 
 
 class Attempt:
@@ -85,6 +107,7 @@ class Attempt:
         self._files: list[Part] = []
         self._counts: Counts = {}
         self._notes: dict[str, int] = {}
+        self._read: dict[str, str] = {}
         self._rejects: dict[tuple[str, str], pa.Table] = {}  # name of their table, reason
 
     # ── what a task writes ──
@@ -109,6 +132,7 @@ class Attempt:
         try:
             yield part
             sha256 = pending.file.sha256
+            self._job.check()
             pending.place(base.replace("{sha256}", sha256[:16]))
         except BaseException:
             pending.discard()
@@ -118,8 +142,21 @@ class Attempt:
 
     def adopt(self, table: str, name: str) -> None:
         """Take a file that a library has written below the stage's folder for a part."""
-        data = read_bytes(join(self._job.folder, name))
-        self._files.append(Part(table, self._task.id, name, 0, len(data), hashlib.sha256(data).hexdigest()))
+        with open_input(join(self._job.folder, name)) as file:
+            sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+            self._files.append(Part(table, self._task.id, name, 0, file.tell(), sha256))
+
+    # ── what a task reads ──
+
+    @contextmanager
+    def reading(self, source: Source) -> Iterator[str]:
+        """The path of a raw file that the block reads. The receipt will say what it held, all of it.
+
+        Failure where that is not what it held when the stage began.
+        """
+        with reading(source) as seen:
+            yield source.path
+        self._read[source.name] = seen.sha256
 
     # ── what a task counts ──
 
@@ -168,6 +205,7 @@ class Attempt:
 
     def __enter__(self) -> Self:
         self._check()
+        self._job.check()
         # A receipt for other inputs, if there is one, must not be found valid again once its files have been replaced.
         remove(receipt_path(self._job.folder, self._job.step, self._task.id))
         return self
@@ -187,6 +225,7 @@ class Attempt:
             self.rows(rows, rows.schema)
         parts = [table.place(self._task.id) for _, table in sorted(self._tables.items())]
         self._check()
+        self._job.check()
         write_receipt(
             self._job.folder,
             Receipt(
@@ -196,6 +235,7 @@ class Attempt:
                 tuple(sorted([*parts, *self._files])),
                 self._counts,
                 self._notes,
+                self._read,
             ),
         )
 

@@ -95,5 +95,6 @@ class _DoLane(beam.DoFn):
         if missing:
             self._work(Lane(self._job, missing, lease), self._job.config)
 
-    def _missing(self, tasks: Iterable[Task]) -> list[Task]:
-        return [task for task in tasks if not self._job.done(task)]
+    def _missing(self, tasks: Sequence[Task]) -> list[Task]:
+        done = self._job.done_of(tasks)
+        return [task for task in tasks if task.id not in done]

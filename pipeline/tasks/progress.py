@@ -7,11 +7,14 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from core.files import entries_in, is_local, join, names_in
+from core.files import entries_in, is_local, join
 from core.manifest import Receipt, add_up
 from core.progress import Progress
 from core.runs import top_drops
 from pipeline.tasks.attempt import Job, Task
+
+_SHARE = 20  # a look is followed by a pause of so many times its length, so that looking takes at most a twentieth
+_PAUSE = 0.2, 5.0  # seconds at the least, on a local disk and on an object store, where listing costs money
 
 
 class TaskProgress:
@@ -29,7 +32,7 @@ class TaskProgress:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._started = time.monotonic()
-        self._pause = 0.2 if is_local(job.folder) else 5.0  # seconds; listing an object store costs money
+        self._pause = _PAUSE[not is_local(job.folder)]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -43,18 +46,21 @@ class TaskProgress:
 
     def _watch(self) -> None:
         with Progress(self._stage, self._job.step, self._total, self._before, first=2, to="stderr") as progress:
-            while not self._stop.wait(self._pause):
+            took = 0.0
+            while not self._stop.wait(max(self._pause, _SHARE * took)):
+                began = time.monotonic()
                 self._look()
+                took = time.monotonic() - began
                 if len(self._receipts) > self._before:
                     progress.at(len(self._receipts), self._rate())
 
     def _look(self) -> None:
         """Read the receipts that came since."""
-        entries = entries_in(self._folder) if self._stale else {}  # on a local disk dearer than the names alone
-        for name in entries or names_in(self._folder):
-            task = self._waiting.get(name)
-            is_stale = name in self._stale and entries.get(name) == self._stale[name]
-            if task and not is_stale and (receipt := self._job.done(task)):
+        entries = entries_in(self._folder, detail=bool(self._stale))  # times are dear on a local disk
+        new = [name for name in entries if name in self._waiting and self._stale.get(name, 0) != entries[name]]
+        done = self._job.done_of([self._waiting[name] for name in new])
+        for name in new:
+            if receipt := done.get(self._waiting[name].id):
                 del self._waiting[name]
                 self._stale.pop(name, None)
                 self._receipts.append(receipt)

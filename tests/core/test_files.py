@@ -29,6 +29,7 @@ from core.files import (
     publishing,
     read_bytes,
     remove,
+    remove_all,
     to_json,
 )
 from core.tables import declare, read_batches, read_table
@@ -67,7 +68,7 @@ def test_names_and_removal(root: str, tmp_path: Path) -> None:
     remove(join(folder, "b"))
     remove(join(folder, "b"))
     assert names_in(folder) == ["a", "c"]
-    remove(folder)
+    remove_all(folder, ["a", "b", "c"])
     assert names_in(folder) == []
 
 
@@ -270,7 +271,7 @@ def test_a_large_file_is_known_by_its_size_and_64_blocks(tmp_path: Path) -> None
 
 
 def test_the_largest_file_that_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_WHOLE", 2 * MiB)
+    monkeypatch.setattr(files, "SAMPLED_ABOVE", 2 * MiB)
     path = tmp_path / "file"
     path.write_bytes(bytes(2 * MiB))
     assert digest_file(str(path)) == by_hand(2 * MiB, [bytes(2 * MiB)])

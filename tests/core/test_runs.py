@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import shutil
@@ -14,8 +16,8 @@ import pytest
 
 from core import runs
 from core.errors import Failure, UsageError, WorkToDo
-from core.files import join, publish, read_bytes
-from core.manifest import Counts, Part, Receipt, missing_part, write_receipt
+from core.files import join, publish, read_bytes, remove, remove_all
+from core.manifest import Counts, Part, Receipt, missing_part, read_manifest, remove_manifest, write_receipt
 from core.recipe import Recipe
 
 RUN = b"{}"  # _run.json
@@ -237,6 +239,134 @@ def test_what_no_receipt_names_is_removed_and_nothing_else(folder: str) -> None:
     assert files(folder) == whole - {"candidate/b.parquet", "_receipts/candidates.b.json"}
 
 
+def killed_before_its_sweep(folder: str) -> None:
+    """A stage that is complete, and has not removed yet what is not of it."""
+    finished(folder)
+    runs_begun = {"basis": "x", "inputs": {}}
+    put(folder, "_begun.json", json.dumps(runs_begun).encode())
+    put(folder, "candidate/orphan.parquet")
+    put(folder, "_leases/fetch.lane.00000001")
+
+
+def test_nothing_to_do_finishes_the_sweep_of_a_killed_run(folder: str) -> None:
+    killed_before_its_sweep(folder)
+    with pytest.raises(WorkToDo):  # else `all` would pass it by
+        runs.nothing_to_do(Recipe("r.toml", {}, check=True), folder, FACTS)
+    assert "candidate/orphan.parquet" in files(folder)
+    assert runs.nothing_to_do(Recipe("r.toml", {}), folder, FACTS)
+    books = {"_manifest.json", "_parts.parquet", "_run.json"}
+    receipts = {"_receipts/candidates.a.json", "_receipts/candidates.b.json"}
+    left = {name for name in files(folder) if not name.startswith("_lock")}
+    assert left == {*books, *receipts, "candidate/a.parquet", "candidate/b.parquet"}
+    assert idle(folder)
+
+
+def test_the_mark_of_the_run_goes_last(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed_before_its_sweep(folder)
+    removed: list[str] = []
+
+    def fail_in_the_middle(folder: str, names: list[str]) -> None:
+        removed.extend(names)
+        if not names:
+            return
+        remove_all(folder, names[:1])
+        raise Failure("killed")
+
+    monkeypatch.setattr(runs, "remove_all", fail_in_the_middle)
+    with pytest.raises(Failure, match="killed"):
+        runs.nothing_to_do(Recipe("r.toml", {}), folder, FACTS)
+    monkeypatch.undo()
+    assert len(removed) == 2 and "_begun.json" in files(folder)
+    assert runs.nothing_to_do(Recipe("r.toml", {}), folder, FACTS)
+    assert not {"_begun.json", *removed} & files(folder)
+
+
+def test_stale_receipts_go_before_the_manifest_is_there(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    receipts = [task(folder, "a"), task(folder, "b")]
+
+    def kill(*_: object) -> None:
+        raise Failure("killed")
+
+    monkeypatch.setattr(runs, "write_manifest", kill)
+    with pytest.raises(Failure, match="killed"):
+        runs.publish_manifest(folder, FACTS, receipts[:1], RUN)
+    assert "_receipts/candidates.b.json" not in files(folder) and "candidate/b.parquet" in files(folder)
+
+
+def test_a_part_that_went_away_is_no_complete_stage(folder: str) -> None:
+    receipts = [task(folder, "a"), task(folder, "b")]
+    remove(join(folder, "candidate/b.parquet"))
+    with pytest.raises(Failure, match=r"candidate/b\.parquet went away"):
+        runs.publish_manifest(folder, FACTS, receipts, RUN)
+    assert "_manifest.json" not in files(folder)
+
+
+def test_who_has_lost_the_folder_declares_nothing_complete(folder: str) -> None:
+    receipts = [task(folder, "a")]
+    put(folder, "candidate/of-another.parquet")
+
+    def lost() -> None:
+        raise Failure("taken over")
+
+    with pytest.raises(Failure, match="taken over"):
+        runs.publish_manifest(folder, FACTS, receipts, RUN, lost)
+    assert not {"_manifest.json", "_parts.parquet"} & files(folder)
+    said = iter([None, Failure("taken over")])
+
+    def lost_meanwhile() -> None:
+        if error := next(said):
+            raise error
+
+    with pytest.raises(Failure, match="taken over"):
+        runs.publish_manifest(folder, FACTS, receipts, RUN, lost_meanwhile)
+    assert "_manifest.json" not in files(folder) and "candidate/of-another.parquet" in files(folder)
+
+
+def test_a_table_that_was_moved_to_another_disk_and_linked_stays(tmp_path: Path) -> None:
+    folder, larger = tmp_path / "1_crawl", tmp_path / "larger"
+    receipts = [task(str(folder), "a"), task(str(folder), "b")]
+    shutil.move(folder / "candidate", larger)
+    (folder / "candidate").symlink_to(larger)
+    for left in ("stray.parquet", ".tmp-1"):
+        (larger / left).write_bytes(b"x")
+    with runs.exclusive(str(folder), "crawl"):
+        assert not (larger / ".tmp-1").exists()
+    runs.publish_manifest(str(folder), FACTS, receipts, RUN)
+    assert (folder / "candidate").is_symlink()
+    assert sorted(path.name for path in larger.iterdir()) == ["a.parquet", "b.parquet"]
+    assert idle(str(folder))
+
+
+def test_names_are_names(tmp_path: Path) -> None:
+    """A folder called out[12] is not out1 and out2."""
+    for root in (str(tmp_path), f"memory://names/{tmp_path.name}"):
+        others = [put(f"{root}/out{i}", "_manifest.json") for i in (1, 2)]
+        folder = f"{root}/out[12]"
+        finished(folder)
+        put(folder, "candidate/stray.parquet")
+        put(folder, "candidate/stray?.parquet")
+        runs.publish_manifest(folder, FACTS, [task(folder, "a")], RUN)
+        remove_manifest(folder)
+        for path in others:
+            assert read_bytes(path) == b"x"
+        assert {name for name in files(folder) if name.startswith("candidate/")} == {"candidate/a.parquet"}
+
+
+def test_a_stage_that_was_remade_while_it_was_read_is_named(tmp_path: Path) -> None:
+    folder = str(tmp_path / "1_crawl")
+    finished(folder)
+    before = read_manifest(folder)
+    assert before is not None
+    recipe = Recipe("r.toml", {})
+    runs.require_unchanged(recipe, "filter", [before])
+    runs.publish_manifest(folder, {**FACTS, "seed": 2}, [task(folder, "a")], RUN)
+    with pytest.raises(Failure, match="1_crawl was made anew while filter read it"):
+        runs.require_unchanged(recipe, "filter", [before])
+    remove_manifest(folder)
+    with pytest.raises(Failure, match="1_crawl was made anew while filter read it"):
+        runs.require_unchanged(recipe, "filter", [before])
+
+
 def test_a_stage_that_does_not_add_up_removes_nothing(folder: str) -> None:
     receipt = task(folder, "a")
     put(folder, "candidate/stray.parquet")
@@ -274,6 +404,24 @@ def test_a_run_that_failed_leaves_no_lock(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="in the middle"), runs.exclusive(str(tmp_path), "crawl"):
         raise Failure("in the middle")
     with runs.exclusive(str(tmp_path), "crawl"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_has_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """NFS without a lock manager."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(runs, "_SILENCE", 0.5)
+    folder = str(tmp_path)
+    with runs.exclusive(folder, "crawl") as held:
+        held()
+        with pytest.raises(Failure, match="held by a process that is alive"), runs.exclusive(folder, "crawl"):
+            pytest.fail("two at once")
+    with runs.exclusive(folder, "crawl"):
         pass
 
 

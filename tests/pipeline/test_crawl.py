@@ -16,8 +16,8 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from core.inputs import names_of
 from pipeline.ids import image_id
-from pipeline.stage import names_of
 from pipeline.tables import CANDIDATE, MARK, REJECT
 from tests.pipeline.upstream import Project
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 
 from core.tables import read_table
 from dedup.tables import CAPTION, GROUP
+from pipeline import pack
 from pipeline.ids import image_id
+from pipeline.stage import Stage
 from pipeline.tables import CANDIDATE, FETCH_REASONS, QUERY
 from shards.format import SAMPLE, sample_json, shard_of
 from shards.reader import Shards
@@ -238,3 +241,35 @@ def test_outcomes_pictures_and_captions_must_fit(
     assert f"image {image_id(url).hex()} lacks one of its outcome and picture in {project.of('fetch')}" in said
     assert f"captions in {project.of('dedup')}" in said and "run fetch and dedup again" in said
     assert not (project.of("pack") / "_manifest.json").exists() and not [*project.of("pack").rglob(".tmp-*")]
+
+
+# ── what was promised ──
+
+
+def remade(made: Project) -> None:
+    """The dedup that pack reads, made again: one image fewer stays."""
+    keep = read_table(made.manifest("dedup").paths("caption")[0], CAPTION).slice(3)
+    made.write("dedup", {"captions0": [keep], "groups": [table_of(GROUP, [])]}, images=keep.num_rows)
+
+
+@pytest.mark.parametrize("when", ["before a task", "after the last"])
+def test_inputs_that_are_made_anew_while_it_runs_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], when: str
+) -> None:
+    made = write(tmp_path, URLS, {}, {})
+    deal = pack.run
+
+    def meanwhile(stage: Stage[pack.Config]) -> None:
+        if when == "before a task":
+            remade(made)
+        deal(stage)
+        if when == "after the last":
+            remade(made)
+
+    monkeypatch.setattr(pack, "STAGE", replace(pack.STAGE, run=meanwhile))
+    made.run("pack", status=1)
+    assert "5_dedup was made anew while" in capsys.readouterr().err
+    assert not (made.of("pack") / "_manifest.json").exists()
+    monkeypatch.undo()
+    made.run("pack", status=1)  # of dedup and fetch that do not belong together
+    assert "lacks one of its outcome" in capsys.readouterr().err

@@ -160,7 +160,7 @@ def test_a_stage_in_work_is_counted_by_its_receipts(made: Project, capsys: pytes
 def unfinish(project: Project, stage: str) -> None:
     """The stage as a run that is killed before it declares it complete leaves it."""
     facts = json.loads((project.of(stage) / "_manifest.json").read_bytes())
-    (project.of(stage) / "_begun.json").write_bytes(to_json(facts["inputs"]))
+    (project.of(stage) / "_begun.json").write_bytes(to_json({"inputs": facts["inputs"]}))
     (project.of(stage) / "_manifest.json").unlink()
 
 

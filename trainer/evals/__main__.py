@@ -28,7 +28,7 @@ from core import command, runs
 from core import recipe as recipes
 from core.errors import UsageError
 from core.files import digest_file, join, publishing, shown, to_json
-from core.manifest import Counts, Manifest, Part, remove_manifest
+from core.manifest import Counts, Manifest, Part
 from shards.reader import Shards
 from trainer import stage
 from trainer.checkpoint import load_model
@@ -79,14 +79,15 @@ def evaluate(recipe: recipes.Recipe) -> None:
     }
     if runs.nothing_to_do(recipe, folder, facts):
         return
-    with runs.exclusive(folder, "eval"):
-        remove_manifest(folder)
+    with runs.exclusive(folder, "eval") as held:
+        runs.begin(folder, facts)
         encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
         parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder))
         with publishing(join(folder, "results.json")) as file:
             file.write(to_json(results))
         parts.append(stage.part("results", "results.json", len(results), file))
-        stage.finish(folder, facts, parts, counts, started, {})
+        runs.require_unchanged(recipe, "eval", [trained, pack])
+        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started, {}), held)
     for row in results:
         print(
             f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%} of "

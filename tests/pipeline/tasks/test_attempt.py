@@ -1,14 +1,20 @@
 """A task's parts exist once its receipt does, and every row it took is kept or dropped by a name."""
 
+import hashlib
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from core.errors import Failure
+from core.files import digest, digest_file
+from core.inputs import Source
 from core.manifest import balance, read_receipt, write_manifest
-from core.tables import read_table
+from core.runs import begin, publish_manifest
+from core.tables import read_batches, read_table
 from pipeline.ids import image_id, pair_id
 from pipeline.tables import CANDIDATE, DROP, REJECT
 from pipeline.tasks.attempt import REJECTS, ROW_GROUP, Attempt, Job, Task
@@ -127,3 +133,67 @@ def test_a_manifest_refuses_rows_that_went_without_a_name(tmp_path: Path) -> Non
     assert receipt is not None
     with pytest.raises(Failure, match="1 of 2 pairs are neither kept nor dropped"):
         write_manifest(str(tmp_path), {}, [receipt])
+
+
+# ── workers that outlive their run ──
+
+
+FACTS = {"stage": "pack", "inputs": {}, "seed": 1}
+
+
+def of_run(folder: Path, facts: dict[str, Any]) -> Job[None]:
+    return Job(str(folder), "shards", digest(facts), 1, None, run=digest(facts))
+
+
+def test_a_worker_of_an_older_recipe_overwrites_nothing(tmp_path: Path) -> None:
+    old, new = of_run(tmp_path, FACTS), of_run(tmp_path, {**FACTS, "seed": 2})
+    begin(str(tmp_path), FACTS)
+    with pytest.raises(Failure, match="begun with another recipe"), Attempt(old, TASK) as late:
+        begin(str(tmp_path), {**FACTS, "seed": 2})
+        with Attempt(new, TASK) as attempt, attempt.file("shard", "00000.tar") as part:
+            part.file.write(b"new")
+        with late.file("shard", "00000.tar") as part:
+            part.file.write(b"old")
+    assert (tmp_path / "00000.tar").read_bytes() == b"new"
+    assert new.done(TASK) and not old.done(TASK)
+    with pytest.raises(Failure, match="begun with another recipe"), Attempt(old, TASK):
+        pytest.fail("it has no business here")
+    assert new.done(TASK), "nor does it remove a receipt"
+
+
+def test_a_worker_that_comes_after_the_end_writes_nothing(tmp_path: Path) -> None:
+    job = of_run(tmp_path, FACTS)
+    begin(str(tmp_path), FACTS)
+    with Attempt(job, TASK):
+        pass
+    receipt = job.done(TASK)
+    assert receipt is not None
+    publish_manifest(str(tmp_path), FACTS, [receipt], b"{}")
+    with pytest.raises(Failure, match="is complete"), Attempt(job, TASK):
+        pytest.fail("nothing is left to do")
+    assert job.done(TASK) == receipt
+
+
+# ── what a task reads ──
+
+
+def test_the_receipt_says_what_the_raw_files_held(tmp_path: Path) -> None:
+    path = tmp_path / "a.warc"
+    path.write_bytes(b"an archive")
+    with Attempt(job(tmp_path), TASK) as attempt, attempt.reading(Source(str(path), digest_file(str(path)))) as name:
+        assert name == str(path)
+    receipt = job(tmp_path).done(TASK)
+    assert receipt is not None and receipt.read == {"a.warc": hashlib.sha256(b"an archive").hexdigest()}
+    assert write_manifest(str(tmp_path), {}, [receipt]).facts["read"] == receipt.read
+
+
+def test_a_part_that_is_not_what_its_name_says_is_found(tmp_path: Path) -> None:
+    parts = {}
+    for task in ("t", "u"):
+        with Attempt(job(tmp_path), Task(task)) as attempt:
+            attempt.rows(candidates(3, start=5 * (task == "u")), CANDIDATE)
+        (parts[task],) = job(tmp_path).done(Task(task)).parts  # type: ignore[union-attr]
+    shutil.copy(tmp_path / parts["u"].name, tmp_path / parts["t"].name)  # a whole table, of another task
+    for read in (read_table, lambda *words: list(read_batches(*words))):
+        with pytest.raises(Failure, match="is not as it was written"):
+            read(str(tmp_path / parts["t"].name), CANDIDATE)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -126,9 +126,9 @@ class Asked(Job[None]):
 
     asked: ClassVar[list[str]] = []
 
-    def done(self, task: Task) -> Receipt | None:
-        self.asked.append(task.id)
-        return super().done(task)
+    def done_of(self, tasks: Sequence[Task], sizes: Mapping[str, int] | None = None) -> dict[str, Receipt]:
+        self.asked.extend(task.id for task in tasks)
+        return super().done_of(tasks, sizes)
 
 
 def test_a_receipt_that_no_longer_holds_is_not_read_again_and_again(tmp_path: Path, said: Said) -> None:

@@ -1,0 +1,292 @@
+"""Raw inputs: what identifies a file that a stage reads, and the proof of what a task has read of it.
+
+Before a stage begins, a file is known by its size and its bytes; one above 64 MiB by its size and a sample of them,
+for reading terabytes twice would cost days. The task that reads it digests all of it as it goes by: its receipt says
+what the file held, and where that is not what the stage began with, the task fails. What was found out of a file is
+remembered in the stage's `_run.json` for as long as its size and time stay the same: a rerun costs a listing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from core.errors import Failure
+from core.files import (
+    SAMPLED_ABOVE,
+    digest,
+    digest_file,
+    entries_in,
+    file_name,
+    filesystem,
+    is_local,
+    open_input,
+    sample_blocks,
+    watching,
+)
+from core.recipe import public
+
+_READ = 1 << 20  # bytes at once
+_SIDE_BY_SIDE = 16  # files
+_SETTLED = 2_000_000_000  # nanoseconds; a file written to more lately may change again without a new time
+
+
+# ── sources ──
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raw input file. Its name and digest identify it; its path may differ between machines."""
+
+    path: str
+    digest: str
+    longer: str = ""  # its name with some of its folders, where another file of the stage has the same: see `names_of`
+
+    @property
+    def name(self) -> str:
+        """What rows say of their origin: the file's own name, with as many folders as tell it from the others."""
+        return self.longer or own_name(self.path)
+
+    @property
+    def id(self) -> str:
+        """Names the file by its name and what it holds: the same on every machine, another when a byte changes."""
+        of = self.digest if self.stem == self.name else digest(self.name, self.digest)  # what the stem leaves out, too
+        return f"{self.stem}-{of[:12]}"
+
+    @property
+    def stem(self) -> str:
+        """What the id says of the file's name: never like that of a hidden file, or of one that is being written."""
+        return file_name(self.name)[-80:].lstrip(".")
+
+
+def own_name(path: str) -> str:
+    """The last part of a path as it may stand in tables, whatever bytes it is made of."""
+    return _text(public(path)).rsplit("/", 1)[-1]
+
+
+def _text(path: str) -> str:
+    """The path with what is not UTF-8 in it, which no table can hold, written as \\xff."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def names_of(paths: Iterable[str]) -> dict[str, str]:
+    """The name of each file: its own, or with as many of its folders before it as no other file shares.
+
+    So a/part-0.parquet and b/part-0.parquet are told apart, on every machine by the same names.
+    """
+    folders = {path: _text(public(path)).split("/") for path in paths}
+    names: dict[str, str] = {}
+    for n in range(1, max(map(len, folders.values()), default=0) + 1):
+        endings = {path: "/".join(parts[-n:]) for path, parts in folders.items()}
+        shared = Counter(endings.values())
+        names |= {
+            path: ending
+            for path, ending in endings.items()
+            if path not in names and (shared[ending] == 1 or n >= len(folders[path]))
+        }
+    return names
+
+
+def without_copies(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:
+    """Of files of the same name and content the first; a line about each of the others."""
+    first: dict[tuple[str, str], Source] = {}
+    said = []
+    for source in sources:
+        kept = first.setdefault((own_name(source.path), source.digest), source)
+        if kept is not source:
+            said.append(f"{source.name} is a copy of {kept.name}: it is read once")
+    return sorted(first.values(), key=lambda source: source.id), said
+
+
+# ── what identifies a file ──
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What a listing says of a file: its size (bytes), and a stamp that is another when it was written anew."""
+
+    size: int
+    stamp: str = ""  # empty where the listing has nothing that would tell
+
+
+def stats_of(paths: Sequence[str]) -> dict[str, Stat]:
+    """What listings say of some files; on a store their folders are listed, each once."""
+    found = {path: _local_stat(path) for path in paths if is_local(path)}
+    there = [path for path in paths if path not in found]
+    folders = sorted({path.rpartition("/")[0] for path in there if not path.startswith(("http:", "https:"))})
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        listed = dict(zip(folders, pool.map(entries_in, folders), strict=True))
+        entries = [listed.get(path.rpartition("/")[0], {}).get(path.rpartition("/")[2]) for path in there]
+        found |= dict(zip(there, pool.map(_stat, there, entries), strict=True))
+    return found
+
+
+def _local_stat(path: str) -> Stat:
+    about = os.stat(filesystem(path)[1])  # noqa: PTH116 (a Path takes ten times as long to make)
+    is_settled = time.time_ns() - about.st_mtime_ns > _SETTLED
+    return Stat(about.st_size, str(about.st_mtime_ns) if is_settled else "")
+
+
+def _stat(path: str, entry: Mapping[str, Any] | None) -> Stat:
+    if entry is None:
+        fs, inner = filesystem(path)
+        entry = cast(Mapping[str, Any], fs.info(inner))
+    said = [str(entry[key]) for key in _STAMPS if entry.get(key)]
+    return Stat(int(entry.get("size") or 0), " ".join(said))
+
+
+_STAMPS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "Last-Modified", "updated")
+
+
+class Memory:
+    """What is known of the raw files of one stage, by path. `known` is that of an earlier run, as JSON has it."""
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        self.known: dict[str, dict[str, Any]] = dict(known)
+        self.is_new = False  # whether anything is known that was not before
+
+    def digests(self, stats: Mapping[str, Stat]) -> dict[str, str]:
+        """What identifies each file, read only where it is not as remembered."""
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            return dict(zip(stats, pool.map(self._digest, stats, stats.values()), strict=True))
+
+    def _digest(self, path: str, stat: Stat) -> str:
+        known = self.known.get(_key(path), {})
+        if stat.stamp and known.get("size") == stat.size and known.get("stamp") == stat.stamp:
+            return str(known["digest"])
+        found = {"size": stat.size, "stamp": stat.stamp, "sample": digest_file(path)}
+        found["digest"] = found["sample"]
+        if stat.size > SAMPLED_ABOVE and known.get("sample") == found["sample"]:
+            # It was written to, and the sample cannot tell whether bytes that are not in it are others now.
+            found["sha256"] = _sha256(path)
+            is_same = found["sha256"] == known.get("sha256")
+            found["digest"] = known["digest"] if is_same else digest(found["sample"], found["sha256"])
+        self.known[_key(path)] = found
+        self.is_new = True
+        return str(found["digest"])
+
+    def learn(self, path: str, sha256: str) -> None:
+        """What a task found a whole file to hold."""
+        known = self.known.get(_key(path))
+        if known and known.get("sha256") != sha256:
+            known["sha256"], self.is_new = sha256, True
+
+
+def _key(path: str) -> str:
+    """A path that may hold a password or a signature, as it may stand in a book."""
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _sha256(path: str) -> str:
+    with open_input(path) as file:
+        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+
+
+# ── what was read of it ──
+
+
+@contextmanager
+def reading(source: Source) -> Iterator[Reading]:
+    """While the block runs, what it reads of a file is digested; Failure at its end unless it is the promised one."""
+    seen = Reading(source.path)
+    with watching(source.path, seen.watch):
+        yield seen
+    seen.finish()
+    if not seen.is_whole or source.digest not in {seen.sample, seen.sha256, digest(seen.sample, seen.sha256)}:
+        raise Failure(f"{public(source.path)} was changed after this stage had begun: run the same command again")
+
+
+class Reading:
+    """The digests of a file, of which parts are read in any order, mostly from its start to its end."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._at = path, 0  # all before `_at` is digested
+        self._size = stats_of([path])[path].size
+        self._sha256 = hashlib.sha256()
+        self._sample = hashlib.sha256(f"{self._size}\n".encode())
+        self._blocks = list(sample_blocks(self._size))[::-1]  # those not digested yet, the next one last
+
+    @property
+    def sha256(self) -> str:
+        """Of all bytes, hex."""
+        return self._sha256.hexdigest()
+
+    @property
+    def sample(self) -> str:
+        """What `digest_file` says of them."""
+        return self._sample.hexdigest()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there were as many bytes as at the start."""
+        return self._at == self._size
+
+    def watch(self, file: BinaryIO) -> BinaryIO:
+        """The same file, whose readers are overheard."""
+        return cast(BinaryIO, io.BufferedReader(_Overheard(file, self), _READ))
+
+    def saw(self, at: int, data: bytes | memoryview) -> None:
+        """These bytes stand at that place of the file."""
+        if at <= self._at < at + len(data):
+            fresh = memoryview(data)[self._at - at :]
+            self._sha256.update(fresh)
+            while self._blocks and self._blocks[-1][0] < self._at + len(fresh):
+                start, end = self._blocks[-1]
+                self._sample.update(fresh[max(0, start - self._at) : end - self._at])
+                if end > self._at + len(fresh):
+                    break  # the rest of the block comes with the next bytes
+                self._blocks.pop()
+            self._at += len(fresh)
+
+    def finish(self) -> None:
+        """Read what nobody has read."""
+        with self.watch(open_input(self._path)) as file:
+            file.seek(self._at)
+            while file.read(_READ):
+                pass
+
+    def failed(self, error: Exception) -> Failure:
+        """That the file could not be read on."""
+        said = str(error) or type(error).__name__
+        return Failure(f"{public(self._path)} cannot be read to its end ({said}): mend that, or get the file again")
+
+
+class _Overheard(io.RawIOBase):
+    def __init__(self, file: BinaryIO, reading: Reading) -> None:
+        self._file, self._reading = file, reading
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._file.read(len(buffer))
+        except Exception as error:
+            raise self._reading.failed(error) from error
+        buffer[: len(data)] = data
+        self._reading.saw(self._at, data)
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = self._file.seek(offset, whence)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -1,0 +1,154 @@
+"""Raw inputs: what identifies a file, what is remembered of it, and the proof of what was read of it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import Failure
+from core.files import SAMPLED_ABOVE, digest_file, open_input
+from core.inputs import Memory, Reading, Source, names_of, reading, stats_of
+
+MIB = 1 << 20
+LONG_AGO = time.time_ns() - 3600 * 10**9
+
+
+def written(path: Path, data: bytes | bytearray, at: int = LONG_AGO) -> str:
+    """A file with these bytes, written at that time (nanoseconds since 1970)."""
+    path.write_bytes(data)
+    os.utime(path, ns=(at, at))
+    return str(path)
+
+
+def noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def digests(memory: Memory, path: str) -> str:
+    return memory.digests(stats_of([path]))[path]
+
+
+# ── what was read of it ──
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, 3 * MIB + 1, SAMPLED_ABOVE, SAMPLED_ABOVE + 1])
+def test_what_is_read_in_order_is_digested_as_it_goes_by(tmp_path: Path, size: int) -> None:
+    data = noise(size)
+    path = written(tmp_path / "file", data)
+    with reading(Source(path, digest_file(path))) as seen, open_input(path) as file:
+        assert b"".join(iter(lambda: file.read(777_777), b"")) == data
+        assert seen.sha256 == hashlib.sha256(data).hexdigest()  # already, before the block has ended
+    assert seen.sample == digest_file(path)
+
+
+def test_what_is_read_in_any_order_or_not_at_all_is_digested_too(tmp_path: Path) -> None:
+    data, chance = noise(SAMPLED_ABOVE + 12_345), random.Random(1)
+    path = written(tmp_path / "file", data)
+    with reading(Source(path, digest_file(path))) as seen:
+        for _ in range(3):  # as one who sniffs, reads a footer, and reads some columns
+            with open_input(path) as file:
+                for _ in range(20):
+                    start = chance.randrange(len(data))
+                    file.seek(start)
+                    assert file.read(1000) == data[start : start + 1000]
+    assert seen.sha256 == hashlib.sha256(data).hexdigest() and seen.sample == digest_file(path)
+
+
+def test_a_file_that_is_not_the_promised_one_is_a_failure(tmp_path: Path) -> None:
+    path = written(tmp_path / "file", b"before")
+    source = Source(path, digest_file(path))
+    written(tmp_path / "file", b"after!")
+    with pytest.raises(Failure, match="file was changed after this stage had begun"), reading(source):
+        Path(path).read_bytes()
+
+
+def test_a_file_that_grows_while_it_is_read_is_a_failure(tmp_path: Path) -> None:
+    path = written(tmp_path / "file", noise(1000))
+    with pytest.raises(Failure, match="was changed"), reading(Source(path, digest_file(path))):
+        with open_input(path) as file:
+            file.read()
+        with Path(path).open("ab") as more:
+            more.write(b"more")
+
+
+class Broken(io.BytesIO):
+    """A file of a disk that fails."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_file_that_cannot_be_read_on_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "file", b"lost")
+    with (
+        Reading(path).watch(Broken()) as file,
+        pytest.raises(Failure, match=r"file cannot be read .*Input/output error"),
+    ):
+        file.read(1)
+
+
+# ── what is remembered of it ──
+
+
+def test_a_file_with_the_same_size_and_time_is_not_read_again(tmp_path: Path) -> None:
+    memory, path = Memory({}), written(tmp_path / "file", b"one")
+    first = digests(memory, path)
+    assert first == digest_file(path) and memory.is_new
+    written(tmp_path / "file", b"two")  # at the same time: that nobody can see, and it is not looked at
+    again = Memory(memory.known)
+    assert digests(again, path) == first and not again.is_new
+    written(tmp_path / "file", b"two", LONG_AGO + 1)
+    assert digests(again, path) == digest_file(path) != first
+
+
+def test_a_file_that_was_just_written_is_read_again(tmp_path: Path) -> None:
+    memory, path = Memory({}), written(tmp_path / "file", b"one", time.time_ns())
+    first = digests(memory, path)
+    written(tmp_path / "file", b"two", Path(path).stat().st_mtime_ns)
+    assert digests(Memory(memory.known), path) != first
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_byte_that_the_sample_leaves_out_is_seen_to_have_changed(tmp_path: Path, is_known: bool) -> None:
+    data = bytearray(noise(SAMPLED_ABOVE + 4 * MIB))
+    memory, path = Memory({}), written(tmp_path / "file", data)
+    first = digests(memory, path)
+    if is_known:  # a task has read all of it since
+        memory.learn(path, hashlib.sha256(data).hexdigest())
+        os.utime(path, ns=(LONG_AGO + 1, LONG_AGO + 1))
+        assert digests(memory, path) == first  # it was touched, and holds what it held
+    data[MIB + 10] ^= 1
+    written(tmp_path / "file", data, LONG_AGO + 2)
+    assert digest_file(path) == memory.known[next(iter(memory.known))]["sample"]
+    changed = digests(memory, path)
+    assert changed != first
+    assert digests(Memory(memory.known), path) == changed
+    with reading(Source(path, changed)):
+        pass
+    with pytest.raises(Failure, match="was changed"), reading(Source(path, hashlib.sha256(b"").hexdigest())):
+        pass
+
+
+def test_no_password_is_remembered(tmp_path: Path) -> None:
+    memory, path = Memory({}), written(tmp_path / "secret", b"x")
+    digests(memory, path)
+    assert "secret" not in str(memory.known)
+
+
+# ── names ──
+
+
+def test_a_name_is_fit_for_files_and_tables() -> None:
+    hidden = Source("/data/.tmp-1.warc.gz", "0" * 64)
+    assert hidden.name == ".tmp-1.warc.gz" and hidden.id.startswith("tmp-1.warc.gz-")
+    latin = os.fsdecode("/data/caf\xe9.warc".encode("latin-1"))
+    assert Source(latin, "0" * 64).name == r"caf\xe9.warc" and Source(latin, "0" * 64).name.encode()
+    other = os.fsdecode("/data/caf\xe8.warc".encode("latin-1"))
+    assert len({*names_of([latin, other]).values()}) == 2
