@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.proxy import Proxy
     from tests.small import Small
 
 DATA = Path(os.environ.get("OPENWIT_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()
@@ -73,3 +74,31 @@ def engines() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The URL of an object store for quick tests."""
+    from tests.stores import run_moto
+
+    with run_moto() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real object store; tests that use it are slow."""
+    from tests.stores import run_minio
+
+    with run_minio(tmp_path_factory.mktemp("minio")) as url:
+        yield url
+
+
+@pytest.fixture(params=["moto", pytest.param("minio", marks=pytest.mark.slow)])
+def proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    """A proxy in front of each of them, which is `s3://` for this process and for those that it starts."""
+    from tests.proxy import Proxy
+    from tests.stores import used
+
+    with Proxy(request.getfixturevalue(request.param)) as made, used(made.url):
+        yield made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,30 +10,20 @@ from typing import Any
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.running import openwit
 from tests.small import FOLDERS, PIPELINE, Small, contents, without_inputs
+from tests.stores import used
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping[str, str]]:
+def store(moto: str) -> Iterator[Mapping[str, str]]:
     """An object store on 127.0.0.1 with a bucket `wit`; what a process must find in its environment to use it."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a request
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    _, port = server.get_host_and_port()
-    environment = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3").mkdir("wit")
-    yield environment
-    fsspec.filesystem("s3").clear_instance_cache()
-    server.stop()
+    with used(moto) as environment:
+        fsspec.filesystem("s3").mkdir("wit")
+        yield environment
 
 
 def lonely_worker(folder: Path, environment: Mapping[str, str]) -> str:
