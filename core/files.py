@@ -27,6 +27,7 @@ import fsspec
 from fsspec.registry import known_implementations
 
 from core.errors import Failure, UsageError
+from core.stores import create_object
 
 _REQUESTS = 64  # that a store is asked side by side
 _AT_ONCE = 1000  # names in one request to remove, small files that are read together
@@ -344,16 +345,18 @@ def publish(path: str, data: bytes) -> None:
 
 
 def create(path: str, data: bytes) -> bool:
-    """Write a small file if there is none of that name yet; whether it was this call that made it."""
+    """Write a small file if there is none of that name yet; whether it was this call that made it.
+
+    `data` is what no other call writes: by it a store's file is known for ours when the answer was lost.
+    """
     fs, inner = filesystem(path)
     with _said(path):
+        if not is_local(path):
+            return create_object(fs, inner, path, data)
+        Path(inner).parent.mkdir(parents=True, exist_ok=True)
         try:
-            if is_local(path):
-                Path(inner).parent.mkdir(parents=True, exist_ok=True)
-                with Path(inner).open("xb") as file:
-                    file.write(data)
-            else:
-                fs.pipe_file(inner, data, mode="create")
+            with Path(inner).open("xb") as file:
+                file.write(data)
         except FileExistsError:
             return False
     return True

@@ -7,27 +7,47 @@ compared with another's: who waits measures by its own, and a holder that finds 
 too long (stopped, swapped out, asleep) has to win the next file before it goes on.
 
 Works wherever creating a file fails when it exists: local disks, NFS, S3 and Google's store (by conditional put).
+`probe` finds out. Where it does not fail, the file is whose word stands in it last: who reads another's has lost.
+
+A listing may be late. It only says where to begin: from there on the next file is asked for by its name until there is
+none. So of the files that are no longer needed the last ones stay.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
 import time
 import uuid
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from core.errors import Failure
-from core.files import create, names_in, publish, read_bytes, to_json
+import msgspec
+
+from core.errors import Failure, describe
+from core.files import create, filesystem, join, names_in, publish, remove, to_json
+from core.stores import may_pass, not_exclusive, store_of
 
 _SURE = 0.75  # of the lease's length: how long after saying so a holder trusts that it holds it
+_TURNS = 4  # signs of life in a lease's length
 _POLL = 0.05  # of the lease's length: between two looks of one who waits
+_KEPT = 64  # files: a listing that is so many holders late still leads to the newest
+
+
+def probe(folder: str) -> None:
+    """Failure where two can create the same file, so that leases would keep nobody out."""
+    path = join(folder, f".tmp-{uuid.uuid4().hex}")
+    try:
+        created = [create(path, b"first\n"), create(path, b"second\n")]
+    finally:
+        remove(path)
+    if created != [True, False]:
+        raise not_exclusive(path)
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,10 @@ class _Holder:
 
     def is_dead(self) -> bool:
         """Whether it is a process of this machine that is no more."""
-        return self.machine == _machine() and _born(self.pid) != self.born
+        if self.machine != _machine():
+            return False
+        born = _born(self.pid)
+        return born != self.born if born is not None else not _is_running(self.pid)
 
 
 class Lease:
@@ -56,15 +79,19 @@ class Lease:
     def __init__(self, path: str, seconds: float, wait: bool = True) -> None:
         self._folder, _, self._name = path.rpartition("/")
         self._path, self._seconds, self._wait = path, seconds, wait
-        self._me = _Holder(uuid.uuid4().hex, _machine(), os.getpid(), _born(os.getpid()))
+        self._me = _Holder(uuid.uuid4().hex, _machine(), os.getpid(), _born(os.getpid()) or "")
         self._generation = 0  # the number of the file that is ours
+        self._listed: list[int] = []  # the numbers of its files that the last listing showed
         self._sure_until = float("-inf")
         self._lost = False
         self._lock = threading.Lock()  # check and the thread that renews
         self._end = threading.Event()
 
     def __enter__(self) -> Self:
-        self._acquire()
+        with self._answered():
+            self._acquire()
+        with suppress(Exception):  # the next holder does it
+            self._forget_old()
         self._thread = threading.Thread(target=self._keep, daemon=True)
         self._thread.start()
         return self
@@ -74,20 +101,43 @@ class Lease:
     ) -> None:
         self._end.set()
         self._thread.join()
-        with suppress(Failure):  # then its length has to pass: nothing worse
-            if not self._lost:
+        with suppress(Exception):  # then its length has to pass: nothing worse
+            if not self._lost and self._is_mine():
                 self._say(released=True)
 
     def check(self) -> None:
-        """Return while the lease is ours; Failure once another has taken it."""
-        with self._lock:
-            if not self._lost and _clock() >= self._sure_until:
-                self._take_again()
-            if self._lost:
-                raise Failure(
-                    f"{self._path} was taken over by another worker while this one was silent: what was not committed "
-                    "is left to it"
-                )
+        """Return while the lease is ours; Failure once another has taken it. It asks only when a word is due."""
+        with self._lock, self._answered():
+            self._require()
+
+    def confirm(self) -> None:
+        """The same, but it always asks: for what must not be done twice, just before and just after it is done."""
+        with self._lock, self._answered():
+            if not self._lost and _clock() < self._sure_until:
+                self._renew()
+            self._require()
+
+    def _require(self) -> None:
+        if not self._lost and _clock() >= self._sure_until:
+            self._take_again()
+        if self._lost:
+            raise Failure(
+                f"{self._path} was taken over by another worker while this one was silent: what was not committed "
+                "is left to it"
+            )
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Say in one sentence that the store did not."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, Failure) or not (isinstance(error, OSError) or may_pass(error)):
+                raise
+            raise Failure(
+                f"{store_of(self._path)} does not say who holds {self._path} ({describe(error)}): see that it can be "
+                "reached, then run again"
+            ) from error
 
     # ── getting it ──
 
@@ -112,38 +162,47 @@ class Lease:
         begun = _clock()
         if not create(self._file(generation + 1), to_json(asdict(self._me))):
             return False
-        if before and not before.released:
-            now = self._read(generation)
-            if now and now.beat != before.beat:  # it came back to life as we took over, and trusts its word for a while
-                time.sleep(self._seconds)
-                begun = _clock()
         self._generation, self._sure_until = generation + 1, begun + _SURE * self._seconds
-        self._end.clear()
-        return True
+        self._lost = not self._is_mine()
+        now = self._read(generation) if not (before and before.released) else None
+        if now and now != before and not now.released:  # it came back as we took over, and trusts its word for a while
+            for _ in range(_TURNS):
+                time.sleep(self._seconds / _TURNS)
+                self._renew()
+        return not self._lost
 
     # ── keeping it ──
 
     def _keep(self) -> None:
-        while not self._end.wait(self._seconds / 4):
-            with self._lock, suppress(Failure, OSError):  # said again at the next turn; `check` knows how late it is
+        """Give signs of life until the end. A store may refuse as it likes: `check` knows how long ago the last was."""
+        while not self._end.wait(self._seconds / _TURNS):
+            with self._lock, suppress(Exception):
                 if not self._lost and _clock() < self._sure_until:
                     self._renew()
+                elif not self._lost:
+                    self._take_again()
 
     def _renew(self) -> None:
         begun = _clock()
-        self._say()
-        if self._latest()[0] == self._generation:  # only after our word is there: see _take
-            self._sure_until = begun + _SURE * self._seconds
-        else:
-            self._lost = True
+        if not self._lost and self._is_mine():
+            self._say()
+            if self._bytes(self._generation + 1) is None:  # only after our word is there: see _take
+                self._sure_until = begun + _SURE * self._seconds
+                return
+        self._lost = True
 
     def _take_again(self) -> None:
         generation, holder = self._latest()
-        if generation != self._generation or not self._take(generation, holder):
+        is_ours = generation == self._generation and holder is not None and holder.id == self._me.id
+        if not is_ours or not self._take(generation, holder):
             self._lost = True
 
+    def _is_mine(self) -> bool:
+        holder = self._read(self._generation)
+        return holder is not None and holder.id == self._me.id
+
     def _say(self, released: bool = False) -> None:
-        self._me = _Holder(**{**asdict(self._me), "beat": self._me.beat + 1, "released": released})
+        self._me = replace(self._me, beat=self._me.beat + 1, released=released)
         publish(self._file(self._generation), to_json(asdict(self._me)))
 
     # ── files ──
@@ -152,21 +211,39 @@ class Lease:
         return f"{self._path}.{generation:08d}"
 
     def _latest(self) -> tuple[int, _Holder | None]:
-        """The highest number there is, 0 if none, and what its holder says (None where it cannot be read yet)."""
+        """The highest number there is, 0 if none, and what its holder says (None where it says nothing)."""
         start = f"{self._name}."
-        numbers = [
-            int(name[len(start) :])
-            for name in names_in(self._folder)
-            if name.startswith(start) and name[len(start) :].isdigit()
-        ]
-        generation = max(numbers, default=0)
-        return generation, self._read(generation) if generation else None
+        names = (name[len(start) :] for name in names_in(self._folder) if name.startswith(start))
+        self._listed = [int(number) for number in names if number.isdigit()]
+        generation = max([*self._listed, self._generation])
+        said = self._bytes(generation) if generation else None
+        while (following := self._bytes(generation + 1)) is not None:
+            generation, said = generation + 1, following
+        return generation, _parsed(said)
 
     def _read(self, generation: int) -> _Holder | None:
+        return _parsed(self._bytes(generation))
+
+    def _bytes(self, generation: int) -> bytes | None:
+        """What one of its files holds; None where there is none."""
+        fs, inner = filesystem(self._file(generation))
         try:
-            return _Holder(**json.loads(read_bytes(self._file(generation))))
-        except (Failure, ValueError, TypeError):
-            return None  # being written, or just removed
+            return bytes(fs.cat_file(inner))
+        except FileNotFoundError:
+            return None
+
+    def _forget_old(self) -> None:
+        for generation in self._listed:
+            if generation <= self._generation - _KEPT:
+                remove(self._file(generation))
+
+
+def _parsed(said: bytes | None) -> _Holder | None:
+    """What a holder says; None while it is being written, and where it never was because the power failed."""
+    try:
+        return msgspec.json.decode(said or b"", type=_Holder)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _clock() -> float:
@@ -183,10 +260,21 @@ def _machine() -> str:
         return f"{socket.gethostname()} {os.getpid()}"
 
 
-def _born(pid: int) -> str:
-    """When a process was started, by field 22 of proc_pid_stat(5); empty if there is none, or only its remains."""
+def _born(pid: int) -> str | None:
+    """When a process was started, by field 22 of proc_pid_stat(5); empty for its remains, None if it cannot be seen."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
+        return None
     return "" if fields[0] in "ZX" else fields[19]
+
+
+def _is_running(pid: int) -> bool:
+    """Whether there is a process of that number; /proc may be mounted so that it does not show those of others."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

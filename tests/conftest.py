@@ -94,11 +94,20 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["moto", pytest.param("minio", marks=pytest.mark.slow)])
-def proxy(request: pytest.FixtureRequest) -> Iterator[Proxy]:
-    """A proxy in front of each of them, which is `s3://` for this process and for those that it starts."""
+@pytest.fixture(scope="session", params=["moto", pytest.param("minio", marks=pytest.mark.slow)])
+def any_store(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    """A proxy in front of each of them."""
     from tests.proxy import Proxy
+
+    with Proxy(request.getfixturevalue(request.param)) as made:
+        yield made
+
+
+@pytest.fixture
+def proxy(any_store: Proxy) -> Iterator[Proxy]:
+    """The same, told nothing yet; it is `s3://` for this process and for those that it starts."""
     from tests.stores import used
 
-    with Proxy(request.getfixturevalue(request.param)) as made, used(made.url):
-        yield made
+    any_store.behave()
+    with used(any_store.url):
+        yield any_store

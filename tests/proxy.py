@@ -90,6 +90,13 @@ class Proxy:
         """The store does what it was asked, and nobody hears of it."""
         self._faults.append(_Fault(kind, times, is_lost=True))
 
+    def behave(self) -> None:
+        """Nothing of what it was told counts any longer."""
+        for name in ("delay", "list_lag", "ignores_conditions", "hides_condition"):
+            self.__dict__.pop(name, None)
+        self._faults.clear()
+        self.forget()
+
     def forget(self) -> None:
         """What requests there were."""
         with self._lock:

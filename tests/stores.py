@@ -29,6 +29,8 @@ KEYS = {
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 
+_connected_to: list[str] = []  # the endpoint that s3fs' clients in this process were made for
+
 
 def environment(endpoint: str) -> dict[str, str]:
     """What a process must find in its environment to use the store at this URL."""
@@ -40,12 +42,13 @@ def used(endpoint: str) -> Iterator[Mapping[str, str]]:
     """While the block runs `s3://` is this store, for this process and for those that it starts."""
     values = environment(endpoint)
     before = {name: os.environ.get(name) for name in values}
-    forget_connections()
     os.environ.update(values)
+    if _connected_to != [endpoint]:  # making a client takes a second
+        forget_connections()
+        _connected_to[:] = [endpoint]
     try:
         yield values
     finally:
-        forget_connections()
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
