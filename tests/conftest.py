@@ -111,3 +111,14 @@ def proxy(any_store: Proxy) -> Iterator[Proxy]:
     any_store.behave()
     with used(any_store.url):
         yield any_store
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In this process botocore asks once, where it would ask five times and pause for many seconds."""
+    from tests.stores import forget_connections
+
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    forget_connections()
+    yield
+    forget_connections()

@@ -50,6 +50,7 @@ class Proxy:
 
     delay = 0.0  # seconds before each request is forwarded
     list_lag = 0.0  # seconds: how long an object must have been there to be listed
+    listed_until = float("inf")  # moment of time.monotonic(): what appeared later is not listed
     ignores_conditions = False  # If-None-Match is overlooked
     hides_condition = False  # a 412 does not say which condition failed
 
@@ -92,7 +93,7 @@ class Proxy:
 
     def behave(self) -> None:
         """Nothing of what it was told counts any longer."""
-        for name in ("delay", "list_lag", "ignores_conditions", "hides_condition"):
+        for name in ("delay", "list_lag", "listed_until", "ignores_conditions", "hides_condition"):
             self.__dict__.pop(name, None)
         self._faults.clear()
         self.forget()
@@ -117,17 +118,20 @@ class Proxy:
                     return fault
         return None
 
-    def remember(self, kind: str, path: str) -> None:
-        """An object was put or deleted."""
+    def remember(self, kind: str, path: str, body: bytes) -> None:
+        """An object was put, or some were deleted."""
+        gone = [path] if kind == "DELETE" else []
+        if kind == "BULK":
+            gone = [f"{path.rstrip('/')}/{unquote(key)}" for key in re.findall(r"<Key>(.*?)</Key>", body.decode())]
         with self._lock:
             if kind == "PUT":
                 self._appeared.setdefault(path, time.monotonic())
-            elif kind == "DELETE":
-                self._appeared.pop(path, None)
+            for name in gone:
+                self._appeared.pop(name, None)
 
     def as_it_was(self, bucket: str, listing: bytes) -> bytes:
         """A listing without the objects that are too new."""
-        horizon = time.monotonic() - self.list_lag
+        horizon = min(time.monotonic() - self.list_lag, self.listed_until)
         with self._lock:
             hidden = {path for path, moment in self._appeared.items() if moment > horizon}
 
@@ -175,10 +179,10 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, data = self._forward(body, is_conditional and proxy.ignores_conditions)
         path = unquote(urlsplit(self.path).path)
         if status < 300:
-            proxy.remember(kind, path)
+            proxy.remember(kind, path, body)
         if fault and fault.is_lost:
             return self._hang_up()
-        if kind == "LIST" and proxy.list_lag:
+        if kind == "LIST":
             data = proxy.as_it_was(path.strip("/"), data)
         if status == 412 and proxy.hides_condition:
             data = re.sub(rb"<Condition>.*?</Condition>", b"", data)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core import lease as leases
 from core.errors import Failure
 from core.files import names_in
 from core.lease import Lease
-from tests.running import wait_until
+from tests.running import ROOT, wait_until
 
 SECONDS = 1.0
 
@@ -105,6 +110,94 @@ def test_a_holder_that_slept_alone_goes_on(tmp_path: Path, holder: Any) -> None:
     wait_until(lambda: "x.00000002" in names_in(str(tmp_path)))  # it won it anew
     time.sleep(2 * SECONDS)
     assert len(said) == 1 and process.is_alive()
+
+
+def test_an_empty_file_stops_nobody_for_ever(tmp_path: Path) -> None:
+    """The power failed between its creation and its first word."""
+    (tmp_path / "x.00000001").touch()
+    started = time.monotonic()
+    with Lease(str(tmp_path / "x"), SECONDS, wait=False) as lease:
+        lease.check()
+    assert SECONDS <= time.monotonic() - started < 10 * SECONDS
+    assert names_in(str(tmp_path)) == ["x.00000001", "x.00000002"]
+
+
+def test_a_file_of_garbage_is_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "x.00000001").write_text('{"id": 1, "machine": [], "pid": "many", "born": null}')
+    with Lease(str(tmp_path / "x"), SECONDS, wait=False) as lease:
+        lease.check()
+
+
+def test_a_holder_whose_file_was_removed_does_not_write_it_again(tmp_path: Path) -> None:
+    """A stage that is complete removes its leases; a worker that was stopped meanwhile wakes up."""
+    with Lease(str(tmp_path / "x"), 60.0) as lease:
+        (tmp_path / "x.00000001").unlink()
+        with pytest.raises(Failure, match="taken over by another worker"):
+            lease.confirm()
+    assert names_in(str(tmp_path)) == []
+
+
+def test_a_holder_that_cannot_be_asked_goes_on_until_its_word_is_old(tmp_path: Path, monkeypatch: Any) -> None:
+    def no_disk(*words: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Lease(str(tmp_path / "x"), SECONDS) as lease:
+        with monkeypatch.context() as patch:
+            patch.setattr(leases, "filesystem", no_disk)
+            lease.check()
+            with pytest.raises(Failure, match=r"^the disk does not say who holds .*/x \(OSError: .*Input/output error"):
+                lease.confirm()
+            time.sleep(SECONDS)
+            with pytest.raises(Failure, match="does not say who holds"):
+                lease.check()
+        lease.check()
+
+
+# ── whether a holder is alive ──
+
+
+def me(**values: Any) -> leases._Holder:
+    return replace(Lease("/nowhere/x", SECONDS)._me, **values)
+
+
+def ended() -> int:
+    """The number of a process that is no more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_a_process_is_known_by_its_number_and_its_birth() -> None:
+    assert not me().is_dead()
+    assert me(born="1").is_dead()  # its number is another's now
+    assert me(pid=ended()).is_dead()
+    assert not me(pid=ended(), machine="another").is_dead()
+
+
+def test_a_process_that_proc_does_not_show_may_be_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_born", lambda pid: None)
+    assert not me().is_dead()
+    assert me(pid=ended()).is_dead()
+
+
+SEEN_BY_ANOTHER_USER = """
+import os, sys
+from dataclasses import replace
+from core.lease import Lease
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+holder = replace(Lease("/nowhere/x", 1.0)._me, pid=os.getppid(), born="1")
+print(os.path.exists(f"/proc/{holder.pid}"), holder.is_dead())
+"""
+
+
+def test_another_user_s_process_is_alive_where_proc_hides_it(tmp_path: Path) -> None:
+    script = 'mount -t proc -o hidepid=2 proc /proc && "$@"; exit $?'
+    apart = ["unshare", "--mount", "--pid", "--fork", "sh", "-c"]
+    if os.geteuid() or subprocess.run([*apart, script, "sh", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a /proc that hides processes of other users, and not everywhere")
+    words = [*apart, script, "sh", sys.executable, "-c", SEEN_BY_ANOTHER_USER]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False"], "it sees no such process, and does not take it for dead"
 
 
 def contend(path: str, log: str, rounds: int) -> None:

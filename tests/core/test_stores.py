@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,7 +11,7 @@ from core.errors import Failure
 from core.files import create, names_in, publish, read_bytes
 from core.lease import probe
 from tests.proxy import Proxy
-from tests.stores import forget_connections, new_bucket
+from tests.stores import new_bucket
 
 
 @pytest.fixture
@@ -21,15 +20,6 @@ def path(proxy: Proxy) -> str:
     bucket = new_bucket()
     proxy.forget()
     return f"s3://{bucket}/folder/x"
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """botocore asks once, where it would ask five times and pause for many seconds."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    forget_connections()
-    yield
-    forget_connections()
 
 
 def test_a_file_is_created_once(path: str, proxy: Proxy) -> None:
