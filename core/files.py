@@ -32,8 +32,6 @@ from core.stores import create_object
 _REQUESTS = 64  # that a store is asked side by side
 _AT_ONCE = 1000  # names in one request to remove, small files that are read together
 TEMPORARY = ".tmp-"  # begins the name of a file that is being written
-_BLOCK = 1 << 20
-SAMPLED_ABOVE = 64 * _BLOCK  # bytes; larger inputs are digested by sample, see `digest_file`
 
 
 # Requests side by side are of use only as far as there are connections, of which botocore opens ten. An upload holds as
@@ -378,27 +376,3 @@ def to_json(value: Any) -> bytes:
 def digest(*values: Any) -> str:
     """sha256 (hex) of plain values, by their JSON."""
     return hashlib.sha256(to_json(values)).hexdigest()
-
-
-def digest_file(path: str) -> str:
-    """What identifies an input file: sha256 (hex) of its size and its bytes.
-
-    Above 64 MiB, of its size and of 64 blocks of 1 MiB spread evenly over it, the first and the last among them: an
-    archive of a gigabyte is known by reading a sixteenth of it.
-    """
-    with open_input(path) as file:
-        size = file_size(path)
-        hashed = hashlib.sha256(f"{size}\n".encode())
-        for start, end in sample_blocks(size):
-            file.seek(start)
-            hashed.update(file.read(end - start))
-    return hashed.hexdigest()
-
-
-def sample_blocks(size: int) -> Iterator[tuple[int, int]]:
-    """The bytes of a file of so many that `digest_file` looks at, ascending: from the first to before the second."""
-    if size <= SAMPLED_ABOVE:
-        yield from ((start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK))
-    else:
-        starts = ((size - _BLOCK) * i // 63 for i in range(64))
-        yield from ((start, start + _BLOCK) for start in starts)

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from core import command
 from core.errors import UsageError
-from core.files import digest_file, join, publishing, shown
+from core.files import join, publishing, shown
+from core.inputs import digest_file
 from core.manifest import read_manifest
 from core.recipe import Recipe, read
 from dedup.allpairs import K64, K256

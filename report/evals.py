@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import digest_file, filesystem, join, names_in, open_input
+from core.files import filesystem, join, names_in, open_input
+from core.inputs import digest_file
 from core.manifest import Manifest
 from core.recipe import Recipe
 from core.tables import read_table

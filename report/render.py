@@ -21,7 +21,8 @@ import numpy as np
 
 from core import command, files, runs
 from core.errors import Failure, UsageError, WorkToDo
-from core.files import digest, digest_file, join, names_in, open_input, publish, read_bytes
+from core.files import digest, join, names_in, open_input, publish, read_bytes
+from core.inputs import digest_file
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe
 from core.registry import STAGES

@@ -32,7 +32,8 @@ from msgspec import Meta, Struct
 from core import command, runs
 from core import recipe as recipes
 from core.errors import Failure, UsageError
-from core.files import digest_file, join, publishing, shown
+from core.files import join, publishing, shown
+from core.inputs import digest_file
 from core.manifest import Part
 from core.progress import Progress
 from shards.reader import Shards

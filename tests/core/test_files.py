@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +19,6 @@ from core.errors import Failure
 from core.files import (
     Pending,
     digest,
-    digest_file,
     is_local,
     join,
     names_in,
@@ -229,60 +227,6 @@ def test_a_digest_depends_on_values_and_not_on_their_order() -> None:
     assert len({digest(), digest(1), digest("1"), digest([1]), digest(1, 1), digest([1, 1])}) == 6
     # Receipts hold these: when it changes, every finished task is done again.
     assert digest("filter", {"min_words": 3}) == "874a91268aefb341abe58a0148ce80fb2a6f6e13f96dbfd19c27f51d1fbebd47"
-
-
-def by_hand(size: int, blocks: list[bytes]) -> str:
-    return hashlib.sha256(b"%d\n" % size + b"".join(blocks)).hexdigest()
-
-
-@pytest.mark.parametrize("size", [0, 1, MiB - 1, MiB, 3 * MiB + 17])
-def test_a_file_is_known_by_all_its_bytes(size: int, tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    body = bytearray(hashlib.shake_256(b"body").digest(size))
-    path.write_bytes(body)
-    assert digest_file(str(path)) == by_hand(size, [bytes(body)])
-    if size:
-        before = digest_file(str(path))
-        body[-1] ^= 1
-        path.write_bytes(body)
-        assert digest_file(str(path)) != before
-
-
-def test_a_large_file_is_known_by_its_size_and_64_blocks(tmp_path: Path) -> None:
-    size = 1000 * MiB + 5
-    path = tmp_path / "sparse"
-    with path.open("wb") as file:
-        file.truncate(size)
-        file.write(b"first")
-        file.seek(size - 4)
-        file.write(b"last")
-    first, last = b"first".ljust(MiB, b"\0"), b"last".rjust(MiB, b"\0")
-    assert digest_file(str(path)) == by_hand(size, [first, *[bytes(MiB)] * 62, last])
-    before = digest_file(str(path))
-    for at in (0, (size - MiB) * 31 // 63, size - 1):  # in the first, a middle and the last block
-        with path.open("r+b") as file:
-            file.seek(at)
-            file.write(b"?")
-        assert digest_file(str(path)) != before
-        before = digest_file(str(path))
-    with path.open("ab") as file:
-        file.truncate(size + 1)
-    assert digest_file(str(path)) != before
-
-
-def test_the_largest_file_that_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "SAMPLED_ABOVE", 2 * MiB)
-    path = tmp_path / "file"
-    path.write_bytes(bytes(2 * MiB))
-    assert digest_file(str(path)) == by_hand(2 * MiB, [bytes(2 * MiB)])
-    path.write_bytes(bytes(2 * MiB + 1))
-    assert digest_file(str(path)) == by_hand(2 * MiB + 1, [bytes(MiB)] * 64)
-
-
-def test_a_file_has_one_digest_wherever_it_is(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"same")
-    fsspec.filesystem("memory").pipe_file("/files/same", b"same")
-    assert digest_file(str(tmp_path / "file")) == digest_file("memory://files/same")
 
 
 # ── tables ──

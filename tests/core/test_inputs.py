@@ -10,11 +10,13 @@ import random
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 
+from core import inputs
 from core.errors import Failure
-from core.files import SAMPLED_ABOVE, digest_file, open_input
-from core.inputs import Memory, Reading, Source, names_of, reading, stats_of
+from core.files import open_input
+from core.inputs import SAMPLED_ABOVE, Memory, Reading, Source, digest_file, names_of, reading, stats_of
 
 MIB = 1 << 20
 LONG_AGO = time.time_ns() - 3600 * 10**9
@@ -33,6 +35,63 @@ def noise(size: int) -> bytes:
 
 def digests(memory: Memory, path: str) -> str:
     return memory.digests(stats_of([path]))[path]
+
+
+# ── what identifies a file ──
+
+
+def by_hand(size: int, blocks: list[bytes]) -> str:
+    return hashlib.sha256(b"%d\n" % size + b"".join(blocks)).hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, 3 * MIB + 17])
+def test_a_file_is_known_by_all_its_bytes(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    body = bytearray(hashlib.shake_256(b"body").digest(size))
+    path.write_bytes(body)
+    assert digest_file(str(path)) == by_hand(size, [bytes(body)])
+    if size:
+        before = digest_file(str(path))
+        body[-1] ^= 1
+        path.write_bytes(body)
+        assert digest_file(str(path)) != before
+
+
+def test_a_large_file_is_known_by_its_size_and_64_blocks(tmp_path: Path) -> None:
+    size = 1000 * MIB + 5
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(size)
+        file.write(b"first")
+        file.seek(size - 4)
+        file.write(b"last")
+    first, last = b"first".ljust(MIB, b"\0"), b"last".rjust(MIB, b"\0")
+    assert digest_file(str(path)) == by_hand(size, [first, *[bytes(MIB)] * 62, last])
+    before = digest_file(str(path))
+    for at in (0, (size - MIB) * 31 // 63, size - 1):  # in the first, a middle and the last block
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"?")
+        assert digest_file(str(path)) != before
+        before = digest_file(str(path))
+    with path.open("ab") as file:
+        file.truncate(size + 1)
+    assert digest_file(str(path)) != before
+
+
+def test_the_largest_file_that_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "SAMPLED_ABOVE", 2 * MIB)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(2 * MIB))
+    assert digest_file(str(path)) == by_hand(2 * MIB, [bytes(2 * MIB)])
+    path.write_bytes(bytes(2 * MIB + 1))
+    assert digest_file(str(path)) == by_hand(2 * MIB + 1, [bytes(MIB)] * 64)
+
+
+def test_a_file_has_one_digest_wherever_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"same")
+    fsspec.filesystem("memory").pipe_file("/files/same", b"same")
+    assert digest_file(str(tmp_path / "file")) == digest_file("memory://files/same")
 
 
 # ── what was read of it ──

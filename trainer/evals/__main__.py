@@ -27,7 +27,8 @@ from msgspec import Meta, Struct
 from core import command, runs
 from core import recipe as recipes
 from core.errors import UsageError
-from core.files import digest_file, join, publishing, shown, to_json
+from core.files import join, publishing, shown, to_json
+from core.inputs import digest_file
 from core.manifest import Counts, Manifest, Part
 from shards.reader import Shards
 from trainer import stage

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import Failure
-from core.files import digest, digest_file
-from core.inputs import Source
+from core.files import digest
+from core.inputs import Source, digest_file
 from core.manifest import balance, read_receipt, write_manifest
 from core.runs import begin, publish_manifest
 from core.tables import read_batches, read_table
