@@ -168,19 +168,34 @@ def file_size(path: str) -> int:
     return int(fs.size(inner))
 
 
-def read_many(paths: Sequence[str]) -> list[bytes | None]:
-    """The whole of many small files of one file system, None for those that are not there; on a store side by side."""
-    if not paths:
-        return []
-    fs, _ = filesystem(paths[0])
+def read_many(folder: str, names: Sequence[str]) -> list[bytes | None]:
+    """The whole of many small files below a folder, None for those that are not there; on a store side by side."""
+    fs, inner = filesystem(folder)
+    paths = [f"{inner.rstrip('/')}/{name}" for name in names]
+    if is_local(folder):
+        return [_read_local(path) for path in paths]
     found: list[bytes | None] = []
     for first in range(0, len(paths), _AT_ONCE):
-        some = [filesystem(path)[1] for path in paths[first : first + _AT_ONCE]]
+        some = paths[first : first + _AT_ONCE]
         for path, data in zip(some, fs.cat_ranges(some, None, None, on_error="return"), strict=True):
             if isinstance(data, Exception) and not isinstance(data, FileNotFoundError | NotADirectoryError):
-                raise Failure(f"{path} cannot be read ({data}): mend that, and run the same command again") from data
+                raise _unreadable(path, data)
             found.append(None if isinstance(data, Exception) else bytes(data))
     return found
+
+
+def _read_local(path: str) -> bytes | None:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (of 50,000 files, a Path takes half of the time)
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> Failure:
+    return Failure(f"{path} cannot be read ({error}): mend that, and run the same command again")
 
 
 def remove(path: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -66,7 +67,12 @@ class Receipt:
 
 def receipt_path(folder: str, step: str, task: str) -> str:
     """The fixed name under which a task's receipt stands."""
-    return join(folder, "_receipts", f"{step}.{task}.json")
+    return join(folder, receipt_name(step, task))
+
+
+def receipt_name(step: str, task: str) -> str:
+    """The same below the stage's folder."""
+    return f"_receipts/{step}.{task}.json"
 
 
 def write_receipt(folder: str, receipt: Receipt) -> None:
@@ -82,24 +88,28 @@ def read_receipt(folder: str, step: str, task: str) -> Receipt | None:
 
 def read_receipts(folder: str, step: str, tasks: Sequence[str]) -> dict[str, Receipt]:
     """The receipts of those tasks that have one, by task."""
-    paths = [receipt_path(folder, step, task) for task in tasks]
     found = {}
-    for task, path, raw in zip(tasks, paths, read_many(paths), strict=True):
-        if raw and (receipt := _receipt(raw, path)):  # an empty one is what a power failure leaves
-            found[task] = receipt
+    for task, raw in zip(tasks, read_many(folder, [receipt_name(step, task) for task in tasks]), strict=True):
+        if raw:  # an empty one is what a power failure leaves
+            try:
+                if receipt := _receipt(raw):
+                    found[task] = receipt
+            except msgspec.MsgspecError as error:
+                path = receipt_path(folder, step, task)
+                raise Failure(f"{path} is damaged ({error}): remove it and run the stage again") from error
     return found
 
 
-def _receipt(raw: bytes, path: str) -> Receipt | None:
-    try:
-        said = dict(json.loads(raw))
-        if not raw.endswith(b"}\n"):
-            raise ValueError("its last byte is missing")
-        if said.pop("schema_version") != SCHEMA_VERSION:
-            return None
-        return Receipt(**{**said, "parts": tuple(Part(**part) for part in said["parts"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise Failure(f"{path} is damaged ({error}): remove it and run the stage again") from error
+class _Stamp(msgspec.Struct):
+    schema_version: int
+
+
+def _receipt(raw: bytes) -> Receipt | None:
+    if msgspec.json.decode(raw, type=_Stamp).schema_version != SCHEMA_VERSION:
+        return None
+    if not raw.endswith(b"}\n"):
+        raise msgspec.DecodeError("its last byte is missing")
+    return msgspec.json.decode(raw, type=Receipt)
 
 
 def add_up(receipts: Iterable[Receipt]) -> tuple[Counts, dict[str, int]]:

@@ -45,6 +45,7 @@ from core.manifest import (
     first_missing,
     missing_part,
     read_manifest,
+    receipt_name,
     remove_manifest,
     write_manifest,
 )
@@ -220,7 +221,7 @@ def begin(folder: str, facts: Mapping[str, Any], raw_files: Mapping[str, Any] | 
 
 def begun(folder: str) -> dict[str, Any]:
     """What `begin` has written; nothing where no run is in work."""
-    (raw,) = read_many([join(folder, BEGUN)])
+    (raw,) = read_many(folder, [BEGUN])
     try:
         said = json.loads(raw or b"{}")
     except ValueError:
@@ -245,7 +246,7 @@ def publish_manifest(
         raise Failure(f"{gone} went away or changed while {facts['stage']} ran: run the same command again")
     keep_names({join(folder, part.name).rpartition("/")[0] for part in parts} | {join(folder, "_receipts")})
     held()
-    ours = {f"_receipts/{receipt.step}.{receipt.task}.json" for receipt in receipts}
+    ours = {receipt_name(receipt.step, receipt.task) for receipt in receipts}
     remove_all(folder, [name for name in sorted(sizes) if name.startswith("_receipts/") and name not in ours])
     publish(join(folder, RUN), run)
     manifest = write_manifest(folder, facts, receipts)

@@ -18,7 +18,17 @@ from core import choice
 from core.errors import Failure
 from core.files import Hashed, Pending, digest, join, open_input, remove, sizes_below
 from core.inputs import Source, reading
-from core.manifest import Counts, Manifest, Part, Receipt, first_missing, read_receipts, receipt_path, write_receipt
+from core.manifest import (
+    Counts,
+    Manifest,
+    Part,
+    Receipt,
+    first_missing,
+    read_receipts,
+    receipt_name,
+    receipt_path,
+    write_receipt,
+)
 from core.runs import begun
 from core.tables import name_of
 from pipeline.tables import DROP, REJECT
@@ -87,8 +97,7 @@ class Job(Generic[C]):
     def receipts(self, tasks: Sequence[Task]) -> dict[str, Receipt]:
         """The same by one listing: what that does not have yet counts as not done, and a worker looks again."""
         sizes = sizes_below(self.folder)
-        name = f"_receipts/{self.step}.{{}}.json"
-        return self.done_of([task for task in tasks if name.format(task.id) in sizes], sizes)
+        return self.done_of([task for task in tasks if receipt_name(self.step, task.id) in sizes], sizes)
 
     def check(self) -> None:
         """Failure where the folder is another run's: this worker is a left-over of one that was ended."""
