@@ -31,7 +31,7 @@ import msgspec
 
 from core.errors import Failure, describe
 from core.files import create, filesystem, join, names_in, publish, remove, to_json
-from core.stores import may_pass, not_exclusive, store_of
+from core.stores import may_pass, not_exclusive, read_small, store_of
 
 _SURE = 0.75  # of the lease's length: how long after saying so a holder trusts that it holds it
 _TURNS = 4  # signs of life in a lease's length
@@ -107,8 +107,10 @@ class Lease:
 
     def check(self) -> None:
         """Return while the lease is ours; Failure once another has taken it. It asks only when a word is due."""
-        with self._lock, self._answered():
-            self._require()
+        with self._lock:
+            if self._lost or _clock() >= self._sure_until:
+                with self._answered():
+                    self._require()
 
     def confirm(self) -> None:
         """The same, but it always asks: for what must not be done twice, just before and just after it is done."""
@@ -226,11 +228,7 @@ class Lease:
 
     def _bytes(self, generation: int) -> bytes | None:
         """What one of its files holds; None where there is none."""
-        fs, inner = filesystem(self._file(generation))
-        try:
-            return bytes(fs.cat_file(inner))
-        except FileNotFoundError:
-            return None
+        return read_small(*filesystem(self._file(generation)))
 
     def _forget_old(self) -> None:
         for generation in self._listed:

@@ -1,4 +1,4 @@
-"""Object stores: a file that only one of many can create there, and what a store's errors mean.
+"""Object stores: small files that only one of many can create there, and what a store's errors mean.
 
 Libraries of stores (s3fs, gcsfs, adlfs …) ask again by themselves for a while, and have exceptions of their own. So an
 error is judged by the HTTP status that came with it, and "it exists already" may be the answer to a second request of
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from core.errors import Failure, describe
 
 _PATIENCE_SECONDS = 30.0  # for a store that answers "later" or not at all; its library was patient before
 _LONGEST_PAUSE = 2.0  # seconds
+_SMALL = 1 << 20  # bytes
 _LATER = {408, 409, 425, 429}  # HTTP: too slow, another's request is under way, too early, too many; beside 5xx
 _NO_ANSWER = {"TimeoutError", "ConnectionError", "HTTPClientError", "ClientConnectionError", "ClientPayloadError"}
 
@@ -64,9 +64,19 @@ def _create_once(fs: Any, inner: str, data: bytes) -> bool:
     except Exception as error:
         if not isinstance(error, FileExistsError) and _status(error) != 412:
             raise
-    with suppress(FileNotFoundError):  # removed since
-        return bool(fs.cat_file(inner) == data)  # ours, if an answer to an earlier try was lost
-    return False
+    return read_small(fs, inner) == data  # ours, if an answer to an earlier try was lost
+
+
+def read_small(fs: Any, inner: str) -> bytes | None:
+    """What a small file holds, by one request; None where there is no such file. Files of disks are read as well."""
+    try:
+        return bytes(fs.cat_file(inner, start=0, end=_SMALL))  # without an end s3fs asks for the size before it reads
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if _status(error) == 416:  # no such range: it is empty
+            return b""
+        raise
 
 
 def may_pass(error: BaseException) -> bool:

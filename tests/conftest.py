@@ -94,7 +94,9 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session", params=["moto", pytest.param("minio", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="session", params=["moto", pytest.param("minio", marks=[pytest.mark.slow, pytest.mark.timeout(1200)])]
+)
 def any_store(request: pytest.FixtureRequest) -> Iterator[Proxy]:
     """A proxy in front of each of them."""
     from tests.proxy import Proxy

@@ -8,7 +8,7 @@ import pytest
 
 from core import stores
 from core.errors import Failure
-from core.files import create, names_in, publish, read_bytes
+from core.files import create, filesystem, names_in, publish, read_bytes
 from core.lease import probe
 from tests.proxy import Proxy
 from tests.stores import new_bucket
@@ -80,6 +80,15 @@ def test_what_is_forbidden_is_not_asked_again(path: str, proxy: Proxy) -> None:
     with pytest.raises(PermissionError):
         create(path, b"one")
     assert proxy.requests["PUT"] == 1
+
+
+def test_a_small_file_is_read_by_one_request(path: str, proxy: Proxy) -> None:
+    publish(f"{path}0", b"")
+    publish(path, b"one")
+    fs, inner = filesystem(path)
+    proxy.forget()
+    assert [stores.read_small(fs, f"{inner}{end}") for end in ("", "0", "1")] == [b"one", b"", None]
+    assert proxy.requests == {"GET": 3}
 
 
 def test_a_store_that_creates_a_file_once_passes_the_probe(path: str, proxy: Proxy) -> None:
