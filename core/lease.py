@@ -166,7 +166,7 @@ class Lease:
             return False
         self._generation, self._sure_until = generation + 1, begun + _SURE * self._seconds
         self._lost = not self._is_mine()
-        now = self._read(generation) if not (before and before.released) else None
+        now = None if generation == 0 or (before and before.released) else self._read(generation)
         if now and now != before and not now.released:  # it came back as we took over, and trusts its word for a while
             for _ in range(_TURNS):
                 time.sleep(self._seconds / _TURNS)
