@@ -35,10 +35,11 @@ TEMPORARY = ".tmp-"  # begins the name of a file that is being written
 
 
 # Requests side by side are of use only as far as there are connections, of which botocore opens ten. An upload holds as
-# many pieces of 50 MiB in memory as are on their way, by default ten.
+# many pieces of 50 MiB in memory as are on their way, by default ten; with one, a file is also read without being asked
+# for its size first.
 _S3 = fsspec.config.conf.setdefault("s3", {})
 _S3.setdefault("config_kwargs", {}).setdefault("max_pool_connections", _REQUESTS)
-_S3.setdefault("max_concurrency", 2)
+_S3.setdefault("max_concurrency", 1)
 
 
 # ── paths ─────────────────────────────────────────────────────────────────────────────────────────

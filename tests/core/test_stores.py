@@ -77,7 +77,7 @@ def test_it_does_not_ask_for_ever(path: str, proxy: Proxy, monkeypatch: pytest.M
 
 def test_what_is_forbidden_is_not_asked_again(path: str, proxy: Proxy) -> None:
     proxy.answer(403, "AccessDenied", times=1000)
-    with pytest.raises(PermissionError):
+    with pytest.raises(Failure, match="cannot write"):
         create(path, b"one")
     assert proxy.requests["PUT"] == 1
 
