@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from core.credentials import public_text
 from core.errors import Failure, UsageError, WorkToDo
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def print_columns(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for first, second, third, number, last in rows:
         line = f"{first:{widths[0]}}  {second:{widths[1]}}  {third:{widths[2]}}  {number:>{widths[3]}}  {last}"
-        print(printable(line.rstrip()))
+        print(printable(public_text(line.rstrip())))
 
 
 def exit_status(name: str, work: Callable[[], None], debug: bool = False) -> int:
@@ -78,7 +79,8 @@ def exit_status(name: str, work: Callable[[], None], debug: bool = False) -> int
             sentence = str(error)
         else:
             sentence = f"unexpected {type(error).__name__}: {error}; run it again with --debug and report what it shows"
-        print(f"{name}: {printable(' '.join(sentence.split()))}", file=sys.stderr)  # others' words may have many lines
+        sentence = " ".join(public_text(sentence).split())  # others' words may have many lines
+        print(f"{name}: {printable(sentence)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     return 0
 
@@ -107,7 +109,7 @@ def exit_now(main: Callable[[None], int]) -> NoReturn:
         print("openwit: interrupted", file=sys.stderr)
         status = INTERRUPTED
     except Exception as error:  # noqa: BLE001 (it is shown: it was asked for with --debug, or is a mistake of ours)
-        traceback.print_exc()
+        print(public_text(traceback.format_exc()), end="", file=sys.stderr)
         status = 2 if isinstance(error, UsageError) else 1
     with suppress(OutputLost):
         sys.stdout.flush()

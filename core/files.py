@@ -26,6 +26,7 @@ from typing import Any, BinaryIO, cast
 import fsspec
 from fsspec.registry import known_implementations
 
+from core.credentials import public
 from core.errors import Failure, UsageError
 from core.stores import create_object
 
@@ -70,7 +71,9 @@ def absolute(path: str) -> str:
 
 
 def shown(path: str) -> str:
-    """The path as a person who works here would write it: shorter, where it is below."""
+    """The path as a person who works here would write it: shorter, where it is below; of a URL no credentials."""
+    if "://" in path:
+        return public(path)
     here = str(Path.cwd())
     return path[len(here) + 1 :] if path.startswith(f"{here}/") else path
 

@@ -20,6 +20,7 @@ import fsspec
 import msgspec
 from fsspec.implementations.local import LocalFileSystem
 
+from core import credentials
 from core.errors import UsageError
 from core.files import absolute, filesystem, is_local
 from core.registry import STAGES, module_of
@@ -110,7 +111,7 @@ def read(path: str, settings: Sequence[str] = (), check: bool = False) -> Recipe
             raise UsageError(f"{path}: there is no table [{name}]; {_nearest(name, TABLES)}")
     for setting in settings:
         _set(tables, setting)
-    return Recipe(path, tables, check)
+    return Recipe(public(path), tables, check)
 
 
 def in_manifest(config: msgspec.Struct) -> dict[str, Any]:
@@ -123,14 +124,14 @@ def in_manifest(config: msgspec.Struct) -> dict[str, Any]:
 def expand(text: str, recipe: str) -> str:
     """Environment variables (${NAME}) and a leading ~ filled in; UsageError where a variable is not set."""
 
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in os.environ:
+    pieces = []
+    for piece in re.split(r"(\$\{\w+\})", text):
+        name = piece[2:-1] if piece.startswith("${") and piece.endswith("}") else ""
+        if name and name not in os.environ:
             raise UsageError(f"{recipe} needs the environment variable {name}: set it (export {name}=…) and run again")
-        return os.environ[name]
-
-    filled = re.sub(r"\$\{(\w+)\}", value, text)
-    return os.path.expanduser(filled)  # noqa: PTH111 (a Path would make s3:/ of s3://)
+        pieces.append((piece, os.environ[name] if name else piece))
+    credentials.remember(pieces)
+    return os.path.expanduser("".join(value for _, value in pieces))  # noqa: PTH111 (a Path would make s3:/ of s3://)
 
 
 def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
@@ -146,24 +147,20 @@ def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
             matches = [inner] if fs.isfile(inner) else [match for match in _glob(fs, inner) if fs.isfile(match)]
             wrong = "" if matches else _why_none(fs, inner, path)
         except Exception as error:  # of the libraries of object stores, each its own
-            said = f"{type(error).__name__}: {error}".replace(path, public(path))
+            said = credentials.public_text(f"{type(error).__name__}: {error}".replace(path, public(path)))
             remedy = "correct the path, or what gives access to it"
             raise UsageError(
                 f"{recipe}: {key} names {public(path)}, which cannot be looked for ({said}): {remedy}"
             ) from error
         if wrong:
-            raise UsageError(f"{recipe}: {key} names {public(path)}, {wrong}")
+            raise UsageError(f"{recipe}: {key} names {public(path)}, {credentials.public_text(wrong)}")
         found |= {absolute(match) if is_local(path) else fs.unstrip_protocol(match) for match in matches}
     return sorted(found)
 
 
 def public(path: str) -> str:
-    """A path as it may stand in logs and tables: of a URL neither user and password nor what a signature is in."""
-    scheme, found, rest = path.partition("://")
-    if not found:
-        return path
-    rest = re.sub(r"[?#].*", "", rest, flags=re.DOTALL) if scheme in {"http", "https"} else rest
-    return f"{scheme}://{re.sub(r'^[^/]*@', '', rest)}"
+    """A path as it may stand in logs, names and tables: without credentials, as the recipe has it."""
+    return credentials.public(path)
 
 
 def _glob(fs: Any, inner: str) -> list[str]:

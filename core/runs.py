@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from core.credentials import public_word
 from core.errors import Failure, UsageError, WorkToDo
 from core.files import (
     TEMPORARY,
@@ -284,7 +285,7 @@ def how_it_ran(started: float, packages: Iterable[str], work: Mapping[str, Mappi
     """
     return to_json(
         {
-            "command": [Path(sys.argv[0]).stem, *sys.argv[1:]],
+            "command": [Path(sys.argv[0]).stem, *map(public_word, sys.argv[1:])],
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "seconds": round(time.time() - started, 3),
             "work": work,

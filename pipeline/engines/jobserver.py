@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from core.credentials import public_text
 from core.errors import Failure
 from pipeline.engines import jars, tether
 
@@ -126,7 +127,8 @@ class JobServer:
         )
 
     def _last_words(self) -> str:
-        lines = [line.strip() for line in Path(self.log).read_text(errors="replace").splitlines() if line.strip()]
+        log = public_text(Path(self.log).read_text(errors="replace"))
+        lines = [line.strip() for line in log.splitlines() if line.strip()]
         return next((line for line in lines if "Exception" in line or "Error" in line), lines[-1] if lines else "")[
             :300
         ]

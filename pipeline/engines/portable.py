@@ -19,6 +19,7 @@ import apache_beam as beam
 import grpc
 from apache_beam.runners.portability.portable_runner import PortableRunner
 
+from core.credentials import public_text
 from core.errors import Failure, UsageError
 from core.runs import cores
 from pipeline.engines import graph, jars
@@ -137,8 +138,9 @@ class Portable:
 
     def _failed(self, error: Exception) -> Failure:
         """What the engine says of a job that failed, by its first cause: the rest is a Java trace in its log."""
-        said = re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", " ".join(str(error).split()))
-        causes = re.findall(r"Caused by: ([^\n]*)", str(error))
+        whole = public_text(str(error))  # before it is shortened: half a URL does not show what in it is a password
+        said = re.sub(r"^Pipeline \S+ failed in state FAILED: ", "", " ".join(whole.split()))
+        causes = re.findall(r"Caused by: ([^\n]*)", whole)
         log = f"; see {self._server.log}" if self._server else ""
         return Failure(f"the job failed on {self.name}: {(causes[-1] if causes else said)[:300]}{log}")
 

@@ -22,7 +22,7 @@ def names(table: TableFile) -> list[str]:
         try:
             return list(pq.read_schema(file).names)
         except (pa.ArrowException, OSError) as error:
-            raise Damaged(error) from error
+            raise Damaged(error, table.path) from error
 
 
 def batches(table: TableFile) -> Iterator[list[list[Any]]]:
@@ -34,7 +34,7 @@ def batches(table: TableFile) -> Iterator[list[list[Any]]]:
                     columns = [_values(column) for column in batch.columns]
                     yield columns
         except (pa.ArrowException, OSError) as error:
-            raise Damaged(error) from error
+            raise Damaged(error, table.path) from error
 
 
 def _batch_rows(metadata: pq.FileMetaData) -> int:

@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from core.credentials import public, public_text
 from core.errors import UsageError
 from core.files import open_input
 from pipeline.web.detail import one_line, without_user
@@ -58,8 +59,11 @@ _PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<error")
 class Damaged(Exception):
     """The bytes end or break where they should not; what came before was whole."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__(one_line(without_user(str(error) or type(error).__name__)))
+    def __init__(self, error: Exception, path: str = "") -> None:
+        """`path`: of the file, which the words of a store's error may hold with its credentials."""
+        said = str(error) or type(error).__name__
+        said = said.replace(path, "the file") if path else said
+        super().__init__(one_line(without_user(public_text(said))))
         cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
         self.reason = "truncated_file" if cut else "damaged_file"
 
@@ -87,7 +91,7 @@ class TableFile(NamedTuple):
     @property
     def shown(self) -> str:
         """The path as messages have it."""
-        return without_user(self.path)
+        return public(self.path)
 
     def chunks(self) -> Iterator[bytes]:
         """The unpacked bytes as UTF-8, without a byte order mark; Damaged where they break off."""
@@ -113,7 +117,7 @@ def recognise(path: str) -> TableFile:
         head = b""
         with suppress(Damaged):  # it is met again where the rows are read
             head = next(_unpacked(path, packing), b"")[:_SNIFFED]
-    shown = without_user(path)
+    shown = public(path)
     kind = _kind_by_name(path)
     if head.startswith(b"PAR1"):
         if packing:
@@ -135,7 +139,7 @@ def recognise(path: str) -> TableFile:
 
 
 def _kind_by_name(path: str) -> str:
-    name = path.lower().rsplit("/", 1)[-1].partition("?")[0]
+    name = public(path).lower().rsplit("/", 1)[-1].partition("?")[0]
     for suffix in _PACKED_NAMES:
         name = name.removesuffix(suffix)
     name = _PART.sub("", name)
@@ -162,7 +166,7 @@ def _unpacked(path: str, packing: str) -> Iterator[bytes]:
             try:
                 data = next(pieces, b"")
             except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
-                raise Damaged(error) from error
+                raise Damaged(error, path) from error
             if not data:
                 return
             yield data
