@@ -1,13 +1,17 @@
 """Reading a finished pack folder: any sample by its number, or all of them in order, each proven before it is given.
 
 The files are those of the manifest. A shard that is missing or has another size is found when the folder is opened, a
-changed byte when its sample is read (xxh3 over the whole sample, headers too); `python -m shards verify` checks it all.
+table that is not the manifest's when it is read (sha256), so also that of a pack which was made again meanwhile, and a
+changed byte of a tar when its sample is read (xxh3 over the whole sample, headers too, as the table has it);
+`python -m shards verify` checks it all.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+import resource
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,16 +20,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import xxhash
 
 from core.errors import Failure, UsageError
-from core.files import filesystem, is_local, join
+from core.files import filesystem, is_local, join, read_bytes
 from core.manifest import Manifest, read_manifest
-from core.tables import open_table
+from core.tables import check
 from shards.format import SAMPLE, Ids, ids_in, members
 
-_HANDLES = 256  # shards held open at once
+_HANDLES = (16, 256)  # shards held open at once: a quarter of what the process may open, within these
 _AHEAD = 8 << 20  # bytes that `iterate` reads at once
 
 
@@ -49,6 +55,13 @@ class _Index:
     xxh3: npt.NDArray[np.uint64]
 
 
+_INDEX = ["offset", "length", "xxh3"]
+
+
+def _index_of(table: pa.Table) -> _Index:
+    return _Index(*(table[name].to_numpy() for name in _INDEX))
+
+
 class _Handle:
     """An open file that is closed when nobody holds it any more: a shard may be evicted while a thread reads it."""
 
@@ -61,6 +74,12 @@ class _Handle:
 
 def _open(path: str) -> _Handle:
     return _Handle(os.open(path, os.O_RDONLY))
+
+
+def _handles() -> int:
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least, most = _HANDLES
+    return most if allowed == resource.RLIM_INFINITY else max(least, min(most, allowed // 4))
 
 
 def finished(folder: str) -> Manifest:
@@ -76,10 +95,11 @@ class Shards:
 
     `sizes`: samples of each shard, int64 [shards]. `digest`: of the manifest, so of the whole content.
     An index of a shard is read when its first sample is, then kept: opening costs one listing of the folder.
+    `manifest`: of the folder, where it was read before: what is read is that pack and none that was made since.
     """
 
-    def __init__(self, folder: str) -> None:
-        manifest = finished(folder)
+    def __init__(self, folder: str, manifest: Manifest | None = None) -> None:
+        manifest = manifest or finished(folder)
         rows = {part.name.removesuffix(".tar"): part.rows for part in manifest.of("shard")}
         self.folder = folder
         self.digest = manifest.digest
@@ -88,8 +108,9 @@ class Shards:
         self._ends: list[int] = np.cumsum(self.sizes).tolist()
         self._fs, self._inner = filesystem(folder)
         self._local = is_local(folder)
+        self._sha256 = {part.name: part.sha256 for part in manifest.of("sample")}
         self._indexes: dict[int, _Index] = {}
-        self._handle = functools.lru_cache(_HANDLES)(_open)
+        self._handle = functools.lru_cache(_handles())(_open)
         self._check_sizes(manifest)
 
     def _check_sizes(self, manifest: Manifest) -> None:
@@ -108,12 +129,12 @@ class Shards:
 
     @functools.cached_property
     def image_ids(self) -> Ids:
-        """The ids of all samples, ascending: S16 [n], 16 bytes a sample; reads every index."""
+        """The ids of all samples, ascending: S16 [n], 16 bytes a sample; reads every index, which is kept."""
         columns = []
-        for name in self.names:
-            with open_table(join(self.folder, f"{name}.parquet"), SAMPLE) as file:
-                table = file.read(columns=["image_id", "offset"])
-            columns.append(ids_in(table.filter(pc.is_valid(table["offset"]))["image_id"]))
+        for shard in range(len(self.names)):
+            table = self._table(shard, ["image_id", *_INDEX])
+            self._indexes.setdefault(shard, _index_of(table))
+            columns.append(ids_in(table["image_id"]))
         return np.concatenate(columns)
 
     def sample(self, i: int) -> Sample:
@@ -155,17 +176,26 @@ class Shards:
     def _index(self, shard: int) -> _Index:
         found = self._indexes.get(shard)
         if found is None:  # two threads may both read it: they find the same
-            path = join(self.folder, f"{self.names[shard]}.parquet")
-            with open_table(path, SAMPLE) as file:
-                table = file.read(columns=["offset", "length", "xxh3"]).drop_null()
-            if table.num_rows != self.sizes[shard]:
-                raise Failure(
-                    f"{path} has {table.num_rows} samples, its manifest says {self.sizes[shard]}: "
-                    "restore it, or pack again"
-                )
-            found = _Index(table["offset"].to_numpy(), table["length"].to_numpy(), table["xxh3"].to_numpy())
-            self._indexes[shard] = found
+            found = self._indexes[shard] = _index_of(self._table(shard, _INDEX))
         return found
+
+    def _table(self, shard: int, columns: list[str]) -> pa.Table:
+        """Columns of a shard's table, of the samples that have an image; read once, so that it is what was hashed."""
+        name = f"{self.names[shard]}.parquet"
+        path = join(self.folder, name)
+        try:
+            data = read_bytes(path)
+        except OSError as error:
+            raise Failure(f"{path} cannot be read ({error}): restore it, or pack again") from error
+        if hashlib.sha256(data).hexdigest() != self._sha256[name]:
+            raise Failure(
+                f"{path} is not the one that the manifest names: the pack was made again since it was opened, or the "
+                "file is damaged; open it anew, then restore the file, or pack again"
+            )
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            check(file.schema_arrow, SAMPLE, path)
+            table = file.read(columns=columns)
+        return table.filter(pc.is_valid(table["offset"]))
 
     def _read(self, shard: int, start: int, end: int) -> bytes:
         """The bytes of a shard from start to end."""
@@ -190,7 +220,8 @@ class Shards:
         if found != xxh3:
             raise Failure(
                 f"{join(self.folder, self.names[shard])}.tar is damaged: the {len(span)} bytes of the sample at byte "
-                f"{start} have xxh3 {found:016x}, its table says {xxh3:016x}; restore it, or pack again"
+                f"{start} have xxh3 {found:016x}, its table says {xxh3:016x}; if the pack was not made again since it "
+                "was opened, restore it, or pack again"
             )
         (name, image), (_, text), (_, meta) = members(span)
         key, ext = name.split(".")

@@ -147,7 +147,12 @@ def write_model(folder: str, model: CLIP, facts: Mapping[str, Any]) -> list[Part
 
 def load_model(trained: Manifest) -> CLIP:
     """The model of a finished training, on the CPU."""
-    (sizes,), (weights,), (about,) = trained.paths("model_config"), trained.paths("model"), trained.of("model")
-    model = CLIP(ModelConfig(**json.loads(read_bytes(sizes))["model"]))
-    model.load_state_dict(_load(weights, about.sha256, "remove it and run train again"))
+    (sizes,), (weights,) = trained.of("model_config"), trained.of("model")
+    remedy = "remove it and run train again"
+    path = join(trained.folder, sizes.name)
+    said = read_bytes(path)
+    if hashlib.sha256(said).hexdigest() != sizes.sha256:
+        raise Failure(f"{path} is not the one that its manifest names, or is damaged: {remedy}")
+    model = CLIP(ModelConfig(**json.loads(said)["model"]))
+    model.load_state_dict(_load(join(trained.folder, weights.name), weights.sha256, remedy))
     return model.eval()

@@ -104,7 +104,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
         tokenizer = Tokenizer(merges)
         sizes = replace(sizes, vocab=tokenizer.vocab)
         examples = Examples(
-            Shards(pack.folder), tokenizer, sizes.image_size, sizes.context, recipe.run.seed, config.holdout
+            Shards(pack.folder, pack), tokenizer, sizes.image_size, sizes.context, recipe.run.seed, config.holdout
         )
         trained, held_out = len(examples.trained), len(examples.held_out)
         if trained < config.batch_size:

@@ -2,6 +2,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from core.errors import Failure, UsageError
-from core.files import publishing
+from core.files import publishing, read_bytes
 from pipeline.ids import image_id
 from shards.format import SAMPLE, id_at, shard_of, write_rows
-from shards.reader import Shards
+from shards.reader import Shards, finished
+from tests.running import ROOT
 from tests.shards.damage import CHANGES, CUTS, Damage, damage
 from tests.shards.helpers import made_images, make_pack
 
@@ -97,7 +100,7 @@ def test_a_pack_on_an_object_store(folder: str) -> None:
 
 
 def test_threads_share_a_reader_with_fewer_handles_than_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shards.reader._HANDLES", 2)
+    monkeypatch.setattr("shards.reader._HANDLES", (2, 2))
     shards = Shards(make_pack(tmp_path / "pack", IMAGES, shards=16))
     order = [i * 37 % 60 for i in range(600)]
     with ThreadPoolExecutor(8) as threads:
@@ -110,7 +113,7 @@ def test_handles_are_bounded_and_given_back(tmp_path: Path, monkeypatch: pytest.
         links = [Path("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]  # noqa: PTH208
         return sum(os.readlink(link).startswith(str(tmp_path)) for link in links if link.is_symlink())  # noqa: PTH115
 
-    monkeypatch.setattr("shards.reader._HANDLES", 3)
+    monkeypatch.setattr("shards.reader._HANDLES", (3, 3))
     shards = Shards(make_pack(tmp_path / "pack", IMAGES, shards=16))
     assert tars() == 0
     list(shards.iterate())
@@ -164,8 +167,73 @@ def test_a_table_with_other_samples_is_refused(folder: str, monkeypatch: pytest.
     with publishing(f"{folder}/00001.parquet") as file:
         write_rows(file, SAMPLE, [])
     shards = Shards(folder)
-    with pytest.raises(Failure, match=rf"00001\.parquet has 0 samples, its manifest says {shards.sizes[1]}"):
+    with pytest.raises(Failure, match=r"00001\.parquet is not the one that the manifest names"):
         list(shards.iterate())
+
+
+ANOTHER = [(url, image[::-1], [f"another {text}" for text in texts]) for url, image, texts in IMAGES]
+
+
+@pytest.mark.parametrize("read", [0, 1, 25], ids="{} samples before".format)
+def test_a_pack_that_is_made_again_while_it_is_open_is_never_mixed(folder: str, read: int) -> None:
+    texts = {image_id(url).hex(): texts for url, _, texts in IMAGES}
+    shards = Shards(folder)
+    for i in range(read):
+        assert shards.captions(i) == texts[KEYS[i]]
+    make_pack(folder, ANOTHER, shards=4, failed=FAILED)
+    given, refused = [], 0
+    for i in range(60):
+        try:
+            given.append((KEYS[i], shards.captions(i)))
+        except Failure as failure:
+            assert "made again" in str(failure)
+            refused += 1
+    assert all(texts[key] == found for key, found in given)
+    assert refused >= 60 - int(shards.sizes[:2].sum()), "of shards that were not open nothing is right"
+    with pytest.raises(Failure, match=r"\.parquet is not the one that the manifest names: the pack was made again"):
+        _ = shards.image_ids
+    assert Shards(folder).captions(0) == [f"another {text}" for text in texts[KEYS[0]]], "opened anew"
+
+
+def test_a_pack_is_the_one_whose_manifest_was_read(folder: str) -> None:
+    before = finished(folder)
+    make_pack(folder, IMAGES[:50], shards=4)
+    with pytest.raises(Failure, match="its manifest says"):
+        Shards(folder, before)
+
+
+def test_an_index_is_read_once(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def seen(path: str) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr("shards.reader.read_bytes", seen)
+    shards = Shards(folder)
+    assert read == []
+    assert len(shards.image_ids) == len(list(shards.iterate())) == 60
+    assert len(read) == 4
+
+
+@pytest.mark.parametrize(("allowed", "held"), [(64, 16), (200, 50), (4096, 256)])
+def test_handles_are_a_quarter_of_what_the_process_may_open(tmp_path: Path, allowed: int, held: int) -> None:
+    folder = make_pack(tmp_path / "pack", made_images(300, 60), shards=270)
+    program = (
+        "import os, resource, sys\n"
+        "from shards.reader import Shards\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({allowed}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "shards = Shards(sys.argv[1])\n"
+        "before = len(os.listdir('/proc/self/fd'))\n"
+        "assert len(list(shards.iterate())) == 300\n"
+        "print(len(os.listdir('/proc/self/fd')) - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, folder], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shards = Shards(folder)
+    assert int(done.stdout) == min(held, int((shards.sizes > 0).sum()))
 
 
 def test_a_folder_without_a_manifest_is_not_a_pack(tmp_path: Path) -> None:

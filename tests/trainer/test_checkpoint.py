@@ -208,6 +208,11 @@ def test_a_finished_model_loads(tmp_path: Path) -> None:
     assert model.config == SIZES and not model.training
     assert all(map(torch.equal, model.state_dict().values(), state.model.state_dict().values()))
     assert json.loads((tmp_path / "model.json").read_bytes())["seed"] == 1
+    sizes = (tmp_path / "model.json").read_bytes()
+    (tmp_path / "model.json").write_bytes(sizes.replace(b'"seed": 1', b'"seed": 2'))
+    with pytest.raises(Failure, match=r"model\.json is not the one that its manifest names"):
+        load_model(manifest)
+    (tmp_path / "model.json").write_bytes(sizes)
     (tmp_path / "model.pt").write_bytes((tmp_path / "model.pt").read_bytes()[:-100])
     with pytest.raises(Failure, match=r"model\.pt is damaged .*: remove it and run train again"):
         load_model(manifest)

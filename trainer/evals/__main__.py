@@ -83,7 +83,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
     with runs.exclusive(folder, "eval") as held:
         runs.begin(folder, facts)
         encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
-        parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder))
+        parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder, pack))
         with publishing(join(folder, "results.json")) as file:
             file.write(to_json(results))
         parts.append(stage.part("results", "results.json", len(results), file))
