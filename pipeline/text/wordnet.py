@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from core.errors import Failure, UsageError
 from core.files import read_bytes
+from core.tars import bounded
 
 FILES = ("data.adj", "data.adv", "data.noun", "data.verb")
 _AR_MAGIC = b"!<arch>\n"
@@ -76,7 +77,7 @@ def _files(path: str) -> Iterator[tuple[str, bytes]]:
 
 def _files_in_tar(data: bytes, path: str) -> Iterator[tuple[str, bytes]]:
     try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        with tarfile.open(fileobj=io.BytesIO(data), tarinfo=bounded(path)) as archive:
             for member in archive:
                 file = archive.extractfile(member) if PurePosixPath(member.name).name in FILES else None
                 if file:
