@@ -45,9 +45,15 @@ def arguments(name: str, doc: str, check: bool = False) -> argparse.ArgumentPars
 def run_recipe(name: str, doc: str, work: Callable[[Recipe], None], argv: Sequence[str] | None = None) -> int:
     """Parse a stage's command line, do its work, return its exit status: 0 done, 1 failed, 2 wrong use, 3 --check."""
     options = arguments(name, doc, check=True).parse_args(argv)
-    from core.recipe import read  # loads libraries for a quarter of a second, which --help does not need
+    from core.claim import check  # these load libraries for a quarter of a second, which --help does not need
+    from core.recipe import read
 
-    return exit_status(name, lambda: work(read(options.recipe, options.set, options.check)), options.debug)
+    def run() -> None:
+        recipe = read(options.recipe, options.set, options.check)
+        check(recipe)
+        work(recipe)
+
+    return exit_status(name, run, options.debug)
 
 
 def printable(line: str) -> str:

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from core.claim import claim
 from core.credentials import public_word
 from core.errors import Failure, UsageError, WorkToDo
 from core.files import (
@@ -158,6 +159,7 @@ def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any], again: 
     if changed:
         more = f" and {len(changed) - _NAMED_CHANGES:,} more" if len(changed) > _NAMED_CHANGES else ""
         print(f"{facts['stage']}: {again}: {'; '.join(changed[:_NAMED_CHANGES])}{more}", flush=True)
+    claim(recipe, facts["stage"])
     return False
 
 

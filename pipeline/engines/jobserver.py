@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,8 @@ from pipeline.engines import jars, tether
 START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _LEAST_ROOM = 256 << 20  # bytes
+_LOG, _OWNER = "log.txt", "owner"  # in the folder of a job server: what it said; locked while whoever started it lives
+_KEPT_SECONDS = 24 * 3600.0  # that the log of a job that failed is there to be read
 
 # What Spark's own launcher opens to it of Java 17, and what the job server needs besides.
 _OPENS = [
@@ -68,8 +72,10 @@ class JobServer:
                 f"only {room >> 20} MiB are free in {tempfile.gettempdir()}, where {self._engine} keeps what it "
                 "shuffles: free some, or set TMPDIR to a folder on a larger disk"
             )
+        remove_left_behind()
         self._folder = tempfile.mkdtemp(prefix=f"openwit-{self._engine}-")
-        self.log = str(Path(self._folder) / "log.txt")
+        self._owner = _own(Path(self._folder))
+        self.log = str(Path(self._folder) / _LOG)
         words = [jars.java(), *OPENS, *self._properties(), "-cp", jars.class_path(self._engine), _MAIN[self._engine]]
         words += [f"{_MASTER[self._engine]}={self._master}", "--job-host=127.0.0.1", "--job-port=0"]
         words += ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={self._folder}/artifacts"]
@@ -95,8 +101,8 @@ class JobServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
-        if error is None:
-            shutil.rmtree(self._folder, ignore_errors=True)  # after an error its log is worth reading
+        _clear(Path(self._folder), keep_log=error is not None)  # after an error it is worth reading
+        os.close(self._owner)
 
     def ended(self) -> int | None:
         """Its exit status, None if it runs on: whoever lost the connection to it may see that before it has ended."""
@@ -142,6 +148,52 @@ class JobServer:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, 9)
             self._process.wait()
+
+
+def remove_left_behind() -> None:
+    """Remove what job servers left in the temporary folder whose owners are dead; logs stay for a day.
+
+    A folder without an owner's mark is left alone, for nothing tells whether somebody uses it, and so is a link, and
+    what belongs to another user.
+    """
+    for folder in sorted(Path(tempfile.gettempdir()).glob("openwit-*-*")):
+        if not re.match(rf"openwit-({'|'.join(_MAIN)})-", folder.name):
+            continue
+        with suppress(OSError):  # it has gone meanwhile, or is not ours to look into
+            about = folder.lstat()
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+                continue
+            owner = os.open(folder / _OWNER, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError while the owner lives
+                log = folder / _LOG
+                is_new = log.exists() and time.time() - log.stat().st_mtime < _KEPT_SECONDS
+                _clear(folder, keep_log=is_new)
+            finally:
+                os.close(owner)
+
+
+def _own(folder: Path) -> int:
+    """Mark a folder as ours; the mark's file descriptor, whose lock ends with this process, however it ends."""
+    mark = folder / f"{_OWNER}.new"
+    owner = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    mark.rename(folder / _OWNER)  # it is locked before it can be seen
+    return owner
+
+
+def _clear(folder: Path, keep_log: bool) -> None:
+    """Remove a folder, or all in it but the log and the owner's mark. Links in it are removed, and not followed."""
+    if not keep_log:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.name in {_LOG, _OWNER}:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def _spark_conf(folder: str) -> dict[str, str]:
