@@ -23,7 +23,7 @@ import pytest
 import openwit
 from core import credentials
 from core.command import exit_now
-from pipeline.stage import BEGUN
+from core.runs import BEGUN
 from pipeline.tables import CANDIDATE
 from tests import running
 from tests.pipeline.test_crawl import archive, page
