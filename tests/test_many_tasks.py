@@ -1,0 +1,126 @@
+"""Fifty thousand tasks: what is done is known in seconds on a disk, and in few requests on a store."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import openwit
+from core.files import digest, filesystem, is_local, remove, to_json
+from core.manifest import SCHEMA_VERSION, Manifest, Part, Receipt, receipt_name, write_manifest
+from core.recipe import Recipe, read
+from pipeline.stage import Stage, definition_of
+from pipeline.tasks.attempt import Task, tasks_of
+from tests.proxy import Proxy
+from tests.stores import new_bucket
+
+TASKS = 50_000
+COUNTS = {"pairs": {"in": 10, "kept": 10, "dropped": {}}}
+
+
+def recipe_of(folder: Path, out: str) -> Recipe:
+    path = folder / "many.toml"
+    path.write_text(f'[run]\nout = "{out}"\n')
+    return read(str(path))
+
+
+def put(folder: str, files: Mapping[str, bytes]) -> None:
+    """Write many files, as fast as the disk or the store takes them: thousands of tasks have done so for days."""
+    fs, inner = filesystem(folder)
+    if is_local(folder):
+        for below in {name.rpartition("/")[0] for name in files}:
+            (Path(inner) / below).mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (Path(inner) / name).write_bytes(data)
+    else:
+        fs.pipe({f"{inner}/{name}": data for name, data in files.items()})
+
+
+def part_of(table: str, task: str) -> tuple[Part, bytes]:
+    body = f"{table} of {task}".encode()
+    sha256 = hashlib.sha256(body).hexdigest()
+    return Part(table, task, f"{table}/{task}-{sha256[:16]}.parquet", 1, len(body), sha256), body
+
+
+def finished(recipe: Recipe, tasks: int) -> Manifest:
+    """A crawl of so many archives and the filter over it, both complete; parts are named and not of the right form."""
+    ids = [f"CC-MAIN-{i:05d}.warc.gz-{digest(i)[:12]}" for i in range(tasks)]
+    crawled = [Receipt("candidates", id_, "", (part_of("candidate", id_)[0],), COUNTS) for id_ in ids]
+    definition = definition_of("crawl")
+    facts = definition.facts(recipe, "crawl", recipe.config("crawl", definition.config), {})
+    crawl = write_manifest(recipe.folder("crawl"), facts, crawled)
+    stage = Stage(recipe, "filter", definition_of("filter"))
+    job = stage.job("candidates")
+    files, receipts = {}, []
+    for task in tasks_of(crawl, "candidate"):
+        parts = [part_of(table, task.id) for table in ("candidate", "drop")]
+        files |= {part.name: body for part, body in parts}
+        receipt = Receipt("candidates", task.id, job.basis_of(task), tuple(part for part, _ in parts), COUNTS)
+        receipts.append(receipt)
+        said = to_json({"schema_version": SCHEMA_VERSION, **asdict(receipt)})
+        files[receipt_name("candidates", task.id)] = said
+    put(stage.folder, files)
+    return write_manifest(stage.folder, stage.facts, receipts)
+
+
+def seconds_of(capsys: pytest.CaptureFixture[str], said: str, *words: str) -> float:
+    """How long a command takes that says so; its start is not counted."""
+    started = time.monotonic()
+    assert openwit.main(list(words)) == 0
+    took = time.monotonic() - started
+    assert said in capsys.readouterr().out
+    return took
+
+
+def look(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    """Seconds of each way to look at what is done."""
+    words, folder = ["--recipe", recipe.path], recipe.folder("filter")
+    of = f"{TASKS:,} of {TASKS:,}"
+    found = {
+        "nothing to do": seconds_of(capsys, "nothing to do", "filter", *words),
+        "status, complete": seconds_of(capsys, "filter   complete", "status", *words),
+    }
+    remove(f"{folder}/_manifest.json")
+    found["status, in work"] = seconds_of(capsys, f"candidates {of}", "status", *words)
+    found["filter, all done"] = seconds_of(capsys, "kept 500,000 of 500,000 pairs", "filter", *words)
+    print({name: round(seconds, 1) for name, seconds in found.items()})
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_on_a_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = recipe_of(tmp_path, str(tmp_path / "out"))
+    finished(recipe, TASKS)
+    assert max(look(recipe, capsys).values()) <= 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("any_store", ["minio"], indirect=True)
+def test_on_a_store_thirty_milliseconds_away(tmp_path: Path, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = recipe_of(tmp_path, f"s3://{new_bucket()}/out")
+    finished(recipe, TASKS)
+    proxy.delay = 0.03
+    assert max(look(recipe, capsys).values()) <= 120
+
+
+def test_few_requests(tmp_path: Path, proxy: Proxy) -> None:
+    tasks = 300
+    recipe = recipe_of(tmp_path, f"s3://{new_bucket()}/out")
+    finished(recipe, tasks)
+    stage = Stage(recipe, "filter", definition_of("filter"))
+    proxy.forget()
+    done = stage.job("candidates").receipts(tasks_of(stage.reads["crawl"], "candidate"))
+    assert len(done) == tasks
+    assert proxy.requests["GET"] == tasks and not proxy.requests["HEAD"]
+    assert proxy.requests["LIST"] <= 2  # 900 names
+    proxy.forget()
+    assert openwit.main(["filter", "--recipe", recipe.path]) == 0
+    assert sum(proxy.requests.values()) <= 20, proxy.requests
+    assert not stage.job("candidates").receipts([Task("none", "input")])
