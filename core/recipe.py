@@ -34,6 +34,7 @@ RUNTIME = msgspec.Meta(extra={"in_manifest": False})
 
 C = TypeVar("C", bound=msgspec.Struct)
 
+_WITHIN = re.compile(r"^(?!\w*cache::)\w+://.*::")  # fsspec's zip://a.csv::https://b.zip; caches are passed through
 _MAGIC = re.compile(r"[*?\[]")  # what makes a path a pattern
 _SIDE_BY_SIDE = 64  # patterns
 _DEEP = 4  # levels of folders that are looked into for what to suggest
@@ -147,6 +148,8 @@ def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
 
 
 def _files(path: str, recipe: str, key: str) -> set[str]:
+    if _WITHIN.search(path):
+        raise UsageError(f"{recipe}: {key} names {public(path)}, a file within another: unpack that, and name the file")
     fs, inner = filesystem(path)
     try:
         matches = [inner] if fs.isfile(inner) else [match for match, is_file in _glob(fs, inner).items() if is_file]

@@ -384,3 +384,12 @@ def test_keys_that_steer_only_how_a_stage_runs_are_left_out_of_the_manifest() ->
     config = Config(min_words=4, inputs=("a.warc",), timeout=1.0)
     assert in_manifest(config) == {"min_words": 4, "languages": ["en"], "share": 0.5, "strict": True}
     assert in_manifest(config) == in_manifest(Config(min_words=4, inputs=("b.warc",)))
+
+
+@pytest.mark.parametrize(
+    "path", ["zip://a.csv::https://user:secret@h.test/b.zip?sig=secret", "tar://a.warc::/data/b.tar"]
+)
+def test_a_file_within_another_is_not_read(path: str) -> None:
+    with pytest.raises(UsageError, match=r"r\.toml: crawl\.urls names (zip|tar)://.*, a file within another") as error:
+        files([path], "r.toml", "crawl.urls")
+    assert "secret" not in str(error.value)
