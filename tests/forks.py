@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -57,9 +58,13 @@ class Command:
         """The exit status, negative for a signal, as soon as there is one; None if that takes longer."""
         if self._status is None and select.select([self._connection], [], [], seconds)[0]:
             self._status = int(self._answers.readline())
-            self._answers.close()
-            self._connection.close()
+            self.forget()
         return self._status
+
+    def forget(self) -> None:
+        """Nobody asks for its status any more."""
+        self._answers.close()
+        self._connection.close()
 
     def signal(self, number: signal.Signals, pid: int | None = None) -> None:
         """Send it, or a worker of it, a signal; nothing happens where that has ended."""
@@ -90,7 +95,8 @@ class Forks:
     """Starts commands while it is entered."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._socket, self._started = folder, str(folder / "socket"), 0
+        self._folder, self._socket = folder, str(folder / "socket")
+        self._started: list[Command] = []
 
     def __enter__(self) -> Self:
         words = [sys.executable, "-m", "tests.forks", self._socket]
@@ -104,18 +110,21 @@ class Forks:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait()
+        for command in self._started:
+            command.forget()
 
     def start(self, words: Sequence[str], env: Mapping[str, str]) -> Command:
         """Start `openwit WORDS`."""
-        self._started += 1
-        folder = self._folder / str(self._started)
+        folder = self._folder / uuid.uuid4().hex  # walks that are taken at once start commands at once
         folder.mkdir()
         for stream in ("stdout", "stderr"):
             (folder / stream).touch()  # it may be killed before it can
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(self._socket)
         connection.sendall(json.dumps([list(words), environment(env), str(folder)]).encode() + b"\n")
-        return Command(words, folder, connection)
+        command = Command(words, folder, connection)
+        self._started.append(command)
+        return command
 
 
 # ── the process that is forked ────────────────────────────────────────────────────────────────────

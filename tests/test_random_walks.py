@@ -129,13 +129,13 @@ def take(world: World, walks: Mapping[int, str], folder: Path) -> None:
     """Take walks, some at once; by seed, where each goes."""
 
     def one(seed: int) -> str:
-        began = time.monotonic()
+        began, said = time.monotonic(), ""
         try:
             walk(world, seed, walks[seed], folder / f"{seed}" / "copy")
         except AssertionError as error:
-            return str(error)
-        print(f"walk {seed} took {time.monotonic() - began:.1f} s")
-        return ""
+            said = f"{error}"
+        print(f"\n{said or f'walk {seed} took {time.monotonic() - began:.1f} s'}")
+        return said
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         failed = [said for said in threads.map(one, walks) if said]
