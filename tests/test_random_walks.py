@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 WALKS = int(os.environ.get("OPENWIT_WALKS", "160"))  # on disk; a quarter as many on an object store
 AT_ONCE = 2  # walks
-CHUNK = 10  # walks of a test
+CHUNK = 5  # walks of a test
 IMAGES, TABLES, HOSTS = 24, 3, "abcd"
 
 
