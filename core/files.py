@@ -93,7 +93,7 @@ def open_input(path: str) -> BinaryIO:
         raise Failure(f"{path} may not be read: change its permissions, or name another file in the recipe") from None
     except FileNotFoundError:
         raise Failure(
-            f"{path} is not there: give its right path in the recipe, or run the stage that makes it"
+            f"{path} is not there: give its right path in the recipe, or run the stage that makes it again"
         ) from None
     return watch(file) if watch else file
 
@@ -169,7 +169,10 @@ def _local_sizes(top: str) -> Iterator[tuple[str, int]]:
 def file_size(path: str) -> int:
     """Bytes of a file."""
     fs, inner = filesystem(path)
-    return int(fs.size(inner))
+    size = fs.size(inner)
+    if size is None:
+        raise Failure(f"{path} comes from a server that does not say its size: download it, and name the copy")
+    return int(size)
 
 
 def read_many(folder: str, names: Sequence[str]) -> list[bytes | None]:
@@ -243,7 +246,8 @@ def keep_names(folders: Iterable[str]) -> None:
         if is_local(folder) and Path(filesystem(folder)[1]).is_dir():
             handle = os.open(filesystem(folder)[1], os.O_RDONLY)
             try:
-                os.fsync(handle)
+                with suppress(OSError):  # some network disks cannot, and keep names by themselves or not at all
+                    os.fsync(handle)
             finally:
                 os.close(handle)
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -53,10 +54,12 @@ from core.manifest import (
 )
 from core.recipe import Recipe
 from core.registry import STAGES
+from core.stores import read_small
 
 RUN = "_run.json"
 BEGUN = "_begun.json"  # of a stage in work: for which facts, and what it reads; the last file to go when it is complete
 OUR_BOOKS = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # in a stage's folder, beside parts and receipts
+_BASIS = re.compile(rb'\{\s*"basis": "([0-9a-f]+)"')  # how BEGUN starts
 _NAMED_CHANGES = 3  # changes that are named in a line
 _SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
 _LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
@@ -230,6 +233,12 @@ def begun(folder: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def begun_for(folder: str) -> str:
+    """The digest of the facts of the run in work, empty where there is none; by the first line of megabytes."""
+    found = _BASIS.match(read_small(*filesystem(join(folder, BEGUN))) or b"")
+    return found[1].decode() if found else ""
 
 
 def publish_manifest(

@@ -15,7 +15,7 @@ from core.errors import Failure, describe
 
 _PATIENCE_SECONDS = 30.0  # for a store that answers "later" or not at all; its library was patient before
 _LONGEST_PAUSE = 2.0  # seconds
-_SMALL = 1 << 20  # bytes
+_SMALL = 64 << 10  # bytes
 _LATER = {408, 409, 425, 429}  # HTTP: too slow, another's request is under way, too early, too many; beside 5xx
 _NO_ANSWER = {"TimeoutError", "ConnectionError", "HTTPClientError", "ClientConnectionError", "ClientPayloadError"}
 

@@ -29,7 +29,7 @@ from core.manifest import (
     receipt_path,
     write_receipt,
 )
-from core.runs import begun
+from core.runs import begun_for
 from core.tables import name_of
 from pipeline.tables import DROP, REJECT
 
@@ -101,7 +101,7 @@ class Job(Generic[C]):
 
     def check(self) -> None:
         """Failure where the folder is another run's: this worker is a left-over of one that was ended."""
-        if self.run and (now := begun(self.folder).get("basis")) != self.run:
+        if self.run and (now := begun_for(self.folder)) != self.run:
             said = "has been begun with another recipe" if now else "is complete"
             raise Failure(f"{self.folder} {said} since this worker was started: what it had not committed is left out")
 
