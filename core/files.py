@@ -93,7 +93,7 @@ def open_input(path: str) -> BinaryIO:
         raise Failure(f"{path} may not be read: change its permissions, or name another file in the recipe") from None
     except FileNotFoundError:
         raise Failure(
-            f"{path} is not there: give its right path in the recipe, or run the stage that makes it again"
+            f"{path} is not there: give its right path in the recipe, or run the stage that makes it"
         ) from None
     return watch(file) if watch else file
 

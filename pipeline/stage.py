@@ -210,8 +210,12 @@ def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -
         print(f"{name}: {line}", flush=True)
     with runs.exclusive(stage.folder, name) as held:
         runs.begin(stage.folder, stage.facts, stage.memory.known)
-        with engines.opened(stage.engine_config) as stage.engine:
-            definition.run(stage)
+        try:
+            with engines.opened(stage.engine_config) as stage.engine:
+                definition.run(stage)
+        except Failure:
+            runs.require_unchanged(recipe, name, stage.reads.values())  # that may be why
+            raise
         manifest = stage.finish(started, held)
     print(f"{name}: {summary(manifest)} → {shown(stage.folder)} in {time.time() - started:.1f} s")
 
