@@ -25,6 +25,7 @@ from core.credentials import public_word
 from core.errors import Failure, UsageError, WorkToDo
 from core.files import (
     TEMPORARY,
+    behind_links,
     digest,
     filesystem,
     is_local,
@@ -62,6 +63,9 @@ OUR_BOOKS = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # in a stage's folder, b
 _BASIS = re.compile(rb'\{\s*"basis": "([0-9a-f]+)"')  # how BEGUN starts
 _NAMED_CHANGES = 3  # changes that are named in a line
 _SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
+_OURS = re.compile(
+    rf"(^|/){re.escape(TEMPORARY)}[^/]*$|-[0-9a-f]{{16}}\.\w+$"
+)  # how parts are named, and half-written files
 _LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
 
 
@@ -156,7 +160,12 @@ def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any], again: 
     if manifest is not None and not changed:
         if not is_swept:
             with exclusive(folder, facts["stage"]) as held:
-                _sweep(manifest, sizes_below(folder), held)
+                now = read_manifest(folder)  # another run may have had the folder until now
+                if now is None or now.digest != manifest.digest:
+                    raise Failure(
+                        f"{shown(folder)} was made anew while {facts['stage']} looked at it: run the same command again"
+                    )
+                _sweep(now, sizes_below(folder), held)
         print(f"{facts['stage']}: nothing to do, {shown(folder)} is up to date")
         return True
     if changed:
@@ -275,14 +284,20 @@ def publish_manifest(
 def _sweep(manifest: Manifest, there: Iterable[str], held: Callable[[], None]) -> None:
     """Remove from a complete stage's folder, whose files are `there`, what is not of it; last the mark of its run.
 
-    Receipts that are not its own had gone before its manifest was written.
+    Receipts that are not its own had gone before its manifest was written. Behind a link to a folder there may be files
+    of other people: only where a table of ours was moved, what is named as we name files is ours to remove.
     """
     kept = OUR_BOOKS | {part.name for part in manifest.parts} | {BEGUN}
+    left = [name for name in sorted(there) if name not in kept and not name.startswith(("_receipts/", "_lock."))]
+    linked = behind_links(manifest.folder, left)
+    tables = {part.name.rpartition("/")[0] for part in manifest.parts}
+
+    def is_ours(name: str) -> bool:
+        place = name.rpartition("/")[0]
+        return place not in linked or (place in tables and _OURS.search(name) is not None)
+
     held()
-    remove_all(
-        manifest.folder,
-        [name for name in sorted(there) if name not in kept and not name.startswith(("_receipts/", "_lock."))],
-    )
+    remove_all(manifest.folder, list(filter(is_ours, left)))
     held()
     remove(join(manifest.folder, BEGUN))
     keep_names([manifest.folder])
@@ -337,7 +352,9 @@ def exclusive(folder: str, name: str, room: int = 0) -> Iterator[Callable[[], No
         return
     path = Path(filesystem(folder)[1])
     with _locked(path, folder, name) as held:
-        remove_all(folder, [name for name in sizes_below(folder) if name.rpartition("/")[2].startswith(TEMPORARY)])
+        half = [name for name in sizes_below(folder) if name.rpartition("/")[2].startswith(TEMPORARY)]
+        linked = behind_links(folder, half)  # may be another run's; what is ours goes when the stage is complete
+        remove_all(folder, [name for name in half if name.rpartition("/")[0] not in linked])
         _check_room(path, room + _LEAST_ROOM)
         yield held
 

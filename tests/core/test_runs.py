@@ -261,6 +261,23 @@ def test_nothing_to_do_finishes_the_sweep_of_a_killed_run(folder: str) -> None:
     assert idle(folder)
 
 
+def test_a_sweep_is_of_what_is_complete_now(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run, of another recipe, has the folder after the first look at it and before the lock is taken."""
+    killed_before_its_sweep(folder)
+    lock = runs.exclusive
+
+    def later(folder: str, name: str) -> Any:
+        remove_manifest(folder)
+        runs.publish_manifest(folder, {**FACTS, "seed": 2}, [task(folder, "c")], RUN)
+        return lock(folder, name)
+
+    monkeypatch.setattr(runs, "exclusive", later)
+    with pytest.raises(Failure, match="made anew"):
+        runs.nothing_to_do(Recipe("r.toml", {}), folder, FACTS)
+    manifest = read_manifest(folder)
+    assert manifest is not None and manifest.facts["seed"] == 2 and missing_part(manifest) is None
+
+
 def test_the_mark_of_the_run_goes_last(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     killed_before_its_sweep(folder)
     removed: list[str] = []
@@ -327,14 +344,38 @@ def test_a_table_that_was_moved_to_another_disk_and_linked_stays(tmp_path: Path)
     receipts = [task(str(folder), "a"), task(str(folder), "b")]
     shutil.move(folder / "candidate", larger)
     (folder / "candidate").symlink_to(larger)
-    for left in ("stray.parquet", ".tmp-1"):
+    for left in ("c-0123456789abcdef.parquet", ".tmp-1", "thesis.txt"):
         (larger / left).write_bytes(b"x")
     with runs.exclusive(str(folder), "crawl"):
-        assert not (larger / ".tmp-1").exists()
-    runs.publish_manifest(str(folder), FACTS, receipts, RUN)
+        runs.publish_manifest(str(folder), FACTS, receipts, RUN)
     assert (folder / "candidate").is_symlink()
-    assert sorted(path.name for path in larger.iterdir()) == ["a.parquet", "b.parquet"]
+    assert sorted(path.name for path in larger.iterdir()) == ["a.parquet", "b.parquet", "thesis.txt"]
     assert idle(str(folder))
+
+
+@pytest.mark.parametrize("target", ["..", "../2_filter", "../../photos"])
+def test_what_a_link_leads_to_is_not_ours_to_remove(tmp_path: Path, target: str) -> None:
+    folder = tmp_path / "out" / "1_crawl"
+    receipts = [task(str(folder), "a"), task(str(folder), "b")]
+    others = [tmp_path / name for name in ("out/2_filter/candidate/a-0123456789abcdef.parquet", "photos/me.jpg")]
+    others += [tmp_path / name for name in ("out/2_filter/.tmp-1", "photos/.tmp-1", "out/report.html")]
+    for path in others:
+        publish(str(path), b"x")
+    (folder / "elsewhere").symlink_to(target)
+    with runs.exclusive(str(folder), "crawl"):
+        runs.publish_manifest(str(folder), FACTS, receipts, RUN)
+    assert all(path.exists() for path in others)
+    assert idle(str(folder)) and (folder / "elsewhere").is_symlink()
+
+
+def test_a_link_beside_a_table_hides_nothing_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "1_crawl"
+    receipts = [task(str(folder), "a"), task(str(folder), "b")]
+    put(str(folder), "candidate/stray.parquet")
+    for number in range(20):  # in whatever order the disk lists them
+        (folder / f"link{number}").symlink_to("candidate")
+    runs.publish_manifest(str(folder), FACTS, receipts, RUN)
+    assert sorted(path.name for path in (folder / "candidate").iterdir()) == ["a.parquet", "b.parquet"]
 
 
 def test_names_are_names(tmp_path: Path) -> None:
