@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
+import xxhash
+
 from core.errors import Failure
 from core.files import (
     digest,
@@ -154,7 +156,12 @@ def stats_of(paths: Sequence[str]) -> dict[str, Stat]:
 
 
 def _local_stat(path: str) -> Stat:
-    about = os.stat(filesystem(path)[1])  # noqa: PTH116 (a Path takes ten times as long to make)
+    try:
+        about = os.stat(filesystem(path)[1])  # noqa: PTH116 (a Path takes ten times as long to make)
+    except OSError as error:
+        raise Failure(
+            f"{path} cannot be looked at ({os.strerror(error.errno or 0)}): put it back, or correct the recipe"
+        ) from error
     is_settled = time.time_ns() - about.st_mtime_ns > _SETTLED
     return Stat(about.st_size, str(about.st_mtime_ns) if is_settled else "")
 
@@ -225,18 +232,27 @@ def reading(source: Source) -> Iterator[Reading]:
         yield seen
     seen.finish()
     if not seen.is_whole or source.digest not in {seen.sample, seen.sha256, digest(seen.sample, seen.sha256)}:
-        raise Failure(f"{public(source.path)} was changed after this stage had begun: run the same command again")
+        raise _changed(source.path)
+
+
+def _changed(path: str) -> Failure:
+    return Failure(f"{public(path)} was changed after this stage had begun: run the same command again")
 
 
 class Reading:
-    """The digests of a file, of which parts are read in any order, mostly from its start to its end."""
+    """The digests of a file, of which parts are read in any order, mostly from its start to its end.
+
+    Many readers go over a file twice, or look at its end first. So each is given whole blocks, and a block is the same
+    whenever it is read: what any of them has seen is what was digested.
+    """
 
     def __init__(self, path: str) -> None:
         self._path, self._at = path, 0  # all before `_at` is digested
+        self._seen: dict[int, bytes] = {}  # number of a block → digest of its bytes
         self._size = stats_of([path])[path].size
         self._sha256 = hashlib.sha256()
         self._sample = hashlib.sha256(f"{self._size}\n".encode())
-        self._blocks = list(sample_blocks(self._size))[::-1]  # those not digested yet, the next one last
+        self._blocks = list(sample_blocks(self._size))[::-1]  # of the sample, those not digested yet, the next one last
 
     @property
     def sha256(self) -> str:
@@ -257,18 +273,20 @@ class Reading:
         """The same file, whose readers are overheard."""
         return cast(BinaryIO, io.BufferedReader(_Overheard(file, self), _BLOCK))
 
-    def saw(self, at: int, data: bytes | memoryview) -> None:
-        """These bytes stand at that place of the file."""
-        if at <= self._at < at + len(data):
-            fresh = memoryview(data)[self._at - at :]
-            self._sha256.update(fresh)
-            while self._blocks and self._blocks[-1][0] < self._at + len(fresh):
+    def saw(self, number: int, data: bytes) -> None:
+        """These are the bytes of that block of the file; Failure where they were others before."""
+        found = xxhash.xxh3_128_digest(data)
+        if self._seen.setdefault(number, found) != found:
+            raise _changed(self._path)
+        if number * _BLOCK == self._at:
+            self._sha256.update(data)
+            while self._blocks and self._blocks[-1][0] < self._at + len(data):
                 start, end = self._blocks[-1]
-                self._sample.update(fresh[max(0, start - self._at) : end - self._at])
-                if end > self._at + len(fresh):
-                    break  # the rest of the block comes with the next bytes
+                self._sample.update(memoryview(data)[max(0, start - self._at) : end - self._at])
+                if end > self._at + len(data):
+                    break  # the rest of what is sampled there comes with the next bytes
                 self._blocks.pop()
-            self._at += len(fresh)
+            self._at += len(data)
 
     def finish(self) -> None:
         """Read what nobody has read."""
@@ -287,6 +305,7 @@ class _Overheard(io.RawIOBase):
     def __init__(self, file: BinaryIO, reading: Reading) -> None:
         self._file, self._reading = file, reading
         self._at = 0
+        self._number, self._block = -1, b""  # the block that was read last
 
     def readable(self) -> bool:
         return True
@@ -295,14 +314,26 @@ class _Overheard(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._file.read(len(buffer))
-        except Exception as error:
-            raise self._reading.failed(error) from error
+        number, start = divmod(self._at, _BLOCK)
+        if number != self._number:
+            self._block = self._read(number)
+            self._reading.saw(number, self._block)
+            self._number = number
+        data = self._block[start : start + len(buffer)]
         buffer[: len(data)] = data
-        self._reading.saw(self._at, data)
         self._at += len(data)
         return len(data)
+
+    def _read(self, number: int) -> bytes:
+        """The whole of a block; less where the file ends."""
+        try:
+            self._file.seek(number * _BLOCK)
+            data = self._file.read(_BLOCK)
+            while len(data) < _BLOCK and (more := self._file.read(_BLOCK - len(data))):
+                data += more
+        except Exception as error:
+            raise self._reading.failed(error) from error
+        return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._at = self._file.seek(offset, whence)

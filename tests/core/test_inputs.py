@@ -137,6 +137,43 @@ def test_a_file_that_grows_while_it_is_read_is_a_failure(tmp_path: Path) -> None
             more.write(b"more")
 
 
+@pytest.mark.parametrize("restored", [False, True])
+def test_who_reads_twice_reads_the_same_twice(tmp_path: Path, restored: bool) -> None:
+    """The first look may be at all of a file; what is made of it comes of the second."""
+    data = noise(3 * MIB + 5)
+    path = written(tmp_path / "file", data)
+    with pytest.raises(Failure, match="was changed"), reading(Source(path, digest_file(path))):
+        with open_input(path) as file:
+            assert file.read() == data
+        written(tmp_path / "file", data[: 2 * MIB] + b"other" + data[2 * MIB + 5 :])
+        with open_input(path) as file:
+            file.read()
+        if restored:
+            written(tmp_path / "file", data)
+
+
+def test_what_was_read_before_it_was_digested_is_held_against_that(tmp_path: Path) -> None:
+    """As of a Parquet file, of which the footer comes first."""
+    data = noise(3 * MIB + 5)
+    path = written(tmp_path / "file", data[:-5] + b"wrong")
+    with (
+        pytest.raises(Failure, match="was changed"),
+        reading(Source(path, digest_file(written(tmp_path / "of", data)))),
+    ):
+        with open_input(path) as file:
+            file.seek(-5, io.SEEK_END)
+            assert file.read() == b"wrong"
+        written(tmp_path / "file", data)
+
+
+def test_a_file_that_is_gone_when_its_turn_comes_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "file", b"there")
+    source = Source(path, digest_file(path))
+    Path(path).unlink()
+    with pytest.raises(Failure, match=r"file cannot be looked at \(No such file"), reading(source):
+        pass
+
+
 class Broken(io.BytesIO):
     """A file of a disk that fails."""
 
