@@ -134,48 +134,6 @@ def entries_in(folder: str, detail: bool = True) -> dict[str, Any]:
     return {name.rstrip("/").rsplit("/", 1)[-1]: entry for name, entry in named}
 
 
-def sizes_below(folder: str) -> dict[str, int]:
-    """Bytes of every file below a folder, by its path below it, in one listing; nothing where there is no folder.
-
-    Links to folders are followed, each folder once: a person may have moved a large table to another disk. They may as
-    well lead to what is nobody's business here: who removes files asks `behind_links`.
-    """
-    fs, inner = filesystem(folder)
-    if is_local(folder):
-        return dict(_local_sizes(inner))
-    start = f"{inner.rstrip('/')}/"
-    found = fs.find(inner, detail=True).items()
-    return {name[len(start) :]: int(entry["size"] or 0) for name, entry in found if name.startswith(start)}
-
-
-def _local_sizes(top: str) -> Iterator[tuple[str, int]]:
-    waiting, links, seen = [("", top)], [], set[str]()
-    while waiting or links:
-        below, folder = (waiting or links).pop()  # links last: what is here is listed under its own name
-        if (real := os.path.realpath(folder)) in seen:
-            continue
-        seen.add(real)
-        try:
-            entries = list(os.scandir(folder))
-        except (FileNotFoundError, NotADirectoryError):  # it went away meanwhile
-            continue
-        for entry in entries:
-            if entry.is_dir():
-                (links if entry.is_symlink() else waiting).append((f"{below}{entry.name}/", entry.path))
-            else:
-                with suppress(FileNotFoundError):  # the same, or a link to nothing
-                    yield f"{below}{entry.name}", entry.stat().st_size
-
-
-def behind_links(folder: str, names: Iterable[str]) -> set[str]:
-    """Which folders of these files, by their paths below `folder`, are reached by a link to a folder."""
-    if not is_local(folder):
-        return set()
-    top = os.path.realpath(filesystem(folder)[1])
-    places = {name.rpartition("/")[0] for name in names} - {""}
-    return {place for place in places if os.path.realpath(f"{top}/{place}") != f"{top}/{place}"}
-
-
 def file_size(path: str) -> int:
     """Bytes of a file."""
     fs, inner = filesystem(path)

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import filesystem, join, publish, publishing, read_bytes, read_many, remove, sizes_below, to_json
+from core.files import filesystem, join, publish, publishing, read_bytes, read_many, remove, to_json
+from core.listing import sizes_below
 from core.tables import check, declare
 
 PARTS = declare(

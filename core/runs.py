@@ -25,7 +25,6 @@ from core.credentials import public_word
 from core.errors import Failure, UsageError, WorkToDo
 from core.files import (
     TEMPORARY,
-    behind_links,
     digest,
     filesystem,
     is_local,
@@ -38,10 +37,10 @@ from core.files import (
     remove,
     remove_all,
     shown,
-    sizes_below,
     to_json,
 )
 from core.lease import Lease, probe
+from core.listing import behind_links, sizes_below
 from core.manifest import (
     MANIFEST,
     Manifest,

@@ -56,7 +56,8 @@ def finished(recipe: Recipe, tasks: int) -> Manifest:
     crawl = write_manifest(recipe.folder("crawl"), facts, crawled)
     stage = Stage(recipe, "filter", definition_of("filter"))
     job = stage.job("candidates")
-    files, receipts = {}, []
+    files: dict[str, bytes] = {}
+    receipts = []
     for task in tasks_of(crawl, "candidate"):
         parts = [part_of(table, task.id) for table in ("candidate", "drop")]
         files |= {part.name: body for part, body in parts}

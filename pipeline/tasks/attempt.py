@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from core import choice
 from core.errors import Failure
-from core.files import Hashed, Pending, digest, join, open_input, remove, sizes_below
+from core.files import Hashed, Pending, digest, join, open_input, remove
 from core.inputs import Source, reading
+from core.listing import sizes_below
 from core.manifest import (
     Counts,
     Manifest,
