@@ -1,6 +1,8 @@
-"""CLIP: a vision transformer and a causal text transformer that project into one space (paper, section 2.4).
+"""CLIP: an image tower and a text tower that project into one space (paper, section 2.4).
 
-The parameters carry the names of the released models, so that a state dict of either side loads into the other.
+Images are read by a vision transformer or by the residual network of `trainer.resnet`, texts by a causal transformer or
+by a bag of words. The parameters carry the names of the released models, so that a state dict of either side loads into
+the other (`trainer.weights` reads their files).
 Shapes in comments: n images or texts, l tokens, w the width of a tower, h heads, e the shared embedding.
 """
 
@@ -8,44 +10,68 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.errors import UsageError
+from trainer.resnet import STRIDE, ModifiedResNet
 
 INITIAL_TEMPERATURE = 0.07  # tau; the logits start out multiplied by 1 / 0.07 (section 2.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The sizes of both towers (paper, tables 19 and 20). Raises UsageError for sizes that do not fit together."""
+    """The sizes of both towers (paper, tables 19 and 20). Raises UsageError for sizes that do not fit together.
+
+    Four numbers of `vision_layers` make a residual network of so many blocks in each stage, one a transformer. Without
+    `text_layers` the text is a bag of words, as in figure 2.
+    """
 
     embed_dim: int
     image_size: int  # pixels a side
-    patch: int  # pixels a side
-    vision_width: int
-    vision_layers: int
+    patch: int | None = None  # pixels a side; a residual network has none
+    vision_width: int  # of a residual network the channels of its first stage: 1/32 of what table 19 calls its width
+    vision_layers: int | tuple[int, int, int, int]
     text_width: int
     text_layers: int
     context: int = 77  # tokens a text, start and end included
     vocab: int = 49_408
 
     def __post_init__(self) -> None:
+        if isinstance(self.vision_layers, list):  # as JSON writes a tuple
+            object.__setattr__(self, "vision_layers", tuple(self.vision_layers))
         for name, value in vars(self).items():
-            if value < 1:
-                raise UsageError(f"model: {name} = {value} must be at least 1")
-        if self.image_size % self.patch:
+            smallest = 0 if name == "text_layers" else 1
+            if value is not None and min(value if isinstance(value, tuple) else (value,)) < smallest:
+                raise UsageError(f"model: {name} = {value} must be at least {smallest}")
+        if isinstance(self.vision_layers, tuple):
+            self._check_residual(self.vision_layers)
+        elif self.patch is None:
+            raise UsageError("model: patch is missing: a vision transformer needs the size of its patches")
+        elif self.image_size % self.patch:
             raise UsageError(f"model: image_size = {self.image_size} is not a multiple of patch = {self.patch}")
-        for name, width in (("vision_width", self.vision_width), ("text_width", self.text_width)):
-            if width % _heads(width):
-                raise UsageError(f"model: {name} = {width} does not divide by its {_heads(width)} heads of 64")
+        elif self.vision_width % self.vision_heads:
+            raise _uneven("vision_width", self.vision_width)
+        if self.text_layers and self.text_width % self.text_heads:
+            raise _uneven("text_width", self.text_width)
+
+    def _check_residual(self, layers: tuple[int, ...]) -> None:
+        if len(layers) != 4:
+            raise UsageError(f"model: vision_layers = {list(layers)} must be one number, or four of a residual network")
+        if self.patch is not None:
+            raise UsageError(f"model: patch = {self.patch} says nothing to a residual network: leave it out")
+        if self.image_size % STRIDE:
+            raise UsageError(f"model: image_size = {self.image_size} is not a multiple of {STRIDE}")
+        if self.vision_width % 2:
+            raise UsageError(f"model: vision_width = {self.vision_width} must be even: the stem begins with half of it")
 
     @property
     def vision_heads(self) -> int:
-        return _heads(self.vision_width)
+        """Heads of each block, or of the attention that ends a residual network."""
+        return _heads(self.vision_width if isinstance(self.vision_layers, int) else 32 * self.vision_width)
 
     @property
     def text_heads(self) -> int:
@@ -56,16 +82,33 @@ def _heads(width: int) -> int:
     return max(1, width // 64)
 
 
+def _uneven(name: str, width: int) -> UsageError:
+    return UsageError(f"model: {name} = {width} does not divide by its {_heads(width)} heads of 64")
+
+
 _BASE = {"embed_dim": 512, "vision_width": 768, "vision_layers": 12, "text_width": 512, "text_layers": 12}
 _LARGE = {"embed_dim": 768, "vision_width": 1024, "vision_layers": 24, "text_width": 768, "text_layers": 12}
-_TINY = {"embed_dim": 128, "vision_width": 128, "vision_layers": 4, "text_width": 128, "text_layers": 3}
+_TINY = {"embed_dim": 128, "image_size": 64, "text_width": 128, "text_layers": 3}  # trains on a CPU in minutes
+
+
+def _resnet(embed: int, pixels: int, layers: tuple[int, int, int, int], width: int, text: int) -> ModelConfig:
+    sizes = {"embed_dim": embed, "image_size": pixels, "vision_width": width, "text_width": text}
+    return ModelConfig(vision_layers=layers, text_layers=12, **sizes)
+
 
 MODELS: dict[str, ModelConfig] = {
+    "RN50": _resnet(1024, 224, (3, 4, 6, 3), 64, 512),
+    "RN101": _resnet(512, 224, (3, 4, 23, 3), 64, 512),
+    "RN50x4": _resnet(640, 288, (4, 6, 10, 6), 80, 640),
+    "RN50x16": _resnet(768, 384, (6, 8, 18, 8), 96, 768),
+    "RN50x64": _resnet(1024, 448, (3, 15, 36, 10), 128, 1024),
     "ViT-B/32": ModelConfig(image_size=224, patch=32, **_BASE),
     "ViT-B/16": ModelConfig(image_size=224, patch=16, **_BASE),
     "ViT-L/14": ModelConfig(image_size=224, patch=14, **_LARGE),
     "ViT-L/14@336": ModelConfig(image_size=336, patch=14, **_LARGE),
-    "tiny": ModelConfig(image_size=64, patch=8, **_TINY),  # trains on a CPU in minutes
+    "RN50-CBOW": replace(_resnet(1024, 224, (3, 4, 6, 3), 64, 512), text_layers=0),  # of figure 2's comparison
+    "tiny": ModelConfig(patch=8, vision_width=128, vision_layers=4, **_TINY),
+    "tiny-RN": ModelConfig(vision_width=16, vision_layers=(1, 1, 1, 1), **_TINY),
 }
 
 
@@ -139,17 +182,16 @@ class Transformer(nn.Module):
 class VisionTransformer(nn.Module):
     """The image tower, [n, 3, size, size] -> [n, e]: ViT with one more layer norm before the blocks (section 2.4)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, layers: int, width: int, heads: int, image_size: int, patch: int, embed_dim: int) -> None:
         super().__init__()
-        width, tokens = config.vision_width, (config.image_size // config.patch) ** 2 + 1
-        scale = width**-0.5
-        self.conv1 = nn.Conv2d(3, width, kernel_size=config.patch, stride=config.patch, bias=False)
+        tokens, scale = (image_size // patch) ** 2 + 1, width**-0.5
+        self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=False)
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn(tokens, width))
         self.ln_pre = LayerNorm(width)
-        self.transformer = Transformer(width, config.vision_layers, config.vision_heads, causal=False)
+        self.transformer = Transformer(width, layers, heads, causal=False)
         self.ln_post = LayerNorm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, config.embed_dim))
+        self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
 
     def forward(self, images: Tensor) -> Tensor:
         patches: Tensor = self.conv1(images).flatten(2).transpose(1, 2)  # [n, (size/patch)^2, w], row by row
@@ -168,11 +210,12 @@ class CLIP(nn.Module):
         super().__init__()
         self.config = config
         width = config.text_width
-        self.visual = VisionTransformer(config)
+        self.visual = _image_tower(config)
         self.token_embedding = nn.Embedding(config.vocab, width)
-        self.positional_embedding = nn.Parameter(torch.empty(config.context, width))
-        self.transformer = Transformer(width, config.text_layers, config.text_heads, causal=True)
-        self.ln_final = LayerNorm(width)
+        if config.text_layers:
+            self.positional_embedding = nn.Parameter(torch.empty(config.context, width))
+            self.transformer = Transformer(width, config.text_layers, config.text_heads, causal=True)
+            self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, config.embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
         self._initialise_text_tower()
@@ -181,8 +224,11 @@ class CLIP(nn.Module):
         """GPT-2's way: what writes into the residual stream starts smaller the deeper the stack (2 writes a block)."""
         width, layers = self.config.text_width, self.config.text_layers
         nn.init.normal_(self.token_embedding.weight, std=0.02)
-        nn.init.normal_(self.positional_embedding, std=0.01)
+        if layers:
+            nn.init.normal_(self.positional_embedding, std=0.01)
         nn.init.normal_(self.text_projection, std=width**-0.5)
+        if not layers:
+            return
         for name, weight in self.transformer.named_parameters():
             if name.endswith("attn.in_proj_weight"):
                 nn.init.normal_(weight, std=width**-0.5)
@@ -199,16 +245,33 @@ class CLIP(nn.Module):
     def encode_text(self, ids: Tensor) -> Tensor:
         """Features [n, e], not normalised, of int64 token ids [n, l], l <= context (see `trainer.tokenizer.trim`).
 
-        The feature is the top layer's at the end-of-text token, which has the highest id of all (section 2.4).
+        The feature is the top layer's at the end-of-text token, which has the highest id of all (section 2.4); of a bag
+        of words it is the mean of the tokens' embeddings, both marks among them.
         """
-        x: Tensor = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
-        x = self.ln_final(self.transformer(x))
-        pooled = x[torch.arange(len(ids), device=ids.device), ids.argmax(dim=1)]
+        x: Tensor = self.token_embedding(ids)
+        ends = ids.argmax(dim=1)
+        if self.config.text_layers:
+            x = self.ln_final(self.transformer(x + self.positional_embedding[: ids.shape[1]]))
+            pooled = x[torch.arange(len(ids), device=ids.device), ends]
+        else:
+            lengths = ends[:, None] + 1
+            is_text = (
+                torch.arange(ids.shape[1], device=ids.device) < lengths
+            )  # [n, l]; zeros behind the end are padding
+            pooled = (x * is_text[:, :, None]).sum(dim=1) / lengths
         return pooled @ self.text_projection
 
     def forward(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Unit image features [n, e], unit text features [n, e] (both float32 at least), and exp(logit_scale) []."""
         return unit(self.encode_image(images)), unit(self.encode_text(ids)), self.logit_scale.exp()
+
+
+def _image_tower(config: ModelConfig) -> VisionTransformer | ModifiedResNet:
+    width, heads, pixels, embed = config.vision_width, config.vision_heads, config.image_size, config.embed_dim
+    if isinstance(config.vision_layers, tuple):
+        return ModifiedResNet(config.vision_layers, width, heads, pixels, embed)
+    assert config.patch is not None  # ModelConfig has seen to it
+    return VisionTransformer(config.vision_layers, width, heads, pixels, config.patch, embed)
 
 
 def unit(features: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     """Two groups for `torch.optim.AdamW`, decayed and not: the paper decays "all weights that are not gains or biases".
 
     Taken at its word: token, positional and class embeddings are weights and decay. Gains are the weights of layer
-    norms and logit_scale, which multiplies the logits; with the biases they do not.
+    and batch norms and logit_scale, which multiplies the logits; with the biases they do not.
     """
-    gains = {id(module.weight) for module in model.modules() if isinstance(module, nn.LayerNorm)}
+    norms = nn.LayerNorm | nn.BatchNorm2d
+    gains = {id(module.weight) for module in model.modules() if isinstance(module, norms)}
     decayed: list[nn.Parameter] = []
     exempt: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():

@@ -1,6 +1,9 @@
 """The two towers: sizes, names, the released models' arithmetic, causality, precision."""
 
+import json
 import math
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,9 +32,20 @@ def small(seed: int = 0) -> CLIP:
     return CLIP(SMALL)
 
 
+def on_meta(config: ModelConfig) -> CLIP:
+    """A model without memory."""
+    with torch.device("meta"):
+        return CLIP(config)
+
+
 @pytest.mark.parametrize(
     ("name", "total", "image", "text", "tokens"),
     [
+        ("RN50", 102_007_137, 38_316_896, 63_690_240, 50),
+        ("RN101", 119_688_033, 56_259_936, 63_428_096, 50),
+        ("RN50x4", 178_300_601, 87_137_080, 91_163_520, 82),
+        ("RN50x16", 290_979_217, 167_328_912, 123_650_304, 145),
+        ("RN50x64", 623_258_305, 420_380_352, 202_877_952, 197),
         ("ViT-B/32", 151_277_313, 87_849_216, 63_428_096, 50),
         ("ViT-B/16", 149_620_737, 86_192_640, 63_428_096, 197),
         ("ViT-L/14", 427_616_513, 303_966_208, 123_650_304, 257),
@@ -39,13 +53,26 @@ def small(seed: int = 0) -> CLIP:
     ],
 )
 def test_models_have_the_papers_size(name: str, total: int, image: int, text: int, tokens: int) -> None:
-    with torch.device("meta"):
-        model = CLIP(MODELS[name])
+    model = on_meta(MODELS[name])
     counts = {parameter: weight.numel() for parameter, weight in model.named_parameters()}
     assert sum(counts.values()) == total == image + text + 1
     assert sum(n for parameter, n in counts.items() if parameter.startswith("visual.")) == image
-    assert model.visual.positional_embedding.shape[0] == tokens
-    assert not list(model.buffers())
+    (positions,) = (p for name, p in model.visual.named_parameters() if name.endswith("positional_embedding"))
+    assert positions.shape[0] == tokens
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("ViT-B/32", 37_828_608), ("RN50x4", 59_082_240)])
+def test_twelve_blocks_of_text_have_the_known_size(name: str, blocks: int) -> None:
+    assert sum(parameter.numel() for parameter in on_meta(MODELS[name]).transformer.parameters()) == blocks
+
+
+def test_the_bag_of_words_has_embeddings_and_a_projection() -> None:
+    text = {name for name, _ in on_meta(MODELS["RN50-CBOW"]).named_parameters() if not name.startswith("visual.")}
+    assert text == {"token_embedding.weight", "text_projection", "logit_scale"}
+
+
+def test_transformers_have_nothing_but_parameters() -> None:
+    assert not list(on_meta(MODELS["ViT-B/32"]).buffers())
 
 
 def test_state_dict_has_the_released_names() -> None:
@@ -77,16 +104,34 @@ def test_a_head_is_64_wide_in_all_but_the_smallest_models(width: int, heads: int
         ({"vision_width": 200}, "vision_width = 200 does not divide by its 3 heads"),
         ({"text_width": 130}, None),
         ({"text_width": 131}, "text_width = 131 does not divide by its 2 heads"),
-        ({"text_layers": 0}, "text_layers = 0 must be at least 1"),
+        ({"text_layers": 0}, None),
+        ({"text_layers": -1}, "text_layers = -1 must be at least 0"),
+        ({"vision_layers": 0}, "vision_layers = 0 must be at least 1"),
+        ({"patch": None}, "patch is missing"),
+        ({"vision_layers": (1, 1, 1, 1)}, "patch = 8 says nothing to a residual network"),
+        ({"vision_layers": (1, 1, 0, 1), "patch": None}, "vision_layers = .1, 1, 0, 1. must be at least 1"),
+        ({"vision_layers": (1, 1), "patch": None}, "vision_layers = .1, 1. must be one number, or four"),
+        ({"vision_layers": (1, 1, 1, 1), "patch": None, "image_size": 48}, "image_size = 48 is not a multiple of 32"),
+        ({"vision_layers": (1, 1, 1, 1), "patch": None, "vision_width": 15}, "vision_width = 15 must be even"),
         ({"embed_dim": -1}, "embed_dim = -1 must be at least 1"),
     ],
 )
-def test_sizes_that_do_not_fit_are_named(change: dict[str, int], message: str | None) -> None:
+def test_sizes_that_do_not_fit_are_named(change: dict[str, Any], message: str | None) -> None:
     if message is None:
         ModelConfig(**{**vars(SMALL), **change})
         return
     with pytest.raises(UsageError, match=message):
         ModelConfig(**{**vars(SMALL), **change})
+
+
+def test_sizes_come_back_from_json() -> None:
+    for config in MODELS.values():
+        assert ModelConfig(**json.loads(json.dumps(asdict(config)))) == config
+
+
+@pytest.mark.parametrize(("name", "heads"), [("RN50", 32), ("RN50x4", 40), ("RN50x16", 48), ("RN50x64", 64)])
+def test_the_attention_of_a_residual_network_has_heads_of_64(name: str, heads: int) -> None:
+    assert MODELS[name].vision_heads == heads
 
 
 def test_features_are_the_released_codes() -> None:
@@ -117,7 +162,7 @@ def test_a_token_sees_only_what_stands_before_it() -> None:
 
 def test_a_patch_sees_every_patch() -> None:
     tokens = torch.randn(1, 17, 128, requires_grad=True)
-    (gradient,) = torch.autograd.grad(small().visual.transformer(tokens)[0, 0].sum(), tokens)
+    (gradient,) = torch.autograd.grad(small().get_submodule("visual.transformer")(tokens)[0, 0].sum(), tokens)
     assert bool((gradient[0].abs().sum(dim=-1) > 0).all())
 
 
@@ -132,6 +177,19 @@ def test_text_is_read_at_its_end_mark_and_no_further() -> None:
     torch.testing.assert_close(behind, same)
     torch.testing.assert_close(shorter, same, atol=1e-6, rtol=1e-5)
     assert float((before - same).abs().max()) > 1e-3
+
+
+def test_a_bag_of_words_is_the_mean_of_its_tokens() -> None:
+    torch.manual_seed(0)
+    model = CLIP(replace(SMALL, text_layers=0))
+    with torch.no_grad():
+        features, shorter = model.encode_text(IDS), model.encode_text(IDS[:1, :5])
+        moved = model.encode_text(torch.tensor([[48, 1, 4, 3, 49, 0, 0, 0, 0]]))
+    table, projection = model.token_embedding.weight.detach(), model.text_projection.detach()
+    for row, ids in zip(features, ([48, 3, 1, 4, 49], [48, 2, 7, 1, 8, 2, 8, 1, 49]), strict=True):
+        torch.testing.assert_close(row, table[ids].mean(dim=0) @ projection)
+    torch.testing.assert_close(moved, features[:1])  # in any order
+    torch.testing.assert_close(shorter, features[:1])  # however much padding
 
 
 def test_forward_gives_unit_features_and_the_scale() -> None:

@@ -1,5 +1,7 @@
 """What decays, the learning rate's golden values, and that all of it together learns."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from torch.nn import functional as F
 
 from core.errors import UsageError
 from trainer.loss import clip_temperature_, contrastive_loss
-from trainer.model import CLIP, ModelConfig
+from trainer.model import CLIP, MODELS, ModelConfig
 from trainer.optim import learning_rate, parameter_groups
 
 MODEL = ModelConfig(
@@ -66,13 +68,23 @@ def test_all_but_gains_and_biases_decay() -> None:
     assert sorted(decayed + exempt) == sorted(names.values())
 
 
+def test_gains_of_batch_norms_do_not_decay() -> None:
+    with torch.device("meta"):
+        model = CLIP(MODELS["tiny-RN"])
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = {names[id(p)] for p in parameter_groups(model, 0.2)[0]["params"]}
+    convolutions = {name for name in names.values() if re.search(r"(conv\d|downsample\.0)\.weight$", name)}
+    pool = {f"visual.attnpool.{name}_proj.weight" for name in "qkvc"} | {"visual.attnpool.positional_embedding"}
+    assert {name for name in decayed if name.startswith("visual.")} == convolutions | pool
+
+
 def test_decay_is_decoupled_from_the_gradient() -> None:
     model = CLIP(MODEL)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     torch.optim.AdamW(parameter_groups(model, 0.2), lr=0.5).step()
-    torch.testing.assert_close(model.visual.proj.detach(), 0.9 * before["visual.proj"])
+    torch.testing.assert_close(model.get_parameter("visual.proj").detach(), 0.9 * before["visual.proj"])
     assert torch.equal(model.ln_final.weight.detach(), before["ln_final.weight"])
     assert torch.equal(model.logit_scale.detach(), before["logit_scale"])
 

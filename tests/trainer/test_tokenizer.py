@@ -1,6 +1,7 @@
 """The tokenizer against the released one's ids, hostile captions and files that are not its merges."""
 
 import gzip
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
 )
 def test_golden_ids(tokenizer: Tokenizer, text: str, ids: list[int]) -> None:
     assert ids_of(tokenizer, text) == ids
+
+
+def test_the_released_vocabulary_has_its_size(tokenizer: Tokenizer, data: Path) -> None:
+    packed = (data / MERGES_FILE).read_bytes()
+    assert hashlib.sha256(packed).hexdigest() == "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
+    assert len(gzip.decompress(packed).splitlines()) == 262_145
+    assert MERGES == 48_894 == 49_408 - 2 * 256 - 2
+    assert (tokenizer.start, tokenizer.end, tokenizer.vocab) == (START, END, 49_408)
 
 
 def test_rows_are_int64_of_the_context(tokenizer: Tokenizer) -> None:
