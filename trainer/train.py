@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 try:
@@ -27,7 +27,7 @@ except ModuleNotFoundError:
         raise
     sys.exit("train: torch is not installed: pip install '.[train]', then run again")
 
-from msgspec import Meta, Struct, to_builtins
+from msgspec import Meta, Struct
 
 from core import command, runs
 from core import recipe as recipes
@@ -96,7 +96,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
         "seed": recipe.run.seed,
         "config": recipes.in_manifest(config),
         "inputs": {"pack": pack.digest, "merges": digest_file(merges)},
-        "determined_by": {"torch": torch.__version__, "model": to_builtins(sizes)},
+        "determined_by": {"torch": torch.__version__, "model": json.loads(json.dumps(asdict(sizes)))},
     }
     if runs.nothing_to_do(recipe, folder, facts, "starts anew"):
         return

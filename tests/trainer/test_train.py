@@ -83,6 +83,21 @@ def test_nothing_is_done_twice(learnt: Recipe, capsys: pytest.CaptureFixture[str
     assert digests(learnt) == before
 
 
+def test_a_residual_network_is_trained_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = small_recipe(tmp_path, steps=2, warmup=1, threads=1)
+    sizes = dataclasses.replace(SMALL, image_size=32, patch=None, vision_width=8, vision_layers=(1, 1, 1, 1))
+    for _ in range(2):
+        train.train(recipe, recipe.config("train", train.Config), sizes)
+    assert capsys.readouterr().out.endswith(f"train: nothing to do, {recipe.folder('train')} is up to date\n")
+    manifest = read_manifest(recipe.folder("train"))
+    assert manifest is not None
+    model = checkpoint.load_model(manifest)
+    assert model.config == dataclasses.replace(sizes, vocab=model.config.vocab)
+    statistics = model.state_dict()
+    assert statistics["visual.bn1.num_batches_tracked"] == 2
+    assert statistics["visual.bn1.running_mean"].all()
+
+
 # ── kills and resumes ─────────────────────────────────────────────────────────────────────────────
 
 CHILD = """

@@ -1,0 +1,189 @@
+"""Weights by path: our own, OpenAI's archives, open_clip's checkpoints, safetensors; and the sizes that they are of.
+
+    weights = read_weights("ViT-B-32.pt")  # as OpenAI gives it away, a TorchScript archive
+    model = model_of(weights, "ViT-B-32.pt")
+
+Nothing in a file is executed. Names become those of OpenAI's models, which are `trainer.model`'s. A state dict does not
+say which GELU it was trained with: open_clip's models not called "-quickgelu" load, and give other features here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.errors import Failure, UsageError
+from core.files import open_input
+from trainer.archive import read_tensors
+from trainer.model import CLIP, ModelConfig
+from trainer.resnet import STRIDE
+
+Weights = dict[str, Tensor]
+
+_WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before each name
+_TEXT = "text."  # what open_clip puts before the names of the text tower in its CustomTextCLIP
+_NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # what TorchScript remembers besides
+_UPDATES = "num_batches_tracked"  # of a batch norm; nothing reads it where the momentum is fixed
+MAX_LAYERS = 1_000  # in one tower: before a model is built only to be told that it is none
+_IMAGE_POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding")
+
+
+def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
+    """The state dict of a file, by OpenAI's names, on the CPU; numbers with a fraction as `dtype`.
+
+    Reads zips of torch.save with a state dict, or with one under "state_dict" (open_clip), TorchScript archives
+    (OpenAI), and safetensors; which of them it is, the content says. Failure where it is none, or damaged.
+    """
+    with open_input(path) as file:
+        start = file.read(9)
+        file.seek(0)
+        if start.startswith(b"PK"):
+            tensors = read_tensors(file, path, _state_dict)
+        elif start[8:] == b"{":
+            tensors = _read_safetensors(file, path)
+        else:
+            remedy = "torch.save of any version since 1.6 writes such a zip"
+            raise Failure(f"{path} is neither a zip of torch's nor safetensors: save the weights anew ({remedy})")
+    kept = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in _NOT_WEIGHTS}
+    weights = {
+        _openai_name(name): tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()
+    }
+    if len(weights) < len(kept):
+        twice = Counter(map(_openai_name, kept)).most_common(1)[0][0]
+        raise Failure(f"{path} says {twice} twice, under names that are one but for what is put before them")
+    for name in [name for name in weights if name.endswith("running_mean")]:  # not every torch has counted updates
+        weights.setdefault(name.removesuffix("running_mean") + _UPDATES, torch.tensor(0))
+    return weights
+
+
+def _state_dict(said: Mapping[str, Any]) -> Any:
+    return said.get("state_dict", said)
+
+
+def _read_safetensors(file: BinaryIO, path: str) -> Weights:
+    try:
+        return safetensors.torch.load(file.read())
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise Failure(f"{path} is no safetensors file, or is damaged ({error}): fetch or write it anew") from error
+
+
+def _openai_name(name: str) -> str:
+    while name.startswith(_WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name.removeprefix(_TEXT)
+
+
+def custom_text(weights: Mapping[str, Tensor]) -> Weights:
+    """The same weights by the names of open_clip's CustomTextCLIP; its plain CLIP has OpenAI's."""
+    return {
+        name if name.startswith("visual.") or name == "logit_scale" else _TEXT + name: tensor
+        for name, tensor in weights.items()
+    }
+
+
+def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
+    """The sizes of the model that these weights are of, from their shapes alone; heads are 64 wide, as all of CLIP's.
+
+    Of a bag of words nothing says how long a text may be: it is 77 tokens then. Failure, with the first name that is
+    missing, left over or of another shape, where they are of none; `path` names the file in it.
+    """
+    try:
+        config = _sizes(weights)
+        with torch.device("meta"):
+            expected = {name: tuple(tensor.shape) for name, tensor in CLIP(config).state_dict().items()}
+    except (KeyError, ValueError, UsageError, RuntimeError) as error:
+        said = f"there is no {error}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
+        raise Failure(f"{path} does not hold the weights of a CLIP ({said})") from error
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted({*expected, *shapes}):
+        here, wanted = shapes.get(name, "not there"), expected.get(name, "nothing")
+        if here != wanted:
+            raise Failure(
+                f"{path} does not hold the weights of a CLIP: {name} is {here}, where its sizes ask for {wanted}"
+            )
+    return config
+
+
+def _sizes(weights: Mapping[str, Tensor]) -> ModelConfig:
+    stem, tokens, projection = (
+        _shape(weights, name, axes)
+        for name, axes in (("visual.conv1.weight", 4), ("token_embedding.weight", 2), ("text_projection", 2))
+    )
+    sizes = {"vocab": tokens[0], "text_width": tokens[1], "embed_dim": projection[1]}
+    sizes["text_layers"] = _count(weights, r"transformer\.resblocks\.(\d+)\.")
+    if sizes["text_layers"]:
+        sizes["context"] = _shape(weights, "positional_embedding", 2)[0]
+    if "visual.proj" in weights:
+        patch, side = stem[3], _side(weights[_IMAGE_POSITIONS[0]])
+        layers = _count(weights, r"visual\.transformer\.resblocks\.(\d+)\.")
+        return ModelConfig(image_size=side * patch, patch=patch, vision_width=stem[0], vision_layers=layers, **sizes)
+    first, second, third, fourth = (_count(weights, rf"visual\.layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
+    return ModelConfig(
+        image_size=_side(weights[_IMAGE_POSITIONS[1]]) * STRIDE,
+        vision_width=2 * stem[0],
+        vision_layers=(first, second, third, fourth),
+        **sizes,
+    )
+
+
+def _shape(weights: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+    shape = tuple(weights[name].shape)
+    if len(shape) != axes:
+        raise ValueError(f"{name} has {len(shape)} axes instead of {axes}")
+    return shape
+
+
+def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
+    """Layers whose names begin with the pattern."""
+    layers = len({found[1] for name in weights if (found := re.match(pattern, name))})
+    if layers > MAX_LAYERS:
+        raise ValueError(f"it has {layers:,} layers")
+    return layers
+
+
+def _side(positions: Tensor) -> int:
+    """Cells a side of the grid [1 + side^2, w]."""
+    side = math.isqrt(max(0, len(positions) - 1)) if positions.dim() == 2 else 0
+    if side < 1 or side**2 + 1 != len(positions):
+        raise ValueError(f"positions of the shape {tuple(positions.shape)} are no square")
+    return side
+
+
+def model_of(weights: Mapping[str, Tensor], path: str) -> CLIP:
+    """A model that has these tensors as its weights (not copies of them), in their dtype, set to evaluate."""
+    config = config_of(weights, path)
+    with torch.device("meta"):
+        model = CLIP(config)
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def interpolate_positions(positions: Tensor, side: int) -> Tensor:
+    """Positions [1 + old^2, w] of a class token (or of a mean) and a grid as [1 + side^2, w], for images of other size.
+
+    The grid is resampled bicubically, with antialiasing where it shrinks; the first row stays. Paper, section 2.5: the
+    ViT-L/14 was trained for one more epoch at 336 pixels, which makes its grid of 16 cells a side one of 24.
+    """
+    old = _side(positions)
+    grid = positions[1:].T.reshape(1, -1, old, old).float()
+    grid = F.interpolate(grid, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
+    return torch.cat([positions[:1], grid.flatten(2)[0].T.to(positions.dtype)])
+
+
+def at_image_size(weights: Mapping[str, Tensor], image_size: int, path: str) -> Weights:
+    """The same weights for images of `image_size` pixels a side: all but the image tower's positions are the same."""
+    config = config_of(weights, path)
+    cell = STRIDE if config.patch is None else config.patch
+    if image_size % cell:
+        raise UsageError(f"images of {image_size} pixels do not divide by the {cell} of {path}: choose a multiple")
+    (name,) = (name for name in _IMAGE_POSITIONS if name in weights)
+    return {**weights, name: interpolate_positions(weights[name], image_size // cell)}
