@@ -23,6 +23,7 @@ MAX_PICKLE = 2 * 2**20  # bytes of data.pkl: the largest CLIP's, with its optimi
 MAX_VALUES = 100_000  # of one archive are walked through: few bytes can say the same module very often
 MAX_DEPTH = 50  # modules within modules
 MAX_AXES = 8  # of a tensor
+MAX_NAME = 200  # characters of a name are shown
 
 _PICKLE = "data.pkl"
 _TYPES = {
@@ -77,6 +78,11 @@ class _NotTensors(Exception):
     """The pickle does what no file of weights needs to; says what, as the end of a sentence."""
 
 
+def printable(name: str) -> str:
+    """A name out of a file for a message: quoted, its control characters escaped, and cut where it is very long."""
+    return repr(name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…")
+
+
 def read_tensors(file: BinaryIO, path: str, within: Callable[[Mapping[str, Any]], Any]) -> dict[str, Tensor]:
     """The tensors of an archive by their names ("visual.conv1.weight"), on the CPU, each in memory of its own.
 
@@ -110,7 +116,7 @@ def _members(archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]
     members = {info.filename: info for info in archive.infolist() if info.filename.startswith(wanted)}
     for name, info in members.items():
         if info.compress_type != zipfile.ZIP_STORED:
-            raise _NotTensors(f"the compressed {name}, and torch compresses no tensors")
+            raise _NotTensors(f"the compressed {printable(name)}, and torch compresses no tensors")
     if members[f"{folder}{_PICKLE}"].file_size > MAX_PICKLE:
         raise _NotTensors(f"a {_PICKLE} above {MAX_PICKLE:,} bytes")
     if f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") != b"little":
@@ -123,10 +129,10 @@ def _tensor(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], fo
     storage = stored.storage
     info = members.get(f"{folder}data/{storage.key}")
     if info is None:
-        raise ValueError(f"data/{storage.key} is not there")
+        raise ValueError(f"there is no data/{printable(storage.key)}")
     last = stored.offset + sum((n - 1) * step for n, step in zip(stored.size, stored.stride, strict=True))
     if info.file_size != storage.length * storage.dtype.itemsize or not 0 <= last < storage.length:
-        raise ValueError(f"a tensor does not lie within {info.filename}")
+        raise ValueError(f"a tensor does not lie within {printable(info.filename)}")
     flat = torch.frombuffer(bytearray(archive.read(info)), dtype=storage.dtype)
     # Its own memory, so that one that is part of a larger storage does not keep that alive.
     return flat.as_strided(stored.size, stored.stride, stored.offset).clone(memory_format=torch.contiguous_format)
@@ -243,7 +249,7 @@ def _key(value: Any) -> str | int:
 
 def _name(text: str) -> _Name:
     if text not in _TYPES and text not in _CALLS and not text.startswith(_MODULE):
-        raise _NotTensors(f"{text.replace(' ', '.')!r}, which is no tensor")
+        raise _NotTensors(f"{printable(text.replace(' ', '.'))}, which is no tensor")
     return _Name(text)
 
 
@@ -270,7 +276,7 @@ def _made(name: Any, arguments: Any) -> Any:
             return stored
         case text, (list(values), *_) if text in _LISTS:
             return values
-    raise ValueError(f"its pickle calls {name.text.replace(' ', '.')} in a way that torch does not")
+    raise ValueError(f"its pickle calls {printable(name.text.replace(' ', '.'))} in a way that torch does not")
 
 
 def _give_state(made: Any, state: Any) -> None:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from core.errors import Failure, UsageError
 from core.files import open_input
-from trainer.archive import read_tensors
+from trainer.archive import printable, read_tensors
 from trainer.model import CLIP, ModelConfig
 from trainer.resnet import STRIDE
 
@@ -59,7 +59,7 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
     }
     if len(weights) < len(kept):
         twice = Counter(map(_openai_name, kept)).most_common(1)[0][0]
-        raise Failure(f"{path} says {twice} twice, under names that are one but for what is put before them")
+        raise Failure(f"{path} says {printable(twice)} twice, under names that are one but for what is put before them")
     for name in [name for name in weights if name.endswith("running_mean")]:  # not every torch has counted updates
         weights.setdefault(name.removesuffix("running_mean") + _UPDATES, torch.tensor(0))
     return weights
@@ -101,15 +101,16 @@ def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
         with torch.device("meta"):
             expected = {name: tuple(tensor.shape) for name, tensor in CLIP(config).state_dict().items()}
     except (KeyError, ValueError, UsageError, RuntimeError) as error:
-        said = f"there is no {error}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
+        said = (
+            f"there is no {printable(error.args[0])}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
+        )
         raise Failure(f"{path} does not hold the weights of a CLIP ({said})") from error
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in sorted({*expected, *shapes}):
         here, wanted = shapes.get(name, "not there"), expected.get(name, "nothing")
         if here != wanted:
-            raise Failure(
-                f"{path} does not hold the weights of a CLIP: {name} is {here}, where its sizes ask for {wanted}"
-            )
+            misfit = f"{printable(name)} is {here}, where its sizes ask for {wanted}"
+            raise Failure(f"{path} does not hold the weights of a CLIP: {misfit}")
     return config
 
 

@@ -160,7 +160,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_names_that_become_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match=r"says visual\.proj twice"):
+    with pytest.raises(Failure, match=r"says 'visual.proj' twice"):
         read_weights(write(tmp_path / "w.pt", {"visual.proj": torch.ones(1), "module.visual.proj": torch.ones(1)}))
 
 
@@ -175,16 +175,20 @@ def changed(config: ModelConfig, **tensors: Tensor | None) -> Weights:
     [
         ({}, "there is no 'visual.conv1.weight'"),
         (changed(VIT, visual__proj=None), "there is no 'visual.attnpool.positional_embedding'"),
-        (changed(VIT, visual__proj=torch.ones(64, 9)), r"visual.proj is \(64, 9\), where its sizes ask for \(64, 8\)"),
-        (changed(VIT, ln_final__bias=None), r"ln_final.bias is not there, where its sizes ask for \(128,\)"),
-        (changed(VIT, logit_bias=torch.ones([])), r"logit_bias is \(\), where its sizes ask for nothing"),
+        (
+            changed(VIT, visual__proj=torch.ones(64, 9)),
+            r"'visual.proj' is \(64, 9\), where its sizes ask for \(64, 8\)",
+        ),
+        (changed(VIT, ln_final__bias=None), r"'ln_final.bias' is not there, where its sizes ask for \(128,\)"),
+        (changed(VIT, logit_bias=torch.ones([])), r"'logit_bias' is \(\), where its sizes ask for nothing"),
+        (changed(VIT, **{"\x1b[2J\n": torch.ones([])}), r"'\\x1b\[2J\\n' is \(\), where its sizes ask for nothing"),
         (changed(VIT, visual__positional_embedding=torch.ones(16, 64)), "are no square"),
         (changed(VIT, visual__positional_embedding=torch.ones(17)), "are no square"),
         (changed(VIT, visual__conv1__weight=torch.ones(64)), "visual.conv1.weight has 1 axes instead of 4"),
         (changed(VIT, text_projection=torch.ones([])), "text_projection has 0 axes instead of 2"),
         (changed(VIT, visual__conv1__weight=torch.ones(0, 3, 8, 8)), "vision_width = 0 must be at least 1"),
-        (changed(VIT, token_embedding__weight=torch.ones(50, 130)), "ln_final.bias is"),
-        (changed(RESNET, visual__layer2__0__conv1__weight=None), "visual.layer2.0.conv1.weight is not there"),
+        (changed(VIT, token_embedding__weight=torch.ones(50, 130)), "'ln_final.bias' is"),
+        (changed(RESNET, visual__layer2__0__conv1__weight=None), "'visual.layer2.0.conv1.weight' is not there"),
         (changed(RESNET, visual__attnpool__positional_embedding=torch.ones(6, 256)), "are no square"),
         (
             changed(VIT, **{f"transformer__resblocks__{n}__x": torch.ones(1) for n in range(MAX_LAYERS + 1)}),
