@@ -25,6 +25,7 @@ _LONG = 16  # from here on it is one whatever it consists of
 _ODD = re.compile(r"""[\s'"<>`|\\]""")  # where the URL of a sentence ends, though a path may hold it
 
 _shown: dict[str, str] = {}  # what was filled in, in each of its forms → as the recipe has it
+_within: set[str] = set()  # those of them that are found within a longer word, too
 _filled_in: re.Pattern[str] | None = None  # finds all of them
 
 
@@ -53,18 +54,22 @@ def remember(pieces: Sequence[tuple[str, str]]) -> None:
     What stands before any scheme is a place on this machine, or the scheme, and no secret.
     """
     said = real = ""
-    for written, value in pieces:
+    for i, (written, value) in enumerate(pieces):
         is_place = not real and "://" not in value
         said += value if is_place else written
         real += value
         if is_place or not value or written == value:
             continue
         if len(value) >= _LONG or (len(value) >= _SHORT and re.search(r"\d", value) and re.search("[A-Za-z]", value)):
-            _know(value, written)
+            _know(value, written, within=True)
         if _without_credentials(said).endswith(written):  # else it is cut off
-            _know(real, said)
+            rest = "".join(value for _, value in pieces[i + 1 :])
+            _know(real, said, within=bool(re.match(r"[\w*?\[]", rest)))
     if "://" in real and _ODD.search(real):
         _know(real, _without_credentials(said))
+    for url in _CHAIN.split(real):
+        if user := _USER.match(url.partition("://")[2]):  # libraries take it for a part of the host, or of the bucket
+            _know(user.group(), "")
 
 
 def _without_credentials(path: str) -> str:
@@ -95,7 +100,7 @@ def _as_written(text: str) -> str:
     return _filled_in.sub(lambda found: _shown[found.group()], text)
 
 
-def _know(real: str, said: str) -> None:
+def _know(real: str, said: str, within: bool = False) -> None:
     """Libraries print a path with and without its scheme and user, and escaped where a URL has to be."""
     global _filled_in
     forms = {real: said}
@@ -106,13 +111,18 @@ def _know(real: str, said: str) -> None:
         forms[f"{real.partition('://')[0]}://{bare}"] = f"{scheme}://{bare_said}" if found else said
         forms[bare] = bare_said
     for form, written in forms.items():
-        if form != written and (len(form) >= _SHORT or "/" in form.strip("/")):
+        if form != written and (len(form) >= _SHORT or "/" in form.strip("/") or form.endswith("@")):
             for escaped in (form, quote(form, safe="/:@?&=%+,;$!*'()"), quote(form, safe="/")):
                 if escaped not in _shown:
                     _shown[escaped], _filled_in = written, None
+                if within and escaped not in _within:
+                    _within.add(escaped)
+                    _filled_in = None
 
 
 def _whole(form: str) -> str:
-    """A pattern that finds no part of a longer word."""
+    """A pattern that finds no part of a longer word, unless that may be one."""
+    if form in _within:
+        return re.escape(form)
     before = r"(?<!\w)" if form[0].isalnum() else ""
     return before + re.escape(form) + (r"(?!\w)" if form[-1].isalnum() else "")

@@ -150,10 +150,12 @@ def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
 def _files(path: str, recipe: str, key: str) -> set[str]:
     if _WITHIN.search(path):
         raise UsageError(f"{recipe}: {key} names {public(path)}, a file within another: unpack that, and name the file")
-    fs, inner = filesystem(path)
     try:
+        fs, inner = filesystem(path)  # which connects to some
         matches = [inner] if fs.isfile(inner) else [match for match, is_file in _glob(fs, inner).items() if is_file]
         wrong = "" if matches else _why_none(fs, inner, path)
+    except UsageError:
+        raise
     except Exception as error:  # of the libraries of object stores, each its own
         said = credentials.public_text(f"{type(error).__name__}: {error}".replace(path, public(path)))
         remedy = "correct the path, or what gives access to it"

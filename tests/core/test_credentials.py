@@ -15,6 +15,7 @@ from core.recipe import expand
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(credentials, "_shown", {})
+    monkeypatch.setattr(credentials, "_within", set())
     monkeypatch.setattr(credentials, "_filled_in", None)
     yield
 
@@ -74,6 +75,9 @@ def test_a_message_names_files_without_their_secrets(text: str, said: str) -> No
         ("https://me:pw@h/t0k3n", "${X}/a.csv", "https://h/t0k3n/a.csv", "${X}/a.csv"),
         ("t0k3n-of-mine", "https://h/${X}/a.csv", "key t0k3n-of-mine is old", "key ${X} is old"),
         ("t0k3n", "/data/${X}/a.csv", "/data/t0k3n/a.csv is gone", "/data/${X}/a.csv is gone"),
+        ("t0k3n", "https://h/${X}x/a.csv", "https://h/t0k3nx/a.csv is gone", "https://h/${X}x/a.csv is gone"),
+        ("t0k3n", "https://h/${X}*", "https://h/t0k3nab.csv", "https://h/${X}ab.csv"),
+        ("t0k3n-of-mine", "https://h/a${X}b.csv", "no at0k3n-of-mineb.csv here", "no a${X}b.csv here"),
         # a message is no riddle where the value is short, or a place on this machine
         ("1", "https://h/${X}/a.csv", "1 of 11 rows: line 1", "1 of 11 rows: line 1"),
         ("data", "s3://bucket/${X}/a.csv", "the data of /data/a is bad data", "the data of /data/a is bad data"),
@@ -91,6 +95,11 @@ def test_what_was_filled_in_is_shown_as_the_recipe_has_it(
     assert public_text(real) == said
     if not real.count(" "):
         assert public(real) == said
+
+
+def test_a_user_is_cut_off_where_a_library_takes_it_for_a_bucket() -> None:
+    assert expand("s3://me:pw@bucket/a.csv", "mine.toml") == "s3://me:pw@bucket/a.csv"
+    assert public_text('Invalid bucket name "me:pw@bucket"') == 'Invalid bucket name "bucket"'
 
 
 def test_of_two_variables_the_longest_path_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -346,6 +346,10 @@ def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
             "http://me:secret@127.0.0.1:1/a.parquet?X-Amz-Signature=secret",
             "mine.toml: crawl.urls names http://127.0.0.1:1/a.parquet, which cannot be looked for (ClientConn",
         ),
+        (
+            "ftp://me:secret@127.0.0.1:1/a.csv",
+            "mine.toml: crawl.urls names ftp://127.0.0.1:1/a.csv, which cannot be looked for (ConnectionRefused",
+        ),
     ],
 )
 def test_what_cannot_be_reached_is_said(path: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
