@@ -360,8 +360,11 @@ def file_name(text: str) -> str:
 
 
 def to_json(value: Any) -> bytes:
-    """One form for one value: sorted keys, no white space that depends on anything."""
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    """One form for one value: sorted keys, no white space that depends on anything.
+
+    What is not UTF-8 in the name of a file is escaped as JSON escapes it, and so is read back as it was.
+    """
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def digest(*values: Any) -> str:

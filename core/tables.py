@@ -49,7 +49,7 @@ def _said(schema: pa.Schema) -> tuple[str, str]:
     return metadata.get(b"table", b"no table").decode(), metadata.get(b"schema_version", b"?").decode()
 
 
-_PROVEN = re.compile(r"-([0-9a-f]{16})\.parquet")  # how the names of parts end: with their digest
+_PROVEN = re.compile(r"-([0-9a-f]{16})\.parquet$")  # how the names of parts end: with their digest
 
 
 def read_table(path: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:

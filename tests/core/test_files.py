@@ -222,6 +222,11 @@ def test_a_value_has_one_json(value: Any) -> None:
     assert to_json(json.loads(said)) == said
 
 
+def test_a_name_that_is_not_utf_8_is_read_back_as_it_was() -> None:
+    name = os.fsdecode(b"caf\xe9.warc")
+    assert json.loads(to_json({name: [name]})) == {name: [name]}
+
+
 def test_a_digest_depends_on_values_and_not_on_their_order() -> None:
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert len({digest(), digest(1), digest("1"), digest([1]), digest(1, 1), digest([1, 1])}) == 6
@@ -249,6 +254,13 @@ def test_a_part_is_read_whole_or_by_row_groups(part: str) -> None:
     batches = list(read_batches(part, TABLE, ["n"]))
     assert [batch.num_rows for batch in batches] == [30, 30, 30, 10]
     assert pa.concat_tables(batches)["n"].to_pylist() == list(range(100))
+
+
+def test_a_folder_that_is_named_like_a_part_promises_nothing(part: str, tmp_path: Path) -> None:
+    folder = tmp_path / "of-0123456789abcdef.parquet"
+    folder.mkdir()
+    moved = Path(part).rename(folder / "part.parquet")
+    assert read_table(str(moved), TABLE).num_rows == 100
 
 
 def test_a_part_of_another_table_or_version_is_refused(part: str) -> None:
