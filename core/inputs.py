@@ -187,7 +187,9 @@ class Memory:
     def digests(self, stats: Mapping[str, Stat]) -> dict[str, str]:
         """What identifies each file, read only where it is not as remembered."""
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-            return dict(zip(stats, pool.map(self._digest, stats, stats.values()), strict=True))
+            found = dict(zip(stats, pool.map(self._digest, stats, stats.values()), strict=True))
+        self.known = {key: self.known[key] for key in map(_key, stats)}  # of others, the book would grow with each run
+        return found
 
     def _digest(self, path: str, stat: Stat) -> str:
         known = self.known.get(_key(path), {})

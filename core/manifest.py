@@ -63,7 +63,7 @@ class Receipt:
     parts: tuple[Part, ...]
     counts: Counts
     notes: dict[str, int] = field(default_factory=dict)
-    read: dict[str, str] = field(default_factory=dict)  # raw files by name: the sha256 of all that each held, hex
+    read: dict[str, str] = field(default_factory=dict)  # raw files by id: the sha256 of all that each held, hex
 
 
 def receipt_path(folder: str, step: str, task: str) -> str:

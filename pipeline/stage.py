@@ -181,8 +181,8 @@ class Stage(Generic[C]):
         """Declare the stage complete, and say how it ran. `held` raises Failure once the folder is another run's."""
         runs.require_unchanged(self.recipe, self.name, self.reads.values())
         read = {name: sha256 for receipt in self._receipts for name, sha256 in receipt.read.items()}
-        for source in (source for some in self.sources.values() for source in some if source.name in read):
-            self.memory.learn(source.path, read[source.name])
+        for source in (source for some in self.sources.values() for source in some if source.id in read):
+            self.memory.learn(source.path, read[source.id])
         more = {"engine": self.engine.name, "raw_bytes": self.raw_bytes, "raw_files": self.memory.known}
         run = runs.how_it_ran(started, PACKAGES, self._work, **more)
         return runs.publish_manifest(self.folder, self.facts, self._receipts, run, held)

@@ -112,13 +112,18 @@ class Attempt:
 
     def __init__(self, job: Job[Any], task: Task, check: Callable[[], None] | None = None) -> None:
         """`check` raises Failure once another worker has taken over: see Lane."""
-        self._job, self._task, self._check = job, task, check or (lambda: None)
+        self._job, self._task, self._still_ours = job, task, check or (lambda: None)
         self._tables: dict[str, _Table] = {}
         self._files: list[Part] = []
         self._counts: Counts = {}
         self._notes: dict[str, int] = {}
         self._read: dict[str, str] = {}
         self._rejects: dict[tuple[str, str], pa.Table] = {}  # name of their table, reason
+
+    def check(self) -> None:
+        """Failure where the task is no longer this worker's to do."""
+        self._still_ours()
+        self._job.check()
 
     # ── what a task writes ──
 
@@ -166,7 +171,7 @@ class Attempt:
         """
         with reading(source) as seen:
             yield source.path
-        self._read[source.name] = seen.sha256
+        self._read[source.id] = seen.sha256
 
     # ── what a task counts ──
 
@@ -214,8 +219,7 @@ class Attempt:
     # ── the commit ──
 
     def __enter__(self) -> Self:
-        self._check()
-        self._job.check()
+        self.check()
         # A receipt for other inputs, if there is one, must not be found valid again once its files have been replaced.
         remove(receipt_path(self._job.folder, self._job.step, self._task.id))
         return self
@@ -234,8 +238,7 @@ class Attempt:
         for _, rows in sorted(self._rejects.items()):
             self.rows(rows, rows.schema)
         parts = [table.place(self._task.id) for _, table in sorted(self._tables.items())]
-        self._check()
-        self._job.check()
+        self.check()
         write_receipt(
             self._job.folder,
             Receipt(

@@ -232,6 +232,13 @@ def test_a_byte_that_the_sample_leaves_out_is_seen_to_have_changed(tmp_path: Pat
         pass
 
 
+def test_what_is_no_input_any_longer_is_forgotten(tmp_path: Path) -> None:
+    memory, paths = Memory({}), [written(tmp_path / name, b"x") for name in ("one", "two")]
+    memory.digests(stats_of(paths))
+    memory.digests(stats_of(paths[1:]))
+    assert len(memory.known) == 1
+
+
 def test_no_password_is_remembered(tmp_path: Path) -> None:
     memory, path = Memory({}), written(tmp_path / "secret", b"x")
     digests(memory, path)

@@ -180,10 +180,11 @@ def test_a_worker_that_comes_after_the_end_writes_nothing(tmp_path: Path) -> Non
 def test_the_receipt_says_what_the_raw_files_held(tmp_path: Path) -> None:
     path = tmp_path / "a.warc"
     path.write_bytes(b"an archive")
-    with Attempt(job(tmp_path), TASK) as attempt, attempt.reading(Source(str(path), digest_file(str(path)))) as name:
+    source = Source(str(path), digest_file(str(path)))
+    with Attempt(job(tmp_path), TASK) as attempt, attempt.reading(source) as name:
         assert name == str(path)
     receipt = job(tmp_path).done(TASK)
-    assert receipt is not None and receipt.read == {"a.warc": hashlib.sha256(b"an archive").hexdigest()}
+    assert receipt is not None and receipt.read == {source.id: hashlib.sha256(b"an archive").hexdigest()}
     assert write_manifest(str(tmp_path), {}, [receipt]).facts["read"] == receipt.read
 
 
