@@ -341,7 +341,12 @@ def drop_placeholders(texts: pa.Table, grouped: pa.Table, attempt: Attempt) -> p
 def build_index(task: Task, config: Config, attempt: Attempt) -> None:
     """The index of all fingerprints, also of those that were dropped: a picture may look like one of them alone."""
     folder, paths = task.args
-    index.build(join(folder, "index"), (read_table(path, FINGERPRINT) for path in paths))
+
+    def tables() -> Iterator[pa.Table]:
+        yield from (read_table(path, FINGERPRINT) for path in paths)
+        attempt.check()  # what is written from here on has fixed names
+
+    index.build(join(folder, "index"), tables())
     for name in names_in(join(folder, "index")):
         attempt.adopt("index", f"index/{name}")
 

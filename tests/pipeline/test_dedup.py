@@ -7,15 +7,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageOps
 
-from core import choice
+from core import choice, runs
+from core.errors import Failure
+from core.files import digest
 from dedup.index import Index
 from dedup.tables import CAPTION, FINGERPRINT, GROUP
 from pipeline import dedup
 from pipeline.ids import image_id, pair_id
 from pipeline.tables import DROP, REJECT
+from pipeline.tasks.attempt import Attempt, Job, Task
 from tests.dedup.made import scene
 from tests.pipeline.upstream import Project, pair, pairs
 
@@ -363,3 +367,20 @@ def test_two_pictures_are_not_counted_together(tmp_path: Path) -> None:
     bodies = {url: BADGE if i < 6 else jpeg(scene(40, 160, 120), 40) for i, url in enumerate(SHOPS)}
     assert len(captions(placeholders(tmp_path / "2", SHOPS, bodies, domains=2))) == 1
     assert len(captions(placeholders(tmp_path / "3", SHOPS, bodies, domains=3))) == 2
+
+
+def test_a_worker_of_an_older_recipe_leaves_the_index_alone(tmp_path: Path) -> None:
+    """Its files have fixed names, and reading all fingerprints takes long."""
+    facts: list[dict[str, Any]] = [{"stage": "dedup", "inputs": {}, "seed": seed} for seed in (1, 2)]
+    folder, prints = str(tmp_path / "5_dedup"), str(tmp_path / "prints.parquet")
+    pq.write_table(FINGERPRINT.empty_table(), prints)
+    old, new = (Job(folder, "index", digest(some), 1, dedup.Config(), run=digest(some)) for some in facts)
+    task = Task("index", args=(folder, (prints,)))
+    runs.begin(folder, facts[0])
+    with pytest.raises(Failure, match="begun with another recipe"), Attempt(old, task) as late:
+        runs.begin(folder, facts[1])
+        with Attempt(new, task) as attempt:
+            dedup.build_index(task, dedup.Config(), attempt)
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "5_dedup" / "index").iterdir()}
+        dedup.build_index(task, dedup.Config(), late)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "5_dedup" / "index").iterdir()}
