@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from core.errors import Failure
 from core.files import filesystem, is_local
 
 
 def sizes_below(folder: str) -> dict[str, int]:
     """Bytes of every file below a folder, by its path below it, in one listing; nothing where there is no folder.
 
-    Links to folders are followed, each folder once: a person may have moved a large table to another disk. They may as
-    well lead to what is nobody's business here: who removes files asks `behind_links`.
+    A person may have moved a large table to another disk, so of a link in the folder itself the files directly behind
+    it are listed. They may as well be nobody's business here: who removes files asks `behind_links`.
     """
     fs, inner = filesystem(folder)
     if is_local(folder):
@@ -24,22 +25,21 @@ def sizes_below(folder: str) -> dict[str, int]:
 
 
 def _local_sizes(top: str) -> Iterator[tuple[str, int]]:
-    waiting, links, seen = [("", top)], list[tuple[str, str]](), set[str]()
-    while waiting or links:
-        below, folder = (waiting or links).pop()  # links last: what is here is listed under its own name
-        if (real := os.path.realpath(folder)) in seen:
-            continue
-        seen.add(real)
+    waiting = [("", top, True)]
+    while waiting:
+        below, folder, goes_deeper = waiting.pop()
         try:
             entries = list(os.scandir(folder))
         except (FileNotFoundError, NotADirectoryError):  # it went away meanwhile
             continue
+        except OSError as error:
+            raise Failure(f"{folder} cannot be looked into ({os.strerror(error.errno or 0)}): mend that") from error
         for entry in entries:
-            if entry.is_dir():
-                (links if entry.is_symlink() else waiting).append((f"{below}{entry.name}/", entry.path))
-            else:
+            if not entry.is_dir():
                 with suppress(FileNotFoundError):  # the same, or a link to nothing
                     yield f"{below}{entry.name}", entry.stat().st_size
+            elif goes_deeper and (folder == top or not entry.is_symlink()):
+                waiting.append((f"{below}{entry.name}/", entry.path, not entry.is_symlink()))
 
 
 def behind_links(folder: str, names: Iterable[str]) -> set[str]:

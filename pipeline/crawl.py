@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -120,10 +119,9 @@ def sites(stage: Stage[Config], at_once: int) -> list[Task]:
     for text in stage.config.seeds:
         url = normalise(text)
         if url is None:
-            named = re.sub(r"//[^/]*@", "//…@", text)  # a password is nobody's to read in a log
             raise UsageError(
-                f"{stage.recipe.path}: crawl.seeds names {named!r}, which is no http(s) URL that can be asked for: "
-                "write it in full and without a user, as in https://example.org/"
+                f"{stage.recipe.path}: crawl.seeds names {public(text)!r}, which is no http(s) URL that can be asked "
+                "for: write it in full and without a user, as in https://example.org/"
             )
         seeds.setdefault(domain_of(url), set()).add(url)
     lanes = math.ceil(len(seeds) / at_once)
