@@ -33,7 +33,7 @@ from core import command, runs
 from core import recipe as recipes
 from core.errors import Failure, UsageError
 from core.files import join, publishing, shown
-from core.inputs import digest_file
+from core.inputs import Source, digest_file, reading
 from core.manifest import Part
 from core.progress import Progress
 from shards.reader import Shards
@@ -101,7 +101,8 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     if runs.nothing_to_do(recipe, folder, facts, "starts anew"):
         return
     with runs.exclusive(folder, "train", checkpoint.room(folder, sizes)) as held:
-        tokenizer = Tokenizer(merges)
+        with reading(Source(merges, facts["inputs"]["merges"])):
+            tokenizer = Tokenizer(merges)
         sizes = replace(sizes, vocab=tokenizer.vocab)
         examples = Examples(
             Shards(pack.folder, pack), tokenizer, sizes.image_size, sizes.context, recipe.run.seed, config.holdout

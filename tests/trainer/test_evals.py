@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import math
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from core import runs
 from core.errors import Failure, UsageError
 from core.manifest import missing_part, read_manifest
 from core.recipe import Recipe
@@ -325,6 +327,25 @@ def test_zero_shot_stands_beside_retrieval(
     capsys.readouterr()
     evals.evaluate(recipe)
     assert "nothing to do" in capsys.readouterr().out
+
+
+def test_labels_that_change_after_it_has_begun_are_said(
+    learnt: Recipe, painted: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = tmp_path / "changed.tsv"
+    shutil.copy(painted[1], labels)
+    recipe = with_eval(learnt, pictures=painted[0], labels=str(labels))
+    begin = runs.begin
+
+    def change(folder: str, facts: Any) -> None:
+        begin(folder, facts)
+        with labels.open("a") as file:
+            file.write("\n")
+
+    monkeypatch.setattr(runs, "begin", change)
+    with pytest.raises(Failure, match=r"changed\.tsv was changed after this stage had begun"):
+        evals.evaluate(recipe)
+    assert read_manifest(recipe.folder("eval")) is None
 
 
 def test_without_a_held_out_sample_there_is_no_retrieval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 try:
@@ -28,7 +29,7 @@ from core import command, runs
 from core import recipe as recipes
 from core.errors import UsageError
 from core.files import join, publishing, shown, to_json
-from core.inputs import digest_file
+from core.inputs import Source, digest_file, reading
 from core.manifest import Counts, Manifest, Part
 from shards.reader import Shards
 from trainer import stage
@@ -82,8 +83,11 @@ def evaluate(recipe: recipes.Recipe) -> None:
         return
     with runs.exclusive(folder, "eval") as held:
         runs.begin(folder, facts)
-        encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
-        parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder, pack))
+        with ExitStack() as read:
+            for path, digest in sources.values():
+                read.enter_context(reading(Source(path, digest)))
+            encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
+            parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder, pack))
         with publishing(join(folder, "results.json")) as file:
             file.write(to_json(results))
         parts.append(stage.part("results", "results.json", len(results), file))
