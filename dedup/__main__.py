@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import pyarrow.parquet as pq
 
 from core import command
+from core.claim import check
 from core.errors import UsageError
 from core.files import join, publishing, shown
 from core.inputs import digest_file
@@ -68,6 +69,7 @@ def query(options: argparse.Namespace) -> None:
 def overlaps(options: argparse.Namespace) -> None:
     """Write the table OVERLAP of a recipe's dataset and a tar of pictures, and say in a line what is in it."""
     recipe = read(options.recipe, options.set)
+    check(recipe)
     pictures = options.pictures or recipe.pictures
     if not pictures:
         raise UsageError(f"{recipe.path} gives no eval.pictures: say with --pictures which tar is asked about")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import openwit
 from core import runs
 from core.command import run_recipe
 from core.recipe import Recipe
@@ -90,3 +91,9 @@ def test_a_damaged_book_is_written_anew(tree: Path, text: str) -> None:
     assert run("other/real.toml") == 0
     assert json.loads((tree / "out/real/_recipe.json").read_text()) == {"recipe": "../../other/real.toml"}
     assert run("recipes/real.toml") == 2
+
+
+def test_overlap_is_not_written_into_another_recipes_folder(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("recipes/real.toml") == 0
+    assert openwit.main(["overlap", "--recipe", "other/real.toml", "--pictures", "a.tar"]) == 2
+    assert "overlap: out/real is what recipes/real.toml makes" in capsys.readouterr().err
