@@ -162,8 +162,9 @@ def _local_stat(path: str) -> Stat:
         raise Failure(
             f"{path} cannot be looked at ({os.strerror(error.errno or 0)}): put it back, or correct the recipe"
         ) from error
-    is_settled = time.time_ns() - about.st_mtime_ns > _SETTLED
-    return Stat(about.st_size, str(about.st_mtime_ns) if is_settled else "")
+    # The second time is when the first was set: whoever keeps the time of a file that it writes over changes that.
+    is_settled = time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > _SETTLED
+    return Stat(about.st_size, f"{about.st_mtime_ns} {about.st_ctime_ns}" if is_settled else "")
 
 
 def _stat(path: str, entry: Mapping[str, Any] | None) -> Stat:

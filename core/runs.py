@@ -5,17 +5,13 @@ Shared by the stages that Beam carries and by training and evaluation, which kno
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import platform
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,11 +19,11 @@ from typing import Any
 from core.claim import claim
 from core.credentials import public_word
 from core.errors import Failure, UsageError, WorkToDo
+from core.exclusive import exclusive
 from core.files import (
     TEMPORARY,
     digest,
     filesystem,
-    is_local,
     join,
     keep_names,
     names_in,
@@ -39,7 +35,6 @@ from core.files import (
     shown,
     to_json,
 )
-from core.lease import Lease, probe
 from core.listing import behind_links, sizes_below
 from core.manifest import (
     MANIFEST,
@@ -61,11 +56,9 @@ BEGUN = "_begun.json"  # of a stage in work: for which facts, and what it reads;
 OUR_BOOKS = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # in a stage's folder, beside parts and receipts
 _BASIS = re.compile(rb'\{\s*"basis": "([0-9a-f]+)"')  # how BEGUN starts
 _NAMED_CHANGES = 3  # changes that are named in a line
-_SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
 _OURS = re.compile(
     rf"(^|/){re.escape(TEMPORARY)}[^/]*$|-[0-9a-f]{{16}}\.\w+$"
 )  # how parts are named, and half-written files
-_LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
 
 
 def require_finished(recipe: Recipe, stage: str, reader: str) -> Manifest:
@@ -336,59 +329,6 @@ def read_run(folder: str) -> dict[str, Any]:
 def remember(folder: str, raw_files: Mapping[str, Any]) -> None:
     """Write into `_run.json` of a complete stage what is known of its raw files by now."""
     publish(join(folder, RUN), to_json({**read_run(folder), "raw_files": raw_files}))
-
-
-@contextmanager
-def exclusive(folder: str, name: str, room: int = 0) -> Iterator[Callable[[], None]]:
-    """One run at a time, with room for so many bytes; what a killed run left half-written is removed.
-
-    Gives a function that raises Failure once another run has taken the folder over, which only a lease allows.
-    """
-    if not is_local(folder):
-        probe(folder)
-        with Lease(join(folder, "_lock"), _SILENCE, wait=False) as lease:
-            yield lease.confirm
-        return
-    path = Path(filesystem(folder)[1])
-    with _locked(path, folder, name) as held:
-        half = [name for name in sizes_below(folder) if name.rpartition("/")[2].startswith(TEMPORARY)]
-        linked = behind_links(folder, half)  # may be another run's; what is ours goes when the stage is complete
-        remove_all(folder, [name for name in half if name.rpartition("/")[0] not in linked])
-        _check_room(path, room + _LEAST_ROOM)
-        yield held
-
-
-@contextmanager
-def _locked(path: Path, folder: str, name: str) -> Iterator[Callable[[], None]]:
-    """A lock of the operating system, which ends with the process; on a disk that knows none a lease."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / "_lock").open("w")
-    except OSError as error:
-        raise Failure(
-            f"cannot write {folder} ({os.strerror(error.errno or 0)}): make it writable, or move the recipe's run.out"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(f"{name} is already running on {folder}: wait for it, or end it first") from None
-        except OSError as error:  # NFS without a lock manager, some FUSE
-            if error.errno not in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
-                raise
-            with Lease(join(folder, "_lock"), _SILENCE, wait=False) as lease:
-                yield lease.confirm
-            return
-        yield lambda: None
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise Failure(
-            f"only {free >> 20} MiB are free on the disk of {folder}: free some ({needed >> 20} MiB at the least), "
-            "or move the recipe's run.out"
-        )
 
 
 def cores() -> int:

@@ -20,6 +20,7 @@ from core import recipe as recipes
 from core import runs
 from core.command import run_recipe
 from core.errors import Failure, WorkToDo
+from core.exclusive import exclusive
 from core.files import digest, join, names_in, shown
 from core.inputs import Memory, Source, names_of, stats_of, without_copies
 from core.manifest import MANIFEST, Manifest, Part, Receipt
@@ -208,7 +209,7 @@ def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -
         return
     for line in stage.copies:
         print(f"{name}: {line}", flush=True)
-    with runs.exclusive(stage.folder, name) as held:
+    with exclusive(stage.folder, name) as held:
         runs.begin(stage.folder, stage.facts, stage.memory.known)
         try:
             with engines.opened(stage.engine_config) as stage.engine:

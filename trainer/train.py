@@ -32,6 +32,7 @@ from msgspec import Meta, Struct
 from core import command, runs
 from core import recipe as recipes
 from core.errors import Failure, UsageError
+from core.exclusive import exclusive
 from core.files import join, publishing, shown
 from core.inputs import Source, digest_file, reading
 from core.manifest import Part
@@ -100,7 +101,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
     }
     if runs.nothing_to_do(recipe, folder, facts, "starts anew"):
         return
-    with runs.exclusive(folder, "train", checkpoint.room(folder, sizes)) as held:
+    with exclusive(folder, "train", checkpoint.room(folder, sizes)) as held:
         with reading(Source(merges, facts["inputs"]["merges"])):
             tokenizer = Tokenizer(merges)
         sizes = replace(sizes, vocab=tokenizer.vocab)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import shutil
-from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 
 from core import runs
 from core.errors import Failure, UsageError, WorkToDo
+from core.exclusive import exclusive
 from core.files import join, publish, read_bytes, remove, remove_all
 from core.manifest import Counts, Part, Receipt, missing_part, read_manifest, remove_manifest, write_receipt
 from core.recipe import Recipe
@@ -264,7 +262,7 @@ def test_nothing_to_do_finishes_the_sweep_of_a_killed_run(folder: str) -> None:
 def test_a_sweep_is_of_what_is_complete_now(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run, of another recipe, has the folder after the first look at it and before the lock is taken."""
     killed_before_its_sweep(folder)
-    lock = runs.exclusive
+    lock = exclusive
 
     def later(folder: str, name: str) -> Any:
         remove_manifest(folder)
@@ -346,7 +344,7 @@ def test_a_table_that_was_moved_to_another_disk_and_linked_stays(tmp_path: Path)
     (folder / "candidate").symlink_to(larger)
     for left in ("c-0123456789abcdef.parquet", ".tmp-1", "thesis.txt"):
         (larger / left).write_bytes(b"x")
-    with runs.exclusive(str(folder), "crawl"):
+    with exclusive(str(folder), "crawl"):
         runs.publish_manifest(str(folder), FACTS, receipts, RUN)
     assert (folder / "candidate").is_symlink()
     assert sorted(path.name for path in larger.iterdir()) == ["a.parquet", "b.parquet", "thesis.txt"]
@@ -362,7 +360,7 @@ def test_what_a_link_leads_to_is_not_ours_to_remove(tmp_path: Path, target: str)
     for path in others:
         publish(str(path), b"x")
     (folder / "elsewhere").symlink_to(target)
-    with runs.exclusive(str(folder), "crawl"):
+    with exclusive(str(folder), "crawl"):
         runs.publish_manifest(str(folder), FACTS, receipts, RUN)
     assert all(path.exists() for path in others)
     assert idle(str(folder)) and (folder / "elsewhere").is_symlink()
@@ -424,101 +422,3 @@ def test_how_it_ran_is_what_a_person_asks(monkeypatch: pytest.MonkeyPatch) -> No
     assert said["command"] == ["openwit", "crawl", "--recipe", "r.toml"]
     assert (said["started"], said["engine"], said["work"]) == ("1970-01-01T00:00:00Z", "local", work)
     assert said["versions"].keys() == {"openwit", "pyarrow"} and said["seconds"] > 1e9
-
-
-# ── alone ──
-
-
-def test_one_run_at_a_time(tmp_path: Path) -> None:
-    folder = str(tmp_path / "1_crawl")
-    with runs.exclusive(folder, "crawl"):
-        with pytest.raises(Failure) as error, runs.exclusive(folder, "crawl"):
-            pytest.fail("two at once")
-        assert str(error.value) == f"crawl is already running on {folder}: wait for it, or end it first"
-        with runs.exclusive(str(tmp_path / "2_filter"), "filter"):
-            pass
-    with runs.exclusive(folder, "crawl"):
-        pass
-
-
-def test_a_run_that_failed_leaves_no_lock(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="in the middle"), runs.exclusive(str(tmp_path), "crawl"):
-        raise Failure("in the middle")
-    with runs.exclusive(str(tmp_path), "crawl"):
-        pass
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_disk_without_locks_has_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """NFS without a lock manager."""
-
-    def flock(*_: object) -> None:
-        raise OSError(number, "no locks")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr(runs, "_SILENCE", 0.5)
-    folder = str(tmp_path)
-    with runs.exclusive(folder, "crawl") as held:
-        held()
-        with pytest.raises(Failure, match="held by a process that is alive"), runs.exclusive(folder, "crawl"):
-            pytest.fail("two at once")
-    with runs.exclusive(folder, "crawl"):
-        pass
-
-
-def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
-    folder = str(tmp_path)
-    put(folder, "candidate/a.parquet")
-    (tmp_path / "candidate" / ".tmp-1").write_text("half")
-    (tmp_path / ".tmp-2").write_text("half")
-    with runs.exclusive(folder, "crawl"):
-        assert files(folder) == {"candidate/a.parquet", "_lock"}
-
-
-def test_a_refused_run_takes_nothing_from_the_one_that_runs(tmp_path: Path) -> None:
-    with runs.exclusive(str(tmp_path), "crawl"):
-        (tmp_path / ".tmp-1").write_text("being written")
-        with pytest.raises(Failure), runs.exclusive(str(tmp_path), "crawl"):
-            pass
-        assert (tmp_path / ".tmp-1").read_text() == "being written"
-
-
-@pytest.mark.parametrize(("room", "least"), [(0, 256), (1 << 30, 1280)])
-def test_too_little_room_is_said_before_anything_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, least: int
-) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, (least << 20) - 1))
-    with pytest.raises(Failure) as error, runs.exclusive(str(tmp_path), "crawl", room):
-        pytest.fail("it started")
-    assert str(error.value) == (
-        f"only {least - 1} MiB are free on the disk of {tmp_path}: free some ({least} MiB at the least), "
-        "or move the recipe's run.out"
-    )
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 0, least << 20))
-    with runs.exclusive(str(tmp_path), "crawl", room):
-        pass
-
-
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with (
-        pytest.raises(Failure, match=r"cannot write .*/file/1_crawl \(Not a directory\): make it writable, or move"),
-        runs.exclusive(str(tmp_path / "file" / "1_crawl"), "crawl"),
-    ):
-        pytest.fail("it started")
-
-
-def test_an_object_store_has_a_lease_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = f"memory://runs/{tmp_path.name}"
-    monkeypatch.setattr(runs, "_SILENCE", 0.5)
-    with (
-        runs.exclusive(folder, "crawl"),
-        pytest.raises(Failure, match="alive: wait for it"),
-        runs.exclusive(folder, "crawl"),
-    ):
-        raise AssertionError("two runs of one stage")
-    with runs.exclusive(folder, "crawl"):
-        pass
-    runs.publish_manifest(folder, {"stage": "crawl"}, [], b"{}")
-    assert files(folder) == {"_manifest.json", "_parts.parquet", "_run.json", "_lock.00000001", "_lock.00000002"}

@@ -28,6 +28,7 @@ from msgspec import Meta, Struct
 from core import command, runs
 from core import recipe as recipes
 from core.errors import UsageError
+from core.exclusive import exclusive
 from core.files import join, publishing, shown, to_json
 from core.inputs import Source, digest_file, reading
 from core.manifest import Counts, Manifest, Part
@@ -81,7 +82,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
     }
     if runs.nothing_to_do(recipe, folder, facts):
         return
-    with runs.exclusive(folder, "eval") as held:
+    with exclusive(folder, "eval") as held:
         runs.begin(folder, facts)
         with ExitStack() as read:
             for path, digest in sources.values():
