@@ -82,13 +82,8 @@ def write_receipt(folder: str, receipt: Receipt) -> None:
     publish(receipt_path(folder, receipt.step, receipt.task), to_json(said))
 
 
-def read_receipt(folder: str, step: str, task: str) -> Receipt | None:
-    """The receipt of a task, None where it is not done, or was by another version of openwit."""
-    return read_receipts(folder, step, [task]).get(task)
-
-
 def read_receipts(folder: str, step: str, tasks: Sequence[str]) -> dict[str, Receipt]:
-    """The receipts of those tasks that have one, by task."""
+    """The receipts of those tasks that have one, by task; those of another version of openwit count as none."""
     found = {}
     for task, raw in zip(tasks, read_many(folder, [receipt_name(step, task) for task in tasks]), strict=True):
         if raw:  # an empty one is what a power failure leaves

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.manifest import read_receipt, write_manifest
+from core.manifest import read_receipts, write_manifest
 from dedup.tables import CAPTION
 from pipeline.ids import image_id, pair_id
 from pipeline.pack import Inputs
@@ -112,7 +112,7 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
         made.rows(pa.Table.from_pylist(captions, schema=CAPTION), CAPTION)
     promises = {}
     for stage, done in tasks.items():
-        receipts = [read_receipt(str(folder / stage), "made", task.id) for task in done]
+        receipts = [read_receipts(str(folder / stage), "made", [task.id]).get(task.id) for task in done]
         promises[stage] = write_manifest(str(folder / stage), {}, [receipt for receipt in receipts if receipt]).promise
     return [promises[stage] for stage in Inputs._fields]
 

@@ -12,7 +12,7 @@ import pytest
 from core.errors import Failure
 from core.files import digest
 from core.inputs import Source, digest_file
-from core.manifest import balance, read_receipt, write_manifest
+from core.manifest import balance, read_receipts, write_manifest
 from core.runs import begin, publish_manifest
 from core.tables import read_batches, read_table
 from pipeline.ids import image_id, pair_id
@@ -82,7 +82,7 @@ def test_row_groups_depend_on_the_rows_alone(tmp_path: Path) -> None:
             for size in sizes:
                 attempt.rows(candidates(size, start), CANDIDATE)
                 start += size
-        receipt = read_receipt(str(folder), "candidates", "t")
+        receipt = read_receipts(str(folder), "candidates", ["t"]).get("t")
         assert receipt is not None
         return (folder / receipt.parts[0].name).read_bytes()
 
