@@ -92,10 +92,12 @@ def open_input(path: str) -> BinaryIO:
     except PermissionError:
         raise Failure(f"{path} may not be read: change its permissions, or name another file in the recipe") from None
     except FileNotFoundError:
-        raise Failure(
-            f"{path} is not there: give its right path in the recipe, or run the stage that makes it"
-        ) from None
+        raise _missing(path) from None
     return watch(file) if watch else file
+
+
+def _missing(path: str) -> Failure:
+    return Failure(f"{path} is not there: give its right path in the recipe, or run the stage that makes it")
 
 
 Watch = Callable[[BinaryIO], BinaryIO]
@@ -135,9 +137,12 @@ def entries_in(folder: str, detail: bool = True) -> dict[str, Any]:
 
 
 def file_size(path: str) -> int:
-    """Bytes of a file."""
+    """Bytes of a file; Failure names it where it is missing."""
     fs, inner = filesystem(path)
-    size = fs.size(inner)
+    try:
+        size = fs.size(inner)
+    except FileNotFoundError:
+        raise _missing(path) from None
     if size is None:
         raise Failure(f"{path} comes from a server that does not say its size: download it, and name the copy")
     return int(size)
@@ -194,11 +199,9 @@ def remove_all(folder: str, names: Sequence[str]) -> None:
 def _remove_objects(fs: Any, paths: list[str]) -> None:
     """In one request; one by one where fsspec would take a name for a pattern, or stop at the first that is gone."""
     if not any(map(has_magic, paths)):
-        try:
+        with suppress(FileNotFoundError):
             fs.rm(paths)
             return
-        except FileNotFoundError:
-            pass
     with ThreadPoolExecutor(_REQUESTS) as pool:
         list(pool.map(functools.partial(_remove_object, fs), paths))
 

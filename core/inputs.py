@@ -252,7 +252,8 @@ class Reading:
     def __init__(self, path: str) -> None:
         self._path, self._at = path, 0  # all before `_at` is digested
         self._seen: dict[int, bytes] = {}  # number of a block → digest of its bytes
-        self._size = stats_of([path])[path].size
+        # Not by a listing: on a store that would be of the whole folder, for each task.
+        self._size = _local_stat(path).size if is_local(path) else file_size(path)
         self._sha256 = hashlib.sha256()
         self._sample = hashlib.sha256(f"{self._size}\n".encode())
         self._blocks = list(sample_blocks(self._size))[::-1]  # of the sample, those not digested yet, the next one last

@@ -147,7 +147,7 @@ class Attempt:
         try:
             yield part
             sha256 = pending.file.sha256
-            self._job.check()
+            self.check()
             pending.place(base.replace("{sha256}", sha256[:16]))
         except BaseException:
             pending.discard()
