@@ -16,8 +16,9 @@ from core.manifest import SCHEMA_VERSION, Manifest, Part, Receipt, receipt_name,
 from core.recipe import Recipe, read
 from pipeline.stage import Stage, definition_of
 from pipeline.tasks.attempt import Task, tasks_of
+from tests.latency import far_away
 from tests.proxy import Proxy
-from tests.stores import new_bucket
+from tests.stores import new_bucket, used
 
 TASKS = 50_000
 COUNTS = {"pairs": {"in": 10, "kept": 10, "dropped": {}}}
@@ -103,12 +104,12 @@ def test_on_a_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize("any_store", ["minio"], indirect=True)
-def test_on_a_store_thirty_milliseconds_away(tmp_path: Path, proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = recipe_of(tmp_path, f"s3://{new_bucket()}/out")
-    finished(recipe, TASKS)
-    proxy.delay = 0.03
-    assert max(look(recipe, capsys).values()) <= 120
+def test_on_a_store_thirty_milliseconds_away(tmp_path: Path, minio: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with used(minio):
+        recipe = recipe_of(tmp_path, f"s3://{new_bucket()}/out")
+        finished(recipe, TASKS)
+    with far_away(minio, 0.03) as url, used(url):
+        assert max(look(recipe, capsys).values()) <= 120
 
 
 def test_few_requests(tmp_path: Path, proxy: Proxy) -> None:

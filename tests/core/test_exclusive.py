@@ -13,9 +13,7 @@ import pytest
 from core import exclusive, runs
 from core.errors import Failure
 from core.exclusive import exclusive as one_run
-from tests.core.test_runs import files, folder, put
-
-__all__ = ["folder"]  # a fixture
+from tests.core.stages import files, put
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -35,11 +35,6 @@ def count(n: int, kept: int, **dropped: int) -> dict[str, Any]:
     return {"in": n, "kept": kept, "dropped": dropped}
 
 
-@pytest.fixture(params=["memory://manifest/stage", "local"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else join(request.param, tmp_path.name)
-
-
 @pytest.fixture
 def receipts(folder: str) -> list[Receipt]:
     return [

@@ -1,9 +1,7 @@
-"""Evaluations: golden values, naive references, planted answers, and a model that really learnt something."""
+"""Evaluations: planted answers, and a model that really learnt something."""
 
 import io
-import itertools
 import json
-import math
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +13,6 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
@@ -35,45 +31,10 @@ from trainer.data import split
 from trainer.evals import __main__ as evals
 from trainer.evals import retrieval, zeroshot
 from trainer.evals.features import Encoder
-from trainer.evals.intervals import clopper_pearson, share
 from trainer.evals.labels import read_labels
 from trainer.model import unit
 
 CLOTHES = "cls/clothing_72px"
-
-
-# ── intervals ─────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("hits", "n", "confidence", "low", "high"),
-    [
-        (0, 10, 0.95, 0.0, 0.308497),
-        (5, 10, 0.95, 0.187086, 0.812914),
-        (10, 10, 0.95, 0.691503, 1.0),
-        (90, 100, 0.995, 0.787968, 0.965394),
-        (762, 1000, 0.995, 0.722283, 0.798745),
-        (38_100, 50_000, 0.995, 0.756615, 0.767326),
-        (0, 100, 0.995, 0.0, 0.058155),
-        (3430, 3669, 0.995, 0.922611, 0.945763),
-    ],
-)
-def test_clopper_pearson(hits: int, n: int, confidence: float, low: float, high: float) -> None:
-    assert clopper_pearson(hits, n, confidence) == pytest.approx((low, high), abs=2e-6)
-
-
-@given(st.integers(1, 300), st.data())
-def test_an_interval_holds_the_share_and_mirrors(n: int, data: st.DataObject) -> None:
-    hits = data.draw(st.integers(0, n))
-    low, high = clopper_pearson(hits, n)
-    assert 0 <= low <= hits / n <= high <= 1
-    assert clopper_pearson(n - hits, n) == pytest.approx((1 - high, 1 - low))
-
-
-def test_a_row_of_results() -> None:
-    row = share("zero-shot", "top-1", 5, 10, 0.1)
-    assert list(row) == ["name", "metric", "value", "low", "high", "n", "chance"]
-    assert (row["value"], row["n"], row["chance"]) == (0.5, 10, 0.1)
 
 
 # ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
@@ -221,48 +182,6 @@ def test_a_picture_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     assert next(read) == ("small", bytes(100))
     with pytest.raises(Failure, match=r"large in .* has 101 bytes"):
         next(read)
-
-
-# ── retrieval ─────────────────────────────────────────────────────────────────────────────────────
-
-
-@given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_ranks_against_a_plain_loop(images: int, texts: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    owner = np.concatenate([np.arange(images), random.integers(0, images, texts)])  # each image has a text
-    queries = random.integers(-2, 3, (images, 3)).astype(np.float32)  # small integers: many ties, and exact
-    candidates = random.integers(-2, 3, (len(owner), 3)).astype(np.float32)
-    expected = []
-    for i in range(images):
-        scores = candidates @ queries[i]
-        best = max(scores[owner == i])
-        expected.append(1 + sum(score >= best and own != i for score, own in zip(scores, owner, strict=True)))
-    found = retrieval.ranks(*map(torch.from_numpy, (queries, candidates, np.arange(images), owner)))
-    assert found.tolist() == expected
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, math.nan])
-def test_a_model_that_maps_all_to_one_point_finds_nothing(value: float) -> None:
-    features = torch.full((300, 2), value)
-    numbers = torch.arange(300)
-    assert set(retrieval.ranks(features, features, numbers, numbers).tolist()) == {300}
-
-
-@pytest.mark.parametrize(("k", "candidates", "right"), [(1, 4, [2]), (2, 4, [2]), (5, 7, [1, 2, 3]), (10, 3, [1, 2])])
-def test_chance_against_all_draws(k: int, candidates: int, right: list[int]) -> None:
-    draws = list(itertools.combinations(range(candidates), min(k, candidates)))
-    expected = np.mean([np.mean([min(draw) < r for draw in draws]) for r in right])  # the right ones come first
-    assert retrieval.chance(k, candidates, np.array(right)) == pytest.approx(expected)
-
-
-def test_the_pool_is_a_hash_of_the_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shards = Shards(make_pack(tmp_path / "pack", pictures()))
-    held_out = np.arange(0, 132, 2)
-    assert retrieval.choose(shards, held_out, 1) == held_out.tolist()
-    monkeypatch.setattr(retrieval, "POOL", 20)
-    few = retrieval.choose(shards, held_out, 1)
-    assert len(few) == 20 and set(few) < set(held_out.tolist()) and few == sorted(few)
-    assert retrieval.choose(shards, held_out[::-1], 1) == few != retrieval.choose(shards, held_out, 2)
 
 
 # ── the command ───────────────────────────────────────────────────────────────────────────────────
