@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import timedelta
 from types import TracebackType
 from typing import Literal, Self
 
@@ -21,6 +22,7 @@ class Progress:
     ) -> None:
         self._name, self._unit, self._total, self._to = name, unit, total, to
         self._said, self._said_at = max(float(done), first / 2), time.monotonic()
+        self._first, self._started = done, self._said_at
         self._bar: progress.Progress | None = None
         if getattr(sys, to).isatty():
             self._bar = progress.Progress(
@@ -55,5 +57,11 @@ class Progress:
         now = time.monotonic()
         if done >= 2 * self._said or now - self._said_at >= _MINUTE:
             self._said, self._said_at = done, now
-            line = f"{self._name}: {done:,}/{self._total:,} {self._unit}{note and ', '}{note}"
+            line = f"{self._name}: {done:,}/{self._total:,} {self._unit}{note and ', '}{note}{self._left(done, now)}"
             print(line, file=getattr(sys, self._to), flush=True)
+
+    def _left(self, done: int, now: float) -> str:
+        """How long it takes yet at the speed so far, where that is more than a minute: ", 1:05:00 left"."""
+        made = done - self._first
+        seconds = (now - self._started) / made * (self._total - done) if made else 0.0
+        return f", {timedelta(seconds=round(seconds))} left" if seconds > _MINUTE else ""

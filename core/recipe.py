@@ -24,9 +24,9 @@ from fsspec.implementations.local import LocalFileSystem
 from core import credentials
 from core.errors import UsageError
 from core.files import absolute, filesystem, is_local
-from core.registry import STAGES, module_of
+from core.registry import ASKED_FOR, STAGES, module_of
 
-TABLES = ("run", "engine", *STAGES)
+TABLES = ("run", "engine", *STAGES, *ASKED_FOR)
 
 # Marks a key that steers how or where a stage runs, never what it writes: it is not part of the manifest.
 # (The paths of inputs are such keys: in the manifest the digests of the files stand for them.)
@@ -95,7 +95,7 @@ class Recipe:
 
     def folder(self, stage: str) -> str:
         """The folder of one stage: out/real/2_filter."""
-        return f"{self.out.rstrip('/')}/{STAGES[stage].folder}"
+        return f"{self.out.rstrip('/')}/{(STAGES | ASKED_FOR)[stage].folder}"
 
 
 def read(path: str, settings: Sequence[str] = (), check: bool = False) -> Recipe:

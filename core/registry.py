@@ -123,6 +123,20 @@ STAGES: dict[str, StageInfo] = {
 }
 
 
+# What runs only where it is asked for by its name: `all`, make's targets, status, plan and the report leave it out.
+ASKED_FOR: dict[str, StageInfo] = {
+    "embed": _stage(
+        "embed",
+        "9_embed",
+        ["pack"],  # and train, where the recipe names no other model
+        "trainer.embed",
+        unit="images",
+        does="a pack's embeddings and image-text scores, as tables",
+        about="What a model makes of each image and its caption, and how well the two fit.",
+    )
+}
+
+
 def module_of(stage: str) -> Any:
     """The module of a stage, imported."""
     return importlib.import_module(STAGES[stage].module)

@@ -19,7 +19,7 @@ from demo.plan import Size
 from demo.sites import plan_web
 from demo.truth import Truth
 
-VERSION = 2  # of what is drawn: another one is drawn again
+VERSION = 3  # of what is drawn: another one is drawn again
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _write(folder: Path, seed: int, size: Size) -> None:
         "eval/labels.tsv": lambda: evaluation.labels_of(chosen),
         "queries/wiki.xml.bz2": lambda: encyclopedia.dump(seed),
         "queries/pageviews.gz": lambda: encyclopedia.views(seed),
-        "vocabulary.gz": lambda: vocabulary.learn(encyclopedia.dump(seed)),
+        "vocabulary.gz": lambda: vocabulary.made_of(encyclopedia.dump(seed)),
     }
     for name, make in files.items():
         path = folder / name

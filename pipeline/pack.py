@@ -2,6 +2,15 @@
 
     openwit pack --recipe recipes/real.toml
 
+What is packed may be less: [pack.where] keeps what a column of its outcome or a score says, for example
+
+    [pack]
+    scores = ["scores/*.parquet"]         # tables of image_id, name and value, as `openwit embed` writes them
+
+    [pack.where]
+    width = ">= 256"                      # a column of the table outcome
+    "clip:ViT-B/32" = ">= 0.28"           # a score by its name
+
 image_id is a hash, so merging the sorted chunks by ranges of it is a global shuffle, and a sample's shard is a pure
 function of its id. A task owns consecutive shards and reads its range of every chunk by index, as much at a time as
 the recipe's memory allows.
@@ -11,30 +20,49 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from core import recipe as recipes
 from core.command import exit_now
-from core.errors import Failure
-from core.files import join, to_json
+from core.errors import Failure, UsageError
+from core.files import digest, join, shown, to_json
 from core.manifest import Manifest, promised
 from dedup.tables import CAPTION, GROUP
 from pipeline.inputs.urltables import owncolumns
 from pipeline.stage import Definition, Stage, main_of
-from pipeline.tables import OUTCOME, query_texts
+from pipeline.tables import OUTCOME, UNWANTED, query_texts
 from pipeline.tasks.attempt import Attempt, Task
-from shards.format import SAMPLE, TarWriter, range_of, sample_json, sample_row, shard_name, stats_json, write_rows
+from shards import scores
+from shards.format import (
+    SAMPLE,
+    TarWriter,
+    ids_in,
+    range_of,
+    sample_json,
+    sample_row,
+    shard_name,
+    shards_of,
+    stats_json,
+    write_rows,
+)
 from shards.merge import Run, merge_range, read_range
+from shards.scores import SCORE
 
 RULES_VERSION = 2
 
 SHARDS_A_TASK = 8  # consecutive ones: neighbouring ranges share the row groups that are read for them
+
+_SIDE_BY_SIDE = 16  # files of scores whose names are looked at
 
 
 class Inputs(NamedTuple):
@@ -54,17 +82,56 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         0  # that number itself, to keep it as a set grows; 0 = derive
     )
     memory_mib: Annotated[int, msgspec.Meta(ge=16)] = 1024  # what one task may hold beside the program itself
+    where: dict[str, str] = {}  # column of OUTCOME or name of a score → what a sample must meet to stay: ">= 0.28"
+    scores: Annotated[tuple[str, ...], recipes.RUNTIME] = ()  # files of the table score
+
+    def __post_init__(self) -> None:
+        wanted = names_of_scores(self)
+        if not self.scores and (wrong := scores.unknown(self.where, scores.comparable(OUTCOME))):
+            raise ValueError(f"where: {wrong}, and pack.scores names no files of scores")
+        if self.scores and not wanted:
+            raise ValueError("scores are given, and where asks for none of them: ask, or leave scores out")
+
+
+def names_of_scores(config: Config) -> list[str]:
+    """The scores that the recipe asks for, sorted: whatever is no column."""
+    return [c.name for c in scores.conditions(config.where.items(), OUTCOME) if c.name not in OUTCOME.names]
+
+
+def check(stage: Stage[Config]) -> None:
+    """UsageError where the recipe asks for a score that its files do not have, or for those of this very pack."""
+    own = stage.recipe.folder("embed")
+    files = [source.path for source in stage.sources["scores"]]
+    if any(path.startswith(f"{own}/") for path in files):
+        raise UsageError(
+            f"{stage.recipe.path}: pack.scores names {shown(own)}, which was made of the pack that is now to be "
+            "another: copy the scores out of it, and name the copies"
+        )
+    if files:
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            there = set[str]().union(*pool.map(scores.names_in, files))
+        if wrong := scores.unknown(stage.config.where, [*scores.comparable(OUTCOME), *sorted(there)]):
+            raise UsageError(f"{stage.recipe.path}: pack.where: {wrong}")
 
 
 def run(stage: Stage[Config]) -> None:
     shards = number_of_shards(stage)
 
+    # file of scores → score, by the task that will want it                        a task a file
+    job = stage.job("scores", ())
+    names = names_of_scores(stage.config)
+    asked = [Task(s.id, digest(s.digest, names, shards), (s, names, shards)) for s in stage.sources["scores"]]
+    scored: dict[str, list[str]] = {}
+    for part in stage.parts(stage.run(job, split_scores, asked), "score") if asked else []:
+        scored.setdefault(part.name.split("/")[1], []).append(stage.path(part))
+
     # chunk, outcome, group, caption → shard, sample, stats                         a task some consecutive shards
     job = stage.job("shards", all_inputs=True)
     inputs = Inputs(*(stage.reads[name].promise for name in Inputs._fields))
     tasks = [
-        Task(f"shards{first:08d}", args=(inputs, shards, first, min(first + SHARDS_A_TASK, shards)))
+        Task(f"shards{first:08d}", args=(inputs, scored.get(f"{first:08d}", []), shards, first, end))
         for first in range(0, shards, SHARDS_A_TASK)
+        for end in [min(first + SHARDS_A_TASK, shards)]
     ]
     packed = stage.run(job, pack_shards, tasks)
 
@@ -82,18 +149,35 @@ def number_of_shards(stage: Stage[Config]) -> int:
 
 def steps(stage: Stage[Config]) -> dict[str, int]:
     """How many tasks each step has, once those before it are done."""
-    return {"shards": -(-number_of_shards(stage) // SHARDS_A_TASK), "sizes": 1}
+    asked = {"scores": len(stage.sources["scores"])} if stage.sources["scores"] else {}
+    return {**asked, "shards": -(-number_of_shards(stage) // SHARDS_A_TASK), "sizes": 1}
+
+
+def split_scores(task: Task, config: Config, attempt: Attempt) -> None:
+    """One file of scores: what the recipe asks for, sorted, a part for each task that packs some of its images."""
+    source, names, shards = task.args
+    with attempt.reading(source) as path:
+        rows = scores.read_scores(path, names)
+    tasks = shards_of(ids_in(rows["image_id"]), shards) // SHARDS_A_TASK  # ascending, as the ids are
+    for number in np.unique(tasks).tolist():
+        start, end = np.searchsorted(tasks, [number, number + 1]).tolist()
+        place = f"score/{number * SHARDS_A_TASK:08d}/{task.id}-{{sha256}}.parquet"
+        with attempt.file("score", place) as part:
+            part.rows = end - start
+            pq.write_table(rows.slice(start, end - start), part.file, compression="zstd", write_page_checksum=True)
 
 
 def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:
     """The shards of one task, one after another."""
-    inputs, shards, first, end = task.args
+    inputs, scored, shards, first, end = task.args
     for shard in range(first, end):
-        pack_shard(shard, shards, inputs, config, attempt)
+        pack_shard(shard, shards, inputs, scored, config, attempt)
 
 
-def pack_shard(shard: int, shards: int, inputs: Inputs, config: Config, attempt: Attempt) -> None:
-    """One shard: the images fetched in its range that are no duplicates, with captions; the failed in its table."""
+def pack_shard(shard: int, shards: int, inputs: Inputs, scored: list[str], config: Config, attempt: Attempt) -> None:
+    """One shard: the images fetched in its range that are no duplicates and wanted, with captions; the failed in its
+    table. `scored`: parts of the table score that have those of its images.
+    """
     name = shard_name(shard, shards)
     statuses: Counter[tuple[str, str]] = Counter()
     with (
@@ -101,7 +185,7 @@ def pack_shard(shard: int, shards: int, inputs: Inputs, config: Config, attempt:
         TarWriter(tar_part.file) as tar,
         attempt.file("sample", f"{name}.parquet") as table_part,
     ):
-        rows = merged(*range_of(shard, shards), inputs, config.memory_mib << 20, tar, attempt)
+        rows = merged(*range_of(shard, shards), inputs, scored, config, tar, attempt)
         counted = (row for row in rows if statuses.update([(row["status"], row["reason"])]) is None)
         table_part.rows = write_rows(table_part.file, SAMPLE, counted)
         tar_part.rows = statuses["success", ""]
@@ -111,7 +195,7 @@ def pack_shard(shard: int, shards: int, inputs: Inputs, config: Config, attempt:
 
 
 def merged(
-    lo: bytes, hi: bytes | None, inputs: Inputs, memory: int, tar: TarWriter, attempt: Attempt
+    lo: bytes, hi: bytes | None, inputs: Inputs, scored: list[str], config: Config, tar: TarWriter, attempt: Attempt
 ) -> Iterator[dict[str, Any]]:
     """Write the samples of a range to its tar; their rows of SAMPLE and those of the failed, ascending by image_id.
 
@@ -121,14 +205,21 @@ def merged(
     texts, kinds = query_texts(tuple(queries.paths("query"))), _kinds(*inputs.crawl)
     groups = read_range(dedup.paths("group"), GROUP, lo, hi)
     dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "reason"]).to_pylist()
-    duplicates = {row["image_id"]: row["reason"] for row in dropped}
+    left_out = {row["image_id"]: row["reason"] for row in dropped}
     tars = {part.task: part.name for part in fetch.of("chunk_tar")}
     runs = [Run(join(fetch.folder, tars[part.task]), join(fetch.folder, part.name)) for part in fetch.of("chunk")]
     outcomes = read_range(fetch.paths("outcome"), OUTCOME, lo, hi)
     captioned = read_range(dedup.paths("caption"), CAPTION, lo, hi)
+    if config.where:
+        unwanted = _unwanted(config, outcomes, read_range(scored, SCORE, lo, hi), left_out, attempt)
+        captioned = captioned.filter(
+            pa.array([id_ not in unwanted for id_ in captioned["image_id"].to_pylist()], pa.bool_())
+        )
+        left_out |= unwanted
+    memory = config.memory_mib << 20
     # Half is for rows on their way and what the allocator keeps; the tables are held twice while they are sorted.
     room = max(memory // 8, memory // 2 - 2 * (outcomes.nbytes + captioned.nbytes))
-    images = merge_range(runs, lo, hi, room, duplicates)
+    images = merge_range(runs, lo, hi, room, left_out)
     captions = groupby(_rows(captioned), key=itemgetter("image_id"))
     for outcome in _rows(outcomes):
         image_id = outcome["image_id"]
@@ -136,8 +227,8 @@ def merged(
             yield sample_row(outcome, [], None)
             continue
         attempt.count_in("images", 1)
-        if image_id in duplicates:
-            attempt.count_dropped("images", duplicates[image_id], 1)
+        if image_id in left_out:
+            attempt.count_dropped("images", left_out[image_id], 1)
             continue
         stored_id, ext, image = next(images, (b"", "", b""))
         captions_id, some = next(captions, (b"", iter(())))
@@ -149,6 +240,17 @@ def merged(
         yield sample_row(outcome, own, stored)
     if left := next(images, None) or next(captions, None):
         raise _apart(left[0], fetch, dedup)
+
+
+def _unwanted(
+    config: Config, outcomes: pa.Table, scored: pa.Table, duplicates: Container[bytes], attempt: Attempt
+) -> dict[bytes, str]:
+    """The images of a range, no duplicates, that the recipe does not want, and why: listed in a table of their own."""
+    fetched = outcomes.filter(pc.equal(outcomes["reason"], ""))
+    found = scores.unwanted(scores.conditions(config.where.items(), OUTCOME), fetched, scored)
+    found = {image_id: reason for image_id, reason in sorted(found.items()) if image_id not in duplicates}
+    attempt.rows(pa.table([[*found], [*found.values()]], schema=UNWANTED), UNWANTED)
+    return found
 
 
 def _apart(image_id: bytes, fetch: Manifest, dedup: Manifest) -> Failure:
@@ -175,7 +277,12 @@ def _kinds(folder: str, digest: str) -> dict[str, str]:
     return owncolumns.kinds(promised(folder, digest))
 
 
-STAGE = Definition(config=Config, run=run, steps=steps, rules_version=RULES_VERSION)
+def sources(config: Config) -> dict[str, list[str]]:
+    """The raw files: scores."""
+    return {"scores": [*config.scores]}
+
+
+STAGE = Definition(config=Config, run=run, steps=steps, check=check, rules_version=RULES_VERSION, sources=sources)
 main = main_of("pack")
 
 if __name__ == "__main__":

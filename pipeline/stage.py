@@ -47,6 +47,7 @@ class Definition(Generic[C]):
     libraries: tuple[str, ...] = ()  # whose versions decide on what it writes, beside pyarrow's
     steps: Callable[[Stage[C]], dict[str, int]] = lambda stage: {}  # how many tasks each step of `run` will have
     sources: Callable[[C], dict[str, list[str]]] = lambda config: {}  # the raw files that it reads, by kind: patterns
+    check: Callable[[Stage[C]], None] = lambda stage: None  # what is wrong with the recipe, before anything is touched
     determined_by: Callable[[recipes.Recipe], dict[str, Any]] = lambda recipe: {}  # whatever else decides on its bytes
 
     def files(self, recipe: recipes.Recipe, name: str, config: C) -> dict[str, list[str]]:
@@ -207,6 +208,7 @@ def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -
             with suppress(Failure):  # of a folder that may not be written: they are looked at anew the next time
                 runs.remember(stage.folder, stage.memory.known)
         return
+    definition.check(stage)
     for line in stage.copies:
         print(f"{name}: {line}", flush=True)
     with exclusive(stage.folder, name) as held:

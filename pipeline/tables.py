@@ -155,6 +155,15 @@ OUTCOME = declare(
     },
 )
 
+UNWANTED = declare(
+    "unwanted",
+    1,
+    {
+        "image_id": (ID, "of a fetched image, no duplicate, that pack.where does not keep; sorted by it within a part"),
+        "reason": (pa.string(), "where:NAME, of the first condition by name that it fails; missing:NAME without value"),
+    },
+)
+
 # Why a page that a live crawl met was not kept, besides FETCH_REASONS.
 PAGE_REASONS = frozenset(
     ["redirected", "out_of_scope", "not_html", "too_deep", "page_budget", "too_many_hosts", "deadline"]

@@ -22,7 +22,7 @@ from core.registry import STAGES
 from core.tables import read_batches
 from dedup.tables import CAPTION, GROUP
 from pipeline.ids import image_id, is_hex_id
-from pipeline.tables import CANDIDATE, DROP, OUTCOME, PAGE, PAIR, QUERY
+from pipeline.tables import CANDIDATE, DROP, OUTCOME, PAGE, PAIR, QUERY, UNWANTED
 from pipeline.web.urls import normalise
 from report.phrases import count
 from shards.format import shard_name, shard_of
@@ -150,6 +150,9 @@ def _image_story(finished: dict[str, Manifest], id_: bytes) -> Iterator[str]:
                 yield f"  dedup    dropped: a duplicate of {group['kept_by'].hex()} ({how}); its captions go there"
                 return
             yield f"  dedup    kept for the group {group['group_id'].hex()}"
+        for row in _rows(finished, "pack", UNWANTED, "image_id", id_):
+            yield f"  pack     dropped: {row['reason']}"
+            return
         captions = _rows(finished, "dedup", CAPTION, "image_id", id_)
         if "pack" in finished and captions:
             shards = len(finished["pack"].of("shard"))

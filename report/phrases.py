@@ -86,6 +86,15 @@ _LOST_LATE = """
     caption_cap: The image has as many captions as the recipe keeps.
     held_out: Never trained on: retrieval is measured on them.
     unlabelled: A picture without a label.
+    changed_bytes: The sample's bytes are not those that were packed; another was trained on.
+    broken_image: The picture does not decode; another was trained on.
+    shard_unreadable: The tar could not be read.
+    shard_damaged: The tar is damaged, and what stands behind the damage is lost.
+    shard_cut: The tar ends too early.
+    shard_short: The tar holds fewer samples than is said beside it.
+    no_picture: A sample without a picture.
+    no_caption: A sample without a caption.
+    caption_unreadable: The caption is no text.
     over_the_pool: Retrieval is among a fixed number of images; these are the others.
 """
 _SENTENCES = dict(

@@ -31,7 +31,7 @@ from report import survey as surveys
 from report.funnel import LABELS, funnel
 from report.plots import Numbers, by_rank, curve, histogram
 
-REPORT_VERSION = 4  # raise it when the same stages would give another page
+REPORT_VERSION = 5  # raise it when the same stages would give another page
 
 INPUTS = 24  # files that a stage read whose digests are listed
 
@@ -44,7 +44,14 @@ LEADS = {  # (stage, unit, "kept" or a reason) → the id of a part of the page,
     ("eval", "held_out_samples", "kept"): ("evaluation", "retrieval among them"),
     ("eval", "pictures", "kept"): ("evaluation", "what they were taken for"),
 }
-METRICS = {"loss": "contrastive loss (nats)", "learning_rate": "learning rate", "scale": "logit scale (1/temperature)"}
+METRICS = {
+    "loss": "contrastive loss (nats)",
+    "learning_rate": "learning rate",
+    "scale": "logit scale (1/temperature)",
+    "gradient_norm": "norm of the gradient",
+    "alignment": "mean squared distance of pairs",
+    "uniformity_images": "uniformity of images (log)",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -152,7 +159,7 @@ def plots(survey: Mapping[str, Any] | None, sides: Numbers, done: Mapping[str, M
 
 
 def training(train: Manifest) -> list[dict[str, Any]]:
-    """The curves of a training: of each quantity its last value and its picture."""
+    """The curves of a training: of each quantity, and of each evaluation on its way, the last value and a picture."""
     rows = (row for path in train.paths("metrics") for row in _json_lines(path))
     logged = np.array([[row["step"], *(row.get(name, np.nan) for name in METRICS)] for row in rows], dtype=np.float64)
     if not len(logged):
@@ -160,16 +167,29 @@ def training(train: Manifest) -> list[dict[str, Any]]:
     batch = train.facts.get("config", {}).get("batch_size")
     guessing = {"loss": math.log(batch) if batch else None}  # of a model that finds all texts equally likely
     steps = logged[:, 0]
-    return [
-        {
-            "name": name.replace("_", " "),
-            "last": values[-1],
-            "step": int(steps[-1]),
-            "guessing": guessing.get(name),
-            "svg": curve(name, steps, values, label, guessing.get(name)),
-        }
+    curves = [
+        _curve(name, steps, values, label, guessing.get(name))
         for (name, label), values in zip(METRICS.items(), logged.T[1:], strict=True)
+        if np.isfinite(values).any()
     ]
+    evaluated: dict[str, list[tuple[float, float, float]]] = {}
+    for row in (row for path in train.paths("evaluations") for row in _json_lines(path)):
+        evaluated.setdefault(f"{row['name']} {row['metric']}", []).append((row["step"], row["value"], row["chance"]))
+    for name, points in evaluated.items():
+        steps, values, chances = np.array(points, dtype=np.float64).T
+        curves.append(_curve(name, steps, values, "share that is right", chances[-1]))
+    return curves
+
+
+def _curve(name: str, steps: Numbers, values: Numbers, label: str, guessing: float | None) -> dict[str, Any]:
+    svg = curve(name.replace(" ", "_"), steps, values, label, guessing)
+    return {
+        "name": name.replace("_", " "),
+        "last": values[-1],
+        "step": int(steps[-1]),
+        "guessing": guessing,
+        "svg": svg,
+    }
 
 
 def evaluation(results: Manifest) -> dict[str, examples.Rows]:

@@ -35,6 +35,17 @@ _HANDLES = (16, 256)  # shards held open at once: a quarter of what the process 
 _AHEAD = 8 << 20  # bytes that `iterate` reads at once
 
 
+class Damaged(Failure):
+    """One sample is not as it was packed. `reason`: changed_bytes, or why it does not decode."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(reason, sentence)  # both, so that it can be pickled
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image with its texts; `meta` is its .json, whose "captions" are all of them."""
@@ -138,7 +149,7 @@ class Shards:
         return np.concatenate(columns)
 
     def sample(self, i: int) -> Sample:
-        """The i-th sample. Failure where its bytes are not those that were packed."""
+        """The i-th sample. Damaged where its bytes are not those that were packed."""
         shard, row = self._place(i)
         index = self._index(shard)
         start = int(index.offset[row])
@@ -218,10 +229,11 @@ class Shards:
     def _proven(self, shard: int, span: bytes, start: int, xxh3: int) -> Sample:
         found = xxhash.xxh3_64_intdigest(span)
         if found != xxh3:
-            raise Failure(
+            raise Damaged(
+                "changed_bytes",
                 f"{join(self.folder, self.names[shard])}.tar is damaged: the {len(span)} bytes of the sample at byte "
                 f"{start} have xxh3 {found:016x}, its table says {xxh3:016x}; if the pack was not made again since it "
-                "was opened, restore it, or pack again"
+                "was opened, restore it, or pack again",
             )
         (name, image), (_, text), (_, meta) = members(span)
         key, ext = name.split(".")

@@ -18,7 +18,7 @@ ROOMS = {  # room → the rooms it may import
     "trainer": {"trainer", "shards", "pictures", "core"},
     "pipeline": {"pipeline", "dedup", "shards", "pictures", "core"},
     "report": {"report", "pipeline", "dedup", "shards", "core"},
-    "demo": {"demo", "shards", "core", "openwit"},
+    "demo": {"demo", "trainer", "shards", "core", "openwit"},
     "openwit": {"core"},
 }
 BASE = {"tables", "ids"}  # of the pipeline: what passes between stages, for every room in it

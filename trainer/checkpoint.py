@@ -2,7 +2,7 @@
 
 A checkpoint is one file that appears whole: the weights, the optimiser, torch's random state, the metrics of all steps
 so far (their number is the step), and the facts that it was made from. Its name ends in its digest, for the sums in
-torch's zip cover the tensors, and not where they are. The last two are kept.
+torch's zip cover the tensors, and not where they are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import pickle
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
@@ -21,16 +22,27 @@ import torch
 from core.errors import Failure
 from core.files import Pending, join, names_in, open_input, publishing, read_bytes, remove, to_json
 from core.manifest import Manifest, Part
+from trainer.data import Losses
 from trainer.model import CLIP, ModelConfig
+from trainer.precision import LossScale
 from trainer.stage import part
 
-KEPT = 2
 _NAME = re.compile(r"checkpoint-\d{8}-([0-9a-f]{16})\.pt")
-_VERSION = 2
+_VERSION = 3
 
 _BROKEN = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError)  # torch's ways
 
-Metrics = tuple[float, float, float]  # of one step: loss (nats), learning rate, exp(logit_scale)
+METRICS = (  # of a step: see trainer.accumulate.Measured
+    "loss",
+    "learning_rate",
+    "scale",
+    "gradient_norm",
+    "alignment",
+    "uniformity_images",
+    "uniformity_texts",
+    "norm_images",
+    "norm_texts",
+)
 
 
 @dataclass
@@ -39,7 +51,11 @@ class State:
 
     model: CLIP
     optimiser: torch.optim.Optimizer
-    metrics: list[Metrics] = field(default_factory=list)  # one a step
+    loss_scale: LossScale = field(default_factory=LossScale)
+    metrics: list[tuple[float, ...]] = field(default_factory=list)  # one of METRICS a step
+    lost: Losses = field(default_factory=Losses)  # samples that others were trained on instead of
+    is_whole: bool = True  # not in the middle of changing weights
+    results: list[dict[str, Any]] = field(default_factory=list)  # of the evaluations on the way, each with its step
 
     @property
     def step(self) -> int:
@@ -47,8 +63,8 @@ class State:
         return len(self.metrics)
 
 
-def save(folder: str, state: State, facts: Mapping[str, Any], machine: str) -> None:
-    """Write the checkpoint of this step, and remove all but the last two."""
+def save(folder: str, state: State, facts: Mapping[str, Any], machine: str, keep: int) -> None:
+    """Write the checkpoint of this step, and remove all but the last `keep`."""
     said = {
         "version": _VERSION,
         "facts": to_json(facts).decode(),
@@ -56,7 +72,10 @@ def save(folder: str, state: State, facts: Mapping[str, Any], machine: str) -> N
         "model": state.model.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         "random": torch.get_rng_state(),
+        "loss_scale": asdict(state.loss_scale),
         "metrics": torch.tensor(state.metrics, dtype=torch.float64),
+        "lost": {"counts": dict(state.lost.counts), "first": state.lost.first},
+        "results": to_json(state.results).decode(),
     }
     pending = Pending(folder)
     try:
@@ -65,7 +84,7 @@ def save(folder: str, state: State, facts: Mapping[str, Any], machine: str) -> N
     except BaseException:
         pending.discard()
         raise
-    for name in _names(folder)[:-KEPT]:
+    for name in _names(folder)[:-keep]:
         remove(join(folder, name))
 
 
@@ -75,11 +94,11 @@ def latest(folder: str) -> str | None:
     return join(folder, names[-1]) if names else None
 
 
-def room(folder: str, sizes: ModelConfig) -> int:
+def room(folder: str, sizes: ModelConfig, keep: int) -> int:
     """Bytes that a training has yet to write: a checkpoint holds each float32 weight and two moments of it."""
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in CLIP(sizes).parameters())
-    return (KEPT + 1 - len(_names(folder))) * 3 * 4 * weights
+    return max(0, keep + 1 - len(_names(folder))) * 3 * 4 * weights
 
 
 def restore(path: str, state: State, facts: Mapping[str, Any]) -> str:
@@ -97,7 +116,10 @@ def restore(path: str, state: State, facts: Mapping[str, Any]) -> str:
     state.model.load_state_dict(said["model"])
     state.optimiser.load_state_dict(said["optimiser"])
     torch.set_rng_state(said["random"])
-    state.metrics[:] = [tuple(row) for row in said["metrics"].tolist()]
+    state.loss_scale = LossScale(**said["loss_scale"])
+    state.metrics = [tuple(row) for row in said["metrics"].tolist()]
+    state.lost = Losses(Counter(said["lost"]["counts"]), said["lost"]["first"])
+    state.results = json.loads(said["results"])
     return cast(str, said["machine"])
 
 

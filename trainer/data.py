@@ -7,12 +7,12 @@ share a batch change what is trained on. (The same numpy and Pillow taken for gr
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,23 +24,68 @@ from core import choice
 from core.errors import Failure
 from shards.format import Ids
 from shards.order import Integers, Stream
-from shards.reader import Sample, Shards
+from shards.reader import Damaged, Sample, Shards
 from trainer.images import ImageError, decode, training_crop
 from trainer.tokenizer import Tokenizer
 
 J = TypeVar("J")
 R = TypeVar("R")
 
-_CHUNK = 32  # examples that a thread makes at a time
+CHUNK = 32  # examples that a thread makes at a time
+MOST_DAMAGED = 100  # samples of which none is sound: then it is no longer one that is damaged
+
+OnDamage = Literal["stop", "replace"]
+
+
+@dataclass
+class Losses:
+    """Samples that could not be trained on, by cause; for each cause the first of them, in a sentence."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, sentence: str) -> None:
+        """One more."""
+        self.counts[reason] += 1
+        self.first.setdefault(reason, sentence)
+
+    def update(self, later: Losses) -> None:
+        """Those of another batch, that came after these."""
+        self.counts.update(later.counts)
+        self.first = {**later.first, **self.first}
+
+    def taken(self) -> Losses:
+        """All of them, which are then here no more."""
+        taken = Losses(self.counts, self.first)
+        self.counts, self.first = Counter(), {}
+        return taken
+
+    @property
+    def any(self) -> str:
+        """One of them, in a sentence."""
+        return next(iter(self.first.values()), "")
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+    def __str__(self) -> str:
+        """How many of each cause, the most frequent first: "3 broken_image, 1 shard_cut"."""
+        causes = sorted(self.counts.items(), key=lambda cause: (-cause[1], cause[0]))
+        return ", ".join(f"{n:,} {reason}" for reason, n in causes)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Row i of each: an image, a caption of it, and the number of their sample in the pack."""
+    """Row i of each: an image, a caption of it, and the number of their sample in the pack.
+
+    `lost`: what was to stand in this batch and was replaced. The sum over the batches of all steps is the run's. Of
+    streams: what was met on the way to it.
+    """
 
     images: Tensor  # uint8 [b, size, size, 3]
     ids: Tensor  # int64 [b, context]
     samples: Integers  # int64 [b]
+    lost: Losses = field(default_factory=Losses)
 
 
 def split(ids: Ids, seed: int, holdout: float) -> tuple[Integers, Integers]:
@@ -60,26 +105,38 @@ def captions(sample: Sample) -> list[str]:
 
 
 def picture(shards: Shards, number: int, sample: Sample) -> Image.Image:
-    """The image of a sample. Failure where it does not decode: the stage that stored it had decoded it."""
+    """The image of a sample. Damaged where it does not decode: the stage that stored it had decoded it."""
     try:
         return decode(sample.image)
     except ImageError as error:
         shard = shards.names[int(np.searchsorted(np.cumsum(shards.sizes), number, side="right"))]
-        raise Failure(
+        raise Damaged(
+            error.reason,
             f"{sample.key}.{sample.ext} in {shards.folder}/{shard}.tar does not decode ({error}): "
-            "erase it from the pack, or fetch and pack again"
+            "erase it from the pack, or fetch and pack again",
         ) from error
 
 
 class Examples:
-    """What a run trains on: the samples of a pack that are not held out, as the endless stream of `shards.order`."""
+    """What a run trains on: the samples of a pack that are not held out, as the endless stream of `shards.order`.
+
+    A damaged sample raises Failure, or is replaced by the sample that stands in its row one step later, or two, …: a
+    function of the stream and its place alone, and within an epoch none that is in the batch already.
+    """
 
     def __init__(
-        self, shards: Shards, tokenizer: Tokenizer, image_size: int, context: int, seed: int, holdout: float
+        self,
+        shards: Shards,
+        tokenizer: Tokenizer,
+        image_size: int,
+        context: int,
+        seed: int,
+        holdout: float,
+        on_damage: OnDamage = "stop",
     ) -> None:
-        self._shards, self._tokenizer = shards, tokenizer
+        self.shards, self._tokenizer = shards, tokenizer
         self._image_size, self._context = image_size, context
-        self._seed = seed
+        self._seed, self._on_damage = seed, on_damage
         self.trained, self.held_out = split(shards.image_ids, seed, holdout)
 
     def batches(
@@ -87,39 +144,70 @@ class Examples:
     ) -> Generator[Batch]:
         """One rank's share of the batches of the steps first to last - 1, made ahead by threads.
 
-        Raises UsageError where the ranks do not divide the batch, and Failure where a sample is damaged.
+        Raises UsageError where the ranks do not divide the batch, and Failure where a sample is damaged and may not be
+        replaced.
         """
         stream = Stream(len(self.trained), self._seed)
         share = size // world
-        chunks = -(-share // _CHUNK)  # of a batch
+        chunks = -(-share // CHUNK)  # of a batch
 
         def jobs() -> Iterator[tuple[Integers, Integers]]:
             for step in range(first, last):
                 samples = self.trained[stream.batch(step, size, rank, world)]
-                epochs = np.arange(step * size + rank * share, step * size + (rank + 1) * share) // stream.n
-                for at in range(0, share, _CHUNK):
-                    yield samples[at : at + _CHUNK], epochs[at : at + _CHUNK]
+                positions = np.arange(step * size + rank * share, step * size + (rank + 1) * share)
+                for at in range(0, share, CHUNK):
+                    yield samples[at : at + CHUNK], positions[at : at + CHUNK]
 
-        with closing(in_order(self._make, jobs(), threads, chunks + threads)) as made:
+        def make(job: tuple[Integers, Integers]) -> tuple[npt.NDArray[np.uint8], Tensor, Integers, Losses]:
+            return self._make(*job, size, stream)
+
+        with closing(in_order(make, jobs(), threads, chunks + threads)) as made:
             while parts := list(itertools.islice(made, chunks)):
-                images, ids, samples = zip(*parts, strict=True)
-                yield Batch(torch.from_numpy(np.concatenate(images)), torch.cat(ids), np.concatenate(samples))
+                images, ids, samples, lost = zip(*parts, strict=True)
+                batch = Batch(torch.from_numpy(np.concatenate(images)), torch.cat(ids), np.concatenate(samples))
+                for losses in lost:
+                    batch.lost.update(losses)
+                yield batch
 
-    def _make(self, job: tuple[Integers, Integers]) -> tuple[npt.NDArray[np.uint8], Tensor, Integers]:
-        """The examples of some samples, each in its epoch."""
-        samples, epochs = job
-        places = zip(samples.tolist(), epochs.tolist(), strict=True)
-        crops, texts = zip(*(self._example(number, epoch) for number, epoch in places), strict=True)
-        return np.stack(crops), self._tokenizer.encode(texts, self._context), samples
+    def _make(
+        self, samples: Integers, positions: Integers, size: int, stream: Stream
+    ) -> tuple[npt.NDArray[np.uint8], Tensor, Integers, Losses]:
+        """The examples of some samples, which stand at these positions of the stream; `size` positions are a step."""
+        crops, texts, used, lost = [], [], samples.copy(), Losses()
+        for row, (number, position) in enumerate(zip(samples.tolist(), positions.tolist(), strict=True)):
+            crop, text, used[row] = self._sound(number, position, size, stream, lost)
+            crops.append(crop)
+            texts.append(text)
+        return np.stack(crops), self._tokenizer.encode(texts, self._context), used, lost
+
+    def _sound(
+        self, number: int, position: int, size: int, stream: Stream, lost: Losses
+    ) -> tuple[npt.NDArray[np.uint8], str, int]:
+        """The example of a sample, or of the first sound one in its row of the steps behind, and its number."""
+        damage: Damaged | None = None
+        for _ in range(MOST_DAMAGED):
+            try:
+                crop, text = self._example(number, position // stream.n)
+            except Damaged as error:
+                if self._on_damage == "stop":
+                    raise Failure(f'{error}; or set train.on_damage = "replace"') from error
+                damage = damage or error
+                position += size
+                number = int(self.trained[stream.samples(np.array([position]))[0]])
+                continue
+            if damage:
+                lost.add(damage.reason, str(damage))
+            return crop, text, number
+        raise Failure(f"{self.shards.folder}: {MOST_DAMAGED} samples in a row are damaged; the first: {damage}")
 
     def _example(self, number: int, epoch: int) -> tuple[npt.NDArray[np.uint8], str]:
         """The crop and the caption of one sample in one epoch."""
-        sample = self._shards.sample(number)
+        sample = self.shards.sample(number)
         image_id = bytes.fromhex(sample.key)
         texts = captions(sample)
         text = texts[self._draw("caption", epoch, image_id) % len(texts)]
         random = np.random.default_rng(self._draw("crop", epoch, image_id))
-        return training_crop(picture(self._shards, number, sample), self._image_size, random), text
+        return training_crop(picture(self.shards, number, sample), self._image_size, random), text
 
     def _draw(self, purpose: str, epoch: int, image_id: bytes) -> int:
         return int(choice.rank(self._seed, purpose, str(epoch), [image_id])[0])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.errors import UsageError
+from trainer.recompute import recomputed
 from trainer.resnet import STRIDE, ModifiedResNet
 
 INITIAL_TEMPERATURE = 0.07  # tau; the logits start out multiplied by 1 / 0.07 (section 2.5)
@@ -122,10 +123,32 @@ class LayerNorm(nn.LayerNorm):
 
 
 class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x), the approximation of GELU that the released models were trained with."""
+    """x * sigmoid(1.702 x), the approximation of GELU that the released models were trained with.
+
+    Written with SiLU, x * sigmoid(x), which keeps one tensor for the backward pass where the product keeps two.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+        return F.silu(1.702 * x) / 1.702
+
+
+class Linear(nn.Linear):
+    """A linear layer whose weight may be stored in fewer bits than its input has (see `trainer.optim`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.linear in autocast's type where that is on, else in the type of `x`, whatever `weight` is stored in."""
+    if weight.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+        weight = weight.to(x.dtype)
+    return F.linear(x, weight, bias)
+
+
+def token_of_each(x: Tensor, positions: Tensor) -> Tensor:
+    """Of each row of [n, l, w] the token at its position (int64 [n]): [n, 1, w]."""
+    return x[torch.arange(len(x), device=x.device), positions][:, None]
 
 
 class Attention(nn.Module):
@@ -136,16 +159,34 @@ class Attention(nn.Module):
         self.heads, self.causal = heads, causal
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))  # query, key and value, stacked
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
+        self.out_proj = Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
+        """`read`, int64 [n]: the position of the only token of each row whose output is wanted, [n, 1, w] then."""
+        if read is not None:
+            return self._of_one(x, read)
         n, length, width = x.shape
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [n, l, 3 w]
+        qkv = linear(x, self.in_proj_weight, self.in_proj_bias)  # [n, l, 3 w]
         query, key, value = qkv.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [n, h, l, w/h]
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(n, length, width))
+        return out
+
+    def _of_one(self, x: Tensor, read: Tensor) -> Tensor:
+        n, length, width = x.shape
+        query = linear(token_of_each(x, read), self.in_proj_weight[:width], self.in_proj_bias[:width])
+        pairs = linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])  # [n, l, 2 w]
+        key, value = pairs.view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [n, h, l, w/h]
+        seen = torch.arange(length, device=x.device) <= read[:, None] if self.causal else None  # [n, l]
+        mixed = F.scaled_dot_product_attention(
+            query.view(n, 1, self.heads, -1).transpose(1, 2),  # [n, h, 1, w/h]
+            key,
+            value,
+            attn_mask=None if seen is None else seen[:, None, None],
+        )
+        out: Tensor = self.out_proj(mixed.reshape(n, 1, width))
         return out
 
 
@@ -157,26 +198,39 @@ class Block(nn.Module):
         self.attn = Attention(width, heads, causal)
         self.ln_1 = LayerNorm(width)
         self.mlp = nn.Sequential(
-            OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=QuickGELU(), c_proj=nn.Linear(4 * width, width))
+            OrderedDict(c_fc=Linear(width, 4 * width), gelu=QuickGELU(), c_proj=Linear(4 * width, width))
         )
         self.ln_2 = LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))
+    def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
+        """`read` as of `Attention`: the output is [n, 1, w] then."""
+        mixed = self.attn(self.ln_1(x), read)
+        x = (x if read is None else token_of_each(x, read)) + mixed
         x = x + self.mlp(self.ln_2(x))
         return x
 
 
 class Transformer(nn.Module):
-    """A stack of blocks, [n, l, w] -> [n, l, w]."""
+    """A stack of blocks, [n, l, w] -> [n, l, w].
+
+    `recompute`: a block keeps its input alone for the backward pass, which computes the rest again
+    (`recompute_activations` sets it). The gradients are the same.
+    """
 
     def __init__(self, width: int, layers: int, heads: int, *, causal: bool) -> None:
         super().__init__()
+        self.recompute = False
         self.resblocks = nn.Sequential(*(Block(width, heads, causal) for _ in range(layers)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.resblocks(x)
-        return out
+    def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
+        """`read`, int64 [n]: the position of the only token of each row that is read, [n, w] then.
+
+        The last block computes keys and values of all tokens and everything else of that one: a tenth of a tower less.
+        """
+        last = len(self.resblocks) - 1
+        for number, block in enumerate(self.resblocks):
+            x = recomputed(block, self.recompute, x, read if number == last else None)
+        return x if read is None else x[:, 0]
 
 
 class VisionTransformer(nn.Module):
@@ -198,8 +252,8 @@ class VisionTransformer(nn.Module):
         first = self.class_embedding.expand(len(images), 1, -1)
         # Under autocast the patches are half precision; the sum takes the parameters' type, and so do the residuals.
         x = torch.cat([first, patches], dim=1) + self.positional_embedding
-        x = self.transformer(self.ln_pre(x))
-        pooled: Tensor = self.ln_post(x[:, 0])
+        class_token = torch.zeros(len(images), dtype=torch.int64, device=x.device)
+        pooled: Tensor = self.ln_post(self.transformer(self.ln_pre(x), class_token))
         return pooled @ self.proj
 
 
@@ -248,18 +302,19 @@ class CLIP(nn.Module):
         The feature is the top layer's at the end-of-text token, which has the highest id of all (section 2.4); of a bag
         of words it is the mean of the tokens' embeddings, both marks among them.
         """
-        x: Tensor = self.token_embedding(ids)
+        # In the residuals' type before it is looked up, so that the gradients of a token's many places add up in it.
+        x = F.embedding(ids, self.token_embedding.weight.to(self.logit_scale.dtype))
         ends = ids.argmax(dim=1)
         if self.config.text_layers:
-            x = self.ln_final(self.transformer(x + self.positional_embedding[: ids.shape[1]]))
-            pooled = x[torch.arange(len(ids), device=ids.device), ends]
+            x = x + self.positional_embedding[: ids.shape[1]]
+            pooled = self.ln_final(self.transformer(x, ends))
         else:
             lengths = ends[:, None] + 1
             is_text = (
                 torch.arange(ids.shape[1], device=ids.device) < lengths
             )  # [n, l]; zeros behind the end are padding
             pooled = (x * is_text[:, :, None]).sum(dim=1) / lengths
-        return pooled @ self.text_projection
+        return linear(pooled, self.text_projection.T, None)
 
     def forward(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Unit image features [n, e], unit text features [n, e] (both float32 at least), and exp(logit_scale) []."""
@@ -277,3 +332,29 @@ def _image_tower(config: ModelConfig) -> VisionTransformer | ModifiedResNet:
 def unit(features: Tensor) -> Tensor:
     """Features [n, e] scaled to length one, in float32 at least; a feature of zeros stays zeros."""
     return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
+
+
+def recompute_activations(model: CLIP) -> None:
+    """From now on both towers keep the input of each block for the backward pass, and compute the rest again in it.
+
+    A third more arithmetic for a fraction of the memory. Gradients and running statistics are those of a model that
+    keeps everything, bit for bit on a CPU.
+    """
+    for module in model.modules():
+        if isinstance(module, Transformer | ModifiedResNet):
+            module.recompute = True
+
+
+def compile_towers(model: CLIP) -> None:
+    """Have torch.compile make kernels of both towers, in place: names of parameters and state dict stay as they are.
+
+    The first step takes a minute. Fused kernels round in other places than those of eager mode: a run that began
+    without goes on with other last bits, so whether it is on belongs to the facts of a run. With it, the same build of
+    torch and of the compiler on the same kind of device gives the same bits. Raises UsageError for a residual network:
+    what normalises it changes within a step (see `trainer.batchnorm`).
+    """
+    if isinstance(model.visual, ModifiedResNet):
+        raise UsageError("a residual network cannot be compiled: leave train.compile out")
+    model.visual.compile()
+    if model.config.text_layers:
+        model.transformer.compile(dynamic=True)  # captions of any length, without compiling for each

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainer.batchnorm import BatchNorm
+from trainer.recompute import recomputed
+
 EXPANSION = 4  # a block's output has this many times the channels of the convolution within it
 STRIDE = 32  # pixels of the image a side of the last stage's cell: 2 and 2 in the stem, 2 in each stage but the first
 
@@ -26,23 +29,24 @@ class Bottleneck(nn.Module):
         super().__init__()
         outputs = EXPANSION * width
         self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
         self.avgpool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
+        self.bn3 = BatchNorm(outputs)
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
             layers = {"-1": nn.AvgPool2d(stride), "0": nn.Conv2d(inputs, outputs, 1, bias=False)}
-            self.downsample = nn.Sequential(OrderedDict({**layers, "1": nn.BatchNorm2d(outputs)}))
+            self.downsample = nn.Sequential(OrderedDict({**layers, "1": BatchNorm(outputs, with_next=True)}))
         nn.init.zeros_(self.bn3.weight)  # a new block adds nothing to its shortcut
 
     def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.downsample(x)  # first: its norm and bn1 read what no other norm stands between
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = F.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(self.avgpool(out)))
-        return F.relu(out + self.downsample(x), inplace=True)
+        return F.relu(out + shortcut, inplace=True)
 
 
 class AttentionPool(nn.Module):
@@ -86,12 +90,13 @@ class ModifiedResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width // 2)
+        self.bn1 = BatchNorm(width // 2)
         self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width // 2)
+        self.bn2 = BatchNorm(width // 2)
         self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(width)
+        self.bn3 = BatchNorm(width)
         self.avgpool = nn.AvgPool2d(2)
+        self.recompute = False  # a block keeps its input alone; see `trainer.model.recompute_activations`
         self.layer1 = _stage(width, width, layers[0], stride=1)
         self.layer2 = _stage(4 * width, 2 * width, layers[1], stride=2)
         self.layer3 = _stage(8 * width, 4 * width, layers[2], stride=2)
@@ -99,11 +104,15 @@ class ModifiedResNet(nn.Module):
         self.attnpool = AttentionPool(image_size // STRIDE, 32 * width, heads, embed_dim)
 
     def forward(self, images: Tensor) -> Tensor:
+        if images.is_cuda:  # tensor cores want channels beside each other; all that follows keeps to it
+            images = images.contiguous(memory_format=torch.channels_last)
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)  # [n, w/2, size/2, size/2]
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
         x = F.relu(self.bn3(self.conv3(x)), inplace=True)
         x = self.avgpool(x)  # [n, w, size/4, size/4]
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # [n, 32 w, size/32, size/32]
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in stage:
+                x = recomputed(block, self.recompute, x)  # in the end [n, 32 w, size/32, size/32]
         out: Tensor = self.attnpool(x)
         return out
 

@@ -5,7 +5,10 @@ How a run begins and ends, for all stages, is in core/runs.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +17,8 @@ from core import recipe as recipes
 from core import runs
 from core.errors import UsageError
 from core.files import Hashed, digest
-from core.manifest import Counts, Part, Receipt
+from core.inputs import Source, digest_file
+from core.manifest import Counts, Manifest, Part, Receipt
 
 _PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "pyarrow")
 
@@ -25,6 +29,14 @@ def source(recipe: recipes.Recipe, key: str, path: str) -> str:
     if len(found) != 1:
         raise UsageError(f"{recipe.path}: {key} matches {len(found)} files: name one")
     return found[0]
+
+
+def merges_of(recipe: recipes.Recipe, path: str, trained: Manifest) -> Source:
+    """The merges file that a model was trained with; UsageError where `path`, the recipe's train.merges, is another."""
+    found = source(recipe, "train.merges", path)
+    if (known := digest_file(found)) != trained.facts["inputs"]["merges"]:
+        raise UsageError(f"{recipe.path}: train.merges is not the file that the model was trained with: set it back")
+    return Source(found, known)
 
 
 def part(table: str, name: str, rows: int, file: Hashed) -> Part:
@@ -62,6 +74,22 @@ def how_it_ran(started: float, work: Mapping[str, Mapping[str, float]], **more: 
 def device() -> torch.device:
     """Where models run: the first CUDA device, or the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def free_memory() -> int | None:
+    """Bytes that the device has to give: of a CPU what Linux or a container has; None where nothing says."""
+    if device().type == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    try:
+        found = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    free = [int(found[1]) * 1024] if found else []
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError, KeyError):  # no limit, or of another kind
+        used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free.append(int((group / "memory.max").read_text()) - int(used["anon"]))
+    return min(free, default=None)
 
 
 def machine() -> str:

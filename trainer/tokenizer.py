@@ -16,19 +16,22 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tokenizers
-import torch
 from tokenizers import models, pre_tokenizers
-from torch import Tensor
 
 from core.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MERGES = 48_894  # at most are used, of the released file's 262,144: 49,152 less the 256 bytes twice and the two marks
 MAX_CHARS = 10_000  # of one text are read: the context holds far less, and a hostile caption must not cost seconds
 
-_END_OF_WORD = "</w>"
+END_OF_WORD = "</w>"
+
 _WORDS = tokenizers.Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+")
 
 
@@ -41,19 +44,14 @@ class Tokenizer:
     def __init__(self, path: str | Path) -> None:
         characters = _byte_characters()
         symbols = list(characters.values())
-        merges = _read_merges(Path(path), {*symbols, *(s + _END_OF_WORD for s in symbols)})
-        self._pieces = [*symbols, *(s + _END_OF_WORD for s in symbols), *(a + b for a, b in merges)]
+        merges = _read_merges(Path(path), {*symbols, *(s + END_OF_WORD for s in symbols)})
+        self._pieces = [*symbols, *(s + END_OF_WORD for s in symbols), *(a + b for a, b in merges)]
         self.start, self.end = len(self._pieces), len(self._pieces) + 1
         self.vocab = self.end + 1
         self._bytes = {character: byte for byte, character in characters.items()}
         vocabulary = {piece: id_ for id_, piece in enumerate(self._pieces)}
-        self._bpe = tokenizers.Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix=_END_OF_WORD))
-        self._bpe.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(_WORDS, behavior="removed", invert=True),  # the words are what stays
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
+        self._bpe = tokenizers.Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix=END_OF_WORD))
+        self._bpe.pre_tokenizer = _splitter()
 
     def encode(self, texts: Sequence[str], context: int = 77) -> Tensor:
         """Ids int64 [n, context]: start, the text, end, zeros; a longer text is cut so that `end` stays last."""
@@ -61,6 +59,8 @@ class Tokenizer:
         for row, text in zip(rows, texts, strict=True):
             ids = self._bpe.encode(clean(text)).ids[: context - 2]
             row[: len(ids) + 2] = [self.start, *ids, self.end]
+        import torch  # here, for whoever only learns merges needs none of it
+
         return torch.from_numpy(rows)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -71,7 +71,7 @@ class Tokenizer:
                 break
             if id_ != self.start:
                 pieces.append(self._pieces[id_])
-        spaced = ((piece.removesuffix(_END_OF_WORD), piece.endswith(_END_OF_WORD)) for piece in pieces)
+        spaced = ((piece.removesuffix(END_OF_WORD), piece.endswith(END_OF_WORD)) for piece in pieces)
         raw = b"".join(bytes(self._bytes[c] for c in piece) + b" " * ends for piece, ends in spaced)
         return raw.decode("utf-8", errors="replace").rstrip(" ")
 
@@ -81,6 +81,26 @@ def clean(text: str) -> str:
     text = html.unescape(html.unescape(text[:MAX_CHARS]))
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON lets half a character through
     return " ".join(unicodedata.normalize("NFC", text).split()).lower()
+
+
+class Splitter:
+    """Texts to words, each spelt in one visible character a byte: what merges are learnt from and applied to."""
+
+    def __init__(self) -> None:
+        self._split = _splitter()
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text, which is cleaned first."""
+        return [word for word, _ in self._split.pre_tokenize_str(clean(text))]
+
+
+def _splitter() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(_WORDS, behavior="removed", invert=True),  # the words are what stays
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
 
 
 def trim(ids: Tensor) -> Tensor:

@@ -1,24 +1,26 @@
 """train: CLIP on the shards of a pack, with the paper's contrastive loss, optimiser and schedule.
 
 python -m trainer.train --recipe recipes/real.toml [--set train.steps=1000]
+torchrun --nproc-per-node=8 -m trainer.train --recipe recipes/real.toml
 
-Runs on the first CUDA device, else on the CPU. Killed at any moment, the same command goes on from the last checkpoint.
-On a CPU the weights are the same to the last bit whether it was killed or not; that holds for one torch, one kind of
-processor and one number of its threads (OMP_NUM_THREADS sets it), which decide in what order a sum is added up.
+Runs on CUDA devices, one a process, else on the CPU. Killed at any moment, the same command goes on from the last
+checkpoint; asked to end (SIGTERM, Ctrl-C) it writes one first. On a CPU the weights are the same to the last bit
+whether it was killed or not; that holds for one torch, one kind of processor, one number of its threads
+(OMP_NUM_THREADS sets it), of ranks, and of pairs in a micro-batch: these decide in what order a sum is added up.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
-from typing import Annotated, Any
+from functools import partial
+from typing import Any
 
 try:
     import torch
@@ -27,47 +29,26 @@ except ModuleNotFoundError:
         raise
     sys.exit("train: torch is not installed: pip install '.[train]', then run again")
 
-from msgspec import Meta, Struct
-
 from core import command, runs
 from core import recipe as recipes
-from core.errors import Failure, UsageError
+from core.errors import Failure
 from core.exclusive import exclusive
 from core.files import join, publishing, shown
-from core.inputs import Source, digest_file, reading
-from core.manifest import Part
-from core.progress import Progress
-from shards.reader import Shards
-from trainer import checkpoint, stage
-from trainer.checkpoint import State
-from trainer.data import Batch, Examples
-from trainer.images import normalise
-from trainer.loss import clip_temperature_, contrastive_loss
-from trainer.model import CLIP, MODELS, ModelConfig
-from trainer.optim import learning_rate, parameter_groups
-from trainer.tokenizer import Tokenizer, trim
+from core.manifest import Part, read_manifest
+from trainer import checkpoint, stage, steps
+from trainer.checkpoint import METRICS, State
+from trainer.config import Config, check, completed, sizes_of
+from trainer.evals.midway import Midway
+from trainer.flops import memory_needed
+from trainer.inputs import Inputs, counts, said
+from trainer.model import CLIP, ModelConfig, compile_towers, recompute_activations
+from trainer.optim import adamw
+from trainer.precision import LossScale
+from trainer.ranks import ALONE, Ranks, local_ranks, started
+from trainer.streams import Streams
+from trainer.telemetry import Telemetry
 
-RULES_VERSION = 1
-
-
-class Config(Struct, frozen=True, kw_only=True):
-    """The recipe's [train] table. The defaults are the paper's for a vision transformer (tables 18 and 19)."""
-
-    model: str = "ViT-B/32"
-    merges: Annotated[
-        str, recipes.RUNTIME
-    ]  # the tokenizer's: bpe_simple_vocab_16e6.txt.gz of openai/CLIP, or one's own
-    batch_size: Annotated[int, Meta(ge=2)]  # pairs a step; the paper's is 32,768
-    steps: Annotated[int, Meta(ge=1)]
-    warmup: Annotated[int, Meta(ge=0)] = 2_000  # steps
-    learning_rate: Annotated[float, Meta(gt=0)] = 5e-4  # at its peak
-    weight_decay: Annotated[float, Meta(ge=0)] = 0.2
-    beta1: Annotated[float, Meta(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Meta(ge=0, lt=1)] = 0.98
-    epsilon: Annotated[float, Meta(gt=0)] = 1e-6
-    holdout: Annotated[float, Meta(ge=0, lt=1)] = 0.05  # share of the samples never trained on: retrieval is for them
-    checkpoint_every: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 1_000  # steps: what a kill costs at the most
-    threads: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # that decode; 0 = one a core
+RULES_VERSION = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,123 +58,191 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _from_recipe(recipe: recipes.Recipe) -> None:
     config = recipe.config("train", Config)
-    if config.model not in MODELS:
-        close = difflib.get_close_matches(config.model, MODELS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(MODELS)}"
-        raise UsageError(f"{recipe.path}: train.model: there is no model {config.model!r}; {hint}")
-    train(recipe, config, MODELS[config.model])
+    sizes = sizes_of(recipe, config)
+    with started(config.patience) as ranks:
+        train(recipe, config, sizes, ranks)
 
 
-def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig) -> None:
-    """Train a model of the given sizes on the recipe's pack, unless that is done already."""
-    started = time.time()
-    learning_rate(0, config.steps, config.warmup, config.learning_rate)  # a warm-up that is too long is said at once
-    folder = recipe.folder("train")
-    merges = stage.source(recipe, "train.merges", config.merges)
-    pack = runs.require_finished(recipe, "pack", "train")
-    facts: dict[str, Any] = {
+def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks = ALONE) -> None:
+    """Train a model of the given sizes on the recipe's data, unless that is done already."""
+    began, is_first = time.time(), ranks.rank == 0
+    config = completed(config, sizes, stage.device())
+    check(recipe.path, config, sizes, ranks.world)
+    inputs, folder = Inputs(recipe, config), recipe.folder("train")
+    facts = _facts(recipe, config, sizes, inputs.digests(), ranks)
+    is_done = is_first and _nothing_to_do(recipe, folder, facts)
+    if ranks.any(is_done, stage.device()):
+        return
+    room = checkpoint.room(folder, sizes, config.keep_checkpoints)
+    with exclusive(folder, "train", room) if is_first else nullcontext(_nobody_else) as held:
+        tokenizer = inputs.tokenizer()
+        _check_memory(recipe, config, sizes, ranks)
+        examples = inputs.examples(tokenizer, replace(sizes, vocab=tokenizer.vocab))
+        state = _start(folder, replace(sizes, vocab=tokenizer.vocab), config, recipe.run.seed, inputs, facts, ranks)
+        before = state.step
+        midway = Midway(recipe, tokenizer, examples) if is_first and config.evaluate_every else None
+        if is_first:
+            if isinstance(examples, Streams):
+                print(f"train: {examples.said()}", flush=True)
+            runs.begin(folder, facts)
+        threads = config.threads or max(1, runs.cores() // local_ranks())
+        batches = examples.batches(before, config.steps, config.batch_size, threads, ranks.rank, ranks.world)
+        beside = f"{folder}_log"  # what it says of speed is no part of it
+        log = Telemetry(beside, before, beside if config.tensorboard else None) if is_first else None
+        try:
+            with log or nullcontext():
+                keep = partial(_keep, folder, state, facts, config, ranks, log, held)
+                steps.run(state, batches, config, ranks, log, keep, partial(_evaluate, state, midway))
+        finally:
+            if is_first:
+                metrics = _write_metrics(folder, state)  # of a training that stopped, too: they say why
+        if not is_first:
+            return
+        parts = [*checkpoint.write_model(folder, state.model, _to_load(facts)), *metrics]
+        seconds, here = time.time() - began, state.step - before
+        work = {"steps": {"here": here, "of": state.step, "seconds": round(seconds, 3)}}
+        ran = stage.how_it_ran(began, work, samples_per_second=round(here * config.batch_size / seconds, 1))
+        inputs.require_unchanged()
+        stage.finish(folder, facts, parts, counts(examples, state, config.batch_size), ran, held)
+    if state.lost:
+        print(f"train: {state.lost} were replaced by other samples; the first: {state.lost.any}")
+    print(
+        f"train: {state.step:,} steps of {config.batch_size:,} on {said(examples)}, loss {state.metrics[-1][0]:.3f} → "
+        f"{shown(folder)} in {time.time() - began:.1f} s"
+    )
+
+
+def _nothing_to_do(recipe: recipes.Recipe, folder: str, facts: dict[str, Any]) -> bool:
+    before = read_manifest(folder)
+    was, now = (before.facts if before else facts)["config"].get("steps"), facts["config"]["steps"]
+    if was != now and not recipe.check:
+        print(
+            f"train: {now:,} steps are another schedule than {was:,}, from the first step on: the learning rate is a "
+            "cosine that ends with the last; to go on from the model that is there, give a copy of it as train.init"
+        )
+    return runs.nothing_to_do(recipe, folder, facts, "starts anew")
+
+
+def _facts(
+    recipe: recipes.Recipe, config: Config, sizes: ModelConfig, inputs: dict[str, str], ranks: Ranks
+) -> dict[str, Any]:
+    determined_by: dict[str, Any] = {"torch": torch.__version__, "model": json.loads(json.dumps(asdict(sizes)))}
+    if isinstance(sizes.vision_layers, tuple) and config.batch_norm == "micro":
+        share = config.batch_size // ranks.world
+        determined_by["batch_norm_of"] = min(config.micro_batch or share, share)  # pictures
+    return {
         "stage": "train",
         "rules_version": RULES_VERSION,
         "seed": recipe.run.seed,
         "config": recipes.in_manifest(config),
-        "inputs": {"pack": pack.digest, "merges": digest_file(merges)},
-        "determined_by": {"torch": torch.__version__, "model": json.loads(json.dumps(asdict(sizes)))},
+        "inputs": inputs,
+        "determined_by": determined_by,
     }
-    if runs.nothing_to_do(recipe, folder, facts, "starts anew"):
+
+
+def _check_memory(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks) -> None:
+    """Failure, with the micro-batch that fits, where a step needs more memory than there is."""
+    free = stage.free_memory()
+    if free is None:
         return
-    with exclusive(folder, "train", checkpoint.room(folder, sizes)) as held:
-        with reading(Source(merges, facts["inputs"]["merges"])):
-            tokenizer = Tokenizer(merges)
-        sizes = replace(sizes, vocab=tokenizer.vocab)
-        examples = Examples(
-            Shards(pack.folder, pack), tokenizer, sizes.image_size, sizes.context, recipe.run.seed, config.holdout
-        )
-        trained, held_out = len(examples.trained), len(examples.held_out)
-        if trained < config.batch_size:
-            raise Failure(
-                f"{recipe.path}: train.batch_size = {config.batch_size:,}, but {pack.folder} holds only {trained:,} "
-                f"samples to train on ({held_out:,} are held out): make the batch smaller, or give the crawl more"
-            )
-        state = _start(folder, sizes, config, recipe.run.seed, facts)
-        before = state.step
-        runs.begin(folder, facts)
-        try:
-            _steps(state, examples, config, folder, facts)
-        finally:
-            metrics = _write_metrics(folder, state)  # of a training that stopped, too: they say why
-        parts = [*checkpoint.write_model(folder, state.model, _to_load(facts)), metrics]
-        counts = {"samples": stage.counted(trained, held_out=held_out)}
-        seconds, here = time.time() - started, state.step - before
-        work = {"steps": {"here": here, "of": state.step, "seconds": round(seconds, 3)}}
-        speed = round(here * config.batch_size / seconds, 1)
-        runs.require_unchanged(recipe, "train", [pack])
-        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started, work, samples_per_second=speed), held)
-    loss = state.metrics[-1][0]
-    print(
-        f"train: {state.step:,} steps of {config.batch_size:,} on {trained:,} samples ({held_out:,} held out), "
-        f"loss {loss:.3f} → {shown(folder)} in {time.time() - started:.1f} s"
+    if stage.device().type == "cpu":
+        free //= local_ranks()
+    share = config.batch_size // ranks.world
+    half = config.precision != "float32"
+
+    def needed(pairs: int) -> float:
+        return memory_needed(sizes, pairs, half=half, recompute=config.recompute)
+
+    pairs = min(config.micro_batch or share, share)
+    if needed(pairs) <= free:
+        return
+    fits = int((free - needed(0)) / (needed(1) - needed(0)))
+    remedy = f"set train.micro_batch = {fits}" if fits > 0 else "take a smaller model, or a device with more of it"
+    raise Failure(
+        f"{recipe.path}: {pairs:,} pairs at once need {needed(pairs) / 1e9:.1f} GB of memory at the least, and "
+        f"{free / 1e9:.1f} GB are free: {remedy}"
     )
 
 
-def _start(folder: str, sizes: ModelConfig, config: Config, seed: int, facts: dict[str, Any]) -> State:
+def _start(
+    folder: str, sizes: ModelConfig, config: Config, seed: int, inputs: Inputs, facts: dict[str, Any], ranks: Ranks
+) -> State:
     """A new model and its optimiser, or where the last checkpoint left them."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     torch.use_deterministic_algorithms(True)
+    # What is allocated is written before it is read; to fill it first would cost as much again.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed)
-    model = CLIP(sizes).to(stage.device())
-    betas = (config.beta1, config.beta2)
-    groups = parameter_groups(model, config.weight_decay)
-    state = State(model, torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon))
+    model = CLIP(sizes)
     path = checkpoint.latest(folder)
+    if path is None:
+        inputs.start(model)
+    model.to(stage.device())
+    if config.recompute:
+        recompute_activations(model)
+    if config.compile:
+        compile_towers(model)
+    # `completed` has seen to it
+    assert config.learning_rate and config.beta2 is not None and config.epsilon and config.precision
+    optimiser = adamw(
+        model,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        betas=(config.beta1, config.beta2),
+        epsilon=config.epsilon,
+        half_moments=config.moments == "bfloat16",
+        half_text=config.text_weights == "bfloat16",
+        seed=seed,
+    )
+    state = State(model, optimiser, LossScale.of(config.precision))
     if path is not None:
         machine = checkpoint.restore(path, state, facts)
-        here = stage.machine()
+        here = _machine(config, ranks)
         other = "" if machine == here else f" (made on {machine}, not {here}: the last bits may differ)"
-        print(f"train: going on after step {state.step:,}{other}", flush=True)
+        if ranks.rank == 0:
+            print(f"train: going on after step {state.step:,}{other}", flush=True)
+    if len(set(ranks.gather(torch.tensor([state.step], device=stage.device()))[0].tolist())) > 1:
+        raise Failure(f"the ranks do not see the same checkpoints in {folder}: put run.out on a disk that all share")
     return state
 
 
-def _steps(state: State, examples: Examples, config: Config, folder: str, facts: dict[str, Any]) -> None:
-    """All steps that are left, with a checkpoint after every so many and after the last."""
-    threads = config.threads or runs.cores()
-    batches = examples.batches(state.step, config.steps, config.batch_size, threads)
-    with closing(batches), Progress("train", "steps", config.steps, state.step, to="stdout") as progress:
-        started, waited, before = time.monotonic(), 0.0, state.step
-        asked = started
-        for batch in batches:
-            waited += time.monotonic() - asked
-            _step(state, batch, config)
-            if state.step % config.checkpoint_every == 0 or state.step == config.steps:
-                checkpoint.save(folder, state, facts, stage.machine())
-                _write_metrics(folder, state)
-            seconds = time.monotonic() - started
-            speed = (state.step - before) * config.batch_size / seconds
-            loss = state.metrics[-1][0]
-            progress.at(state.step, f"loss {loss:.3f}, {speed:,.0f} samples/s, {waited / seconds:.0%} waiting for data")
-            asked = time.monotonic()
+def _keep(
+    folder: str,
+    state: State,
+    facts: dict[str, Any],
+    config: Config,
+    ranks: Ranks,
+    log: Telemetry | None,
+    held: Callable[[], None],
+) -> None:
+    """Write a checkpoint, once for all ranks. Failure where the folder is another run's by now."""
+    if log is not None:  # the first rank's
+        held()
+        log.flush()
+        checkpoint.save(folder, state, facts, _machine(config, ranks), config.keep_checkpoints)
 
 
-def _step(state: State, batch: Batch, config: Config) -> None:
-    """One step of gradient descent. Failure, before anything is changed, where it would make the weights not finite."""
-    rate = learning_rate(state.step, config.steps, config.warmup, config.learning_rate)
-    device = stage.device()
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        images, texts, scale = state.model(normalise(batch.images.to(device)), trim(batch.ids).to(device))
-    loss = contrastive_loss(images, texts, scale)
-    state.optimiser.zero_grad()
-    torch.autograd.backward(loss)
-    norm = torch.nn.utils.get_total_norm(p.grad for p in state.model.parameters() if p.grad is not None)
-    nats, length, used = torch.stack([loss, norm, scale]).tolist()
-    if not math.isfinite(nats) or not math.isfinite(length):
-        raise Failure(
-            f"step {state.step + 1:,} would break the model (loss {nats}, length of the gradient {length}): lower "
-            "train.learning_rate or lengthen train.warmup, remove the checkpoints and train anew"
-        )
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    state.optimiser.step()
-    clip_temperature_(state.model)
-    state.metrics.append((nats, rate, used))
+def _evaluate(state: State, midway: Midway | None) -> None:
+    """Say and remember how good the model is after this step, once for all ranks."""
+    if midway is not None:  # the first rank's
+        try:
+            rows = [{"step": state.step, **row} for row in midway.results(state.model)]
+        finally:
+            state.model.train()
+        state.results += rows
+        for row in rows:
+            print(f"train: after step {state.step:,} {row['name']} {row['metric']} {row['value']:.1%}", flush=True)
+
+
+def _machine(config: Config, ranks: Ranks) -> str:
+    """What the last bits depend on, beside the facts."""
+    more = [f"micro-batches of {config.micro_batch:,}"] if config.micro_batch else []
+    more += [f"{ranks.world} ranks"] if ranks.world > 1 else []
+    return ", ".join([stage.machine(), *more])
+
+
+def _nobody_else() -> None:
+    """The folder is held by the first rank."""
 
 
 def _to_load(facts: dict[str, Any]) -> dict[str, Any]:
@@ -202,13 +251,22 @@ def _to_load(facts: dict[str, Any]) -> dict[str, Any]:
     return {**said, "seed": facts["seed"], "inputs": facts["inputs"]}
 
 
-def _write_metrics(folder: str, state: State) -> Part:
-    """metrics.jsonl, a line a step: its number from 1, and loss, learning rate and scale as the step was made with."""
+def _write_metrics(folder: str, state: State) -> list[Part]:
+    """metrics.jsonl, a line a step: its number from 1, and what checkpoint.METRICS names; null what is not finite.
+
+    And evaluations.jsonl, where there were any: a line a result, with its step.
+    """
     with publishing(join(folder, "metrics.jsonl")) as file:
-        for step, (loss, rate, scale) in enumerate(state.metrics, start=1):
-            line = {"step": step, "loss": loss, "learning_rate": rate, "scale": scale}
+        for step, row in enumerate(state.metrics, start=1):
+            finite = (value if math.isfinite(value) else None for value in row)
+            line = {"step": step, **dict(zip(METRICS, finite, strict=True))}
             file.write(f"{json.dumps(line)}\n".encode())
-    return stage.part("metrics", "metrics.jsonl", state.step, file)
+    parts = [stage.part("metrics", "metrics.jsonl", state.step, file)]
+    if state.results:
+        with publishing(join(folder, "evaluations.jsonl")) as file:
+            file.writelines(f"{json.dumps(row)}\n".encode() for row in state.results)
+        parts.append(stage.part("evaluations", "evaluations.jsonl", len(state.results), file))
+    return parts
 
 
 if __name__ == "__main__":

@@ -47,3 +47,15 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: p
         shown.at(2, "b")
     assert notes == ["1 a", "2 b"]
     assert "train: " not in capsys.readouterr().out
+
+
+def test_a_line_says_how_long_it_takes_yet(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("train", "steps", 100, done=20, to="stdout") as shown:
+        clock[0] += 600.0
+        shown.at(40)
+        clock[0] += 1800.0
+        shown.at(98)
+    assert capsys.readouterr().out.splitlines() == [
+        "train: 40/100 steps, 0:30:00 left",
+        "train: 98/100 steps, 0:01:02 left",
+    ]

@@ -16,7 +16,9 @@ from core.recipe import Recipe
 from core.registry import STAGES
 from tests.shards.helpers import make_pack
 from trainer import train
+from trainer.config import Config
 from trainer.model import ModelConfig
+from trainer.ranks import started
 from trainer.tokenizer import MERGES
 
 SMALL = ModelConfig(
@@ -92,6 +94,7 @@ def run_training(recipe: Recipe) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        train.train(recipe, recipe.config("train", train.Config), SMALL)
+        with started(60) as ranks:
+            train.train(recipe, recipe.config("train", Config), SMALL, ranks)
     finally:
         torch.set_num_threads(before)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from core.errors import Failure
 from core.manifest import Receipt, write_manifest
-from trainer.checkpoint import KEPT, State, latest, load_model, restore, room, save, write_model
+from trainer.checkpoint import State, latest, load_model, restore, room, save, write_model
 from trainer.model import CLIP, ModelConfig
 from trainer.optim import parameter_groups
 
@@ -57,7 +57,7 @@ def same(one: State, other: State) -> bool:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    save(str(folder), make_state(0, 3), FACTS, "CPU A")
+    save(str(folder), make_state(0, 3), FACTS, "CPU A", 2)
     return Path(str(latest(str(folder))))
 
 
@@ -70,7 +70,7 @@ def under_its_name(folder: Path, step: int, data: bytes) -> Path:
 
 def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
     state = make_state(0, 3)
-    save(str(tmp_path), state, FACTS, "CPU A")
+    save(str(tmp_path), state, FACTS, "CPU A", 2)
     drawn = torch.rand(5)
     other = make_state(1)
     path = latest(str(tmp_path))
@@ -81,7 +81,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_a_state_before_the_first_step_comes_back(tmp_path: Path) -> None:
-    save(str(tmp_path), make_state(0), FACTS, "")
+    save(str(tmp_path), make_state(0), FACTS, "", 2)
     state = make_state(1)
     restore(str(latest(str(tmp_path))), state, FACTS)
     assert state.step == 0 and same(state, make_state(0))
@@ -91,18 +91,18 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     assert latest(str(tmp_path)) is None
     assert latest(str(tmp_path / "nowhere")) is None
     (tmp_path / "checkpoint-notes.txt").write_text("mine")
-    needed = room(str(tmp_path), SIZES)
+    needed = room(str(tmp_path), SIZES, 2)
     for steps in (1, 2, 9, 10):
-        save(str(tmp_path), make_state(0, steps), FACTS, "")
+        save(str(tmp_path), make_state(0, steps), FACTS, "", 2)
     names = sorted(path.name[:19] for path in tmp_path.iterdir())
     assert names == ["checkpoint-00000009", "checkpoint-00000010", "checkpoint-notes.tx"]
     assert str(latest(str(tmp_path))).startswith(f"{tmp_path}/checkpoint-00000010-")
-    assert room(str(tmp_path), SIZES) * (KEPT + 1) == needed
+    assert room(str(tmp_path), SIZES, 2) * 3 == needed
 
 
 def test_room_is_what_checkpoints_take(saved: Path, tmp_path: Path) -> None:
     weights = sum(parameter.numel() for parameter in CLIP(SIZES).parameters())
-    assert room(str(tmp_path), SIZES) == (KEPT + 1) * 12 * weights
+    assert room(str(tmp_path), SIZES, 2) == 3 * 12 * weights
     assert 12 * weights < saved.stat().st_size
 
 
@@ -193,7 +193,7 @@ def test_another_file_of_torch_is_no_checkpoint(
 
 def test_the_same_weights_make_the_same_bytes(tmp_path: Path) -> None:
     state, other = make_state(0, 3), make_state(1)
-    save(str(tmp_path), state, FACTS, "")
+    save(str(tmp_path), state, FACTS, "", 2)
     restore(str(latest(str(tmp_path))), other, FACTS)
     one, two = (write_model(str(tmp_path / name), s.model, {}) for name, s in (("a", state), ("b", other)))
     assert one == two

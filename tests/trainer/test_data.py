@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import pickle
 import threading
 import time
 from collections import Counter
@@ -15,10 +16,11 @@ from PIL import Image
 from core import choice
 from core.errors import Failure, UsageError
 from shards.format import as_ids, id_at
-from shards.reader import Shards
+from shards.order import Stream
+from shards.reader import Damaged, Shards
 from tests.shards.helpers import make_pack
 from tests.trainer.helpers import pictures, write_merges
-from trainer.data import Batch, Examples, in_order, split
+from trainer.data import Batch, Examples, Losses, in_order, split
 from trainer.tokenizer import Tokenizer
 
 SEED, HOLDOUT = 3, 0.2
@@ -149,6 +151,86 @@ def test_a_picture_that_does_not_decode_is_named(broken: str, tmp_path: Path, to
     with pytest.raises(Failure, match=rf"{shards.sample(number).key}\.jpg in .*/{shard}\.tar does not decode"):
         list(examples.batches(0, 3, 41, threads=3))
     assert threading.active_count() == before
+
+
+# ── damage that is replaced ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Shards:
+    """A pack of 135 samples: two are no pictures, and of one a byte has changed since."""
+    no_pictures = [(f"http://broken.test/{i}.jpg", b"<html>" * 20, ["broken"]) for i in range(2)]
+    changed = ("http://broken.test/changed.png", b"changed " * 20, ["changed"])
+    shards = Shards(make_pack(tmp_path / "pack", [*pictures(), *no_pictures, changed]))
+    for name in shards.names:
+        tar = Path(shards.folder) / f"{name}.tar"
+        tar.write_bytes(tar.read_bytes().replace(b"changed changed", b"changed chanGed"))
+    return shards
+
+
+def replacing(shards: Shards, tokenizer: Tokenizer) -> Examples:
+    return Examples(shards, tokenizer, 16, 24, seed=1, holdout=0.0, on_damage="replace")
+
+
+def test_a_damaged_sample_is_replaced_and_counted(damaged: Shards, tokenizer: Tokenizer) -> None:
+    batches = list(replacing(damaged, tokenizer).batches(0, 5, 27, threads=2))  # one epoch
+    lost = Losses()
+    for batch in batches:
+        lost.update(batch.lost)
+        assert len(batch.samples) == 27
+    assert lost.counts == {"not_an_image": 2, "changed_bytes": 1}
+    assert str(lost) == "2 not_an_image, 1 changed_bytes"
+    assert "tar does not decode (not_an_image" in lost.first["not_an_image"]
+    assert all(len(set(batch.samples.tolist())) == 27 for batch in batches[:-1])  # none twice within the epoch
+    assert len({int(i) for batch in batches for i in batch.samples}) == 132
+
+
+def test_what_replaces_it_is_the_same_whoever_asks(damaged: Shards, tokenizer: Tokenizer) -> None:
+    examples = replacing(damaged, tokenizer)
+    whole = list(examples.batches(0, 6, 27 * 4, threads=1))
+    assert sum(bool(batch.lost) for batch in whole) >= 3
+    assert all(map(same, whole, examples.batches(0, 6, 27 * 4, threads=3)))
+    assert all(map(same, whole[3:], examples.batches(3, 6, 27 * 4, threads=2)))
+    shares = zip(*(examples.batches(0, 6, 27 * 4, 2, rank, 3) for rank in range(3)), strict=True)
+    for batch, parts in zip(whole, shares, strict=True):
+        lost = Losses()
+        for part in parts:
+            lost.update(part.lost)
+        assert same(batch, joined(parts)) and lost == batch.lost
+
+
+def test_nothing_else_changes_where_a_sample_is_replaced(damaged: Shards, tokenizer: Tokenizer) -> None:
+    (batch,) = replacing(damaged, tokenizer).batches(0, 1, 135, threads=2)
+    order = Stream(135, 1).batch(0, 135)
+    assert np.count_nonzero(batch.samples != order) == 3 == batch.lost.counts.total()
+
+
+@pytest.mark.parametrize("caption", ["broken", "changed"])
+def test_a_damaged_sample_stops_a_run_and_the_other_choice_is_said(
+    damaged: Shards, tokenizer: Tokenizer, caption: str
+) -> None:
+    said = "does not decode" if caption == "broken" else "is damaged: the [0-9]+ bytes of the sample at byte"
+    examples = Examples(damaged, tokenizer, 16, 24, seed=1, holdout=0.0)
+    with pytest.raises(Failure, match=rf"\.tar.*{said}.*train.on_damage = \"replace\""):
+        for step in itertools.count():  # one of both comes first in a stream
+            number = int(Stream(135, 1).batch(step, 1)[0])
+            if is_damaged(damaged, number) == caption:
+                list(examples.batches(step, step + 1, 1, threads=1))
+
+
+def is_damaged(shards: Shards, number: int) -> str:
+    try:
+        return "broken" if shards.captions(number) == ["broken"] else ""
+    except Damaged as error:
+        assert pickle.loads(pickle.dumps(error)).reason == error.reason == "changed_bytes"
+        return "changed"
+
+
+def test_a_pack_of_which_nothing_is_sound_is_not_searched_for_ever(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    samples = [(f"http://broken.test/{i}.jpg", b"<html>" * 20, ["broken"]) for i in range(9)]
+    shards = Shards(make_pack(tmp_path / "pack", samples))
+    with pytest.raises(Failure, match=r"100 samples in a row are damaged; the first: .*not decode"):
+        next(replacing(shards, tokenizer).batches(0, 1, 4, threads=1))
 
 
 # ── making ahead ──────────────────────────────────────────────────────────────────────────────────

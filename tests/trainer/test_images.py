@@ -209,6 +209,7 @@ def test_normalise_golden_values() -> None:
     assert out.dtype == torch.float32
     golden = torch.tensor([[-1.792263, -1.752097, -1.480220], [1.930337, 2.074884, 2.145897]])
     torch.testing.assert_close(out[:, :, 0, 0], golden, atol=1e-5, rtol=0)
+    assert out.is_contiguous()
 
 
 def test_normalise_keeps_rows_and_columns() -> None:

@@ -1,6 +1,8 @@
 """The contrastive loss against closed forms and published numbers, and the bound on the temperature."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.running import ROOT, environment
+from tests.trainer.gradients import naive_loss
+from trainer import loss as losses
 from trainer.loss import clip_temperature_, contrastive_loss
 from trainer.model import CLIP, ModelConfig, unit
 
@@ -91,12 +96,87 @@ def test_the_order_of_the_pairs_does_not_matter_but_the_pairing_does(seed: int, 
     assert contrastive_loss(images, images, scale(10)) < contrastive_loss(images, images.roll(1, 0), scale(10))
 
 
+@pytest.fixture(params=[1, 5, 1024])
+def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Logits a side of a tile."""
+    side: int = request.param
+    monkeypatch.setitem(losses.TILE, "cpu", side)
+    return side
+
+
+@pytest.mark.usefixtures("tile")
+@pytest.mark.parametrize("n", [1, 2, 5, 13])
+@pytest.mark.parametrize("factor", [1.0, 1 / 0.07, 100.0])
+@pytest.mark.parametrize("alike", [False, True], ids=["", "duplicates"])
+def test_in_tiles_it_is_the_naive_loss(n: int, factor: float, alike: bool) -> None:
+    images, texts = features(n, n)
+    if alike:
+        images, texts = images[torch.arange(n) // 2], texts[torch.arange(n) // 3]
+    found_of = [leaf.clone().requires_grad_() for leaf in (images, texts, scale(factor))]
+    wanted_of = [leaf.clone().requires_grad_() for leaf in (images, texts, scale(factor))]
+    found = contrastive_loss(found_of[0], found_of[1], found_of[2])
+    wanted = naive_loss(wanted_of[0], wanted_of[1], wanted_of[2])
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-12, abs=1e-12)
+    gradients = torch.autograd.grad(3 * found, found_of)
+    for gradient, expected in zip(gradients, torch.autograd.grad(3 * wanted, wanted_of), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("tile")
+def test_large_logits_do_not_overflow() -> None:
+    images, texts = (side.float().requires_grad_() for side in (unit(torch.ones(7, 4)), unit(torch.ones(7, 4))))
+    loss = contrastive_loss(images, texts, torch.tensor(100.0))
+    assert loss.item() == pytest.approx(math.log(7), abs=1e-5)
+    assert all(side.isfinite().all() for side in torch.autograd.grad(loss, (images, texts)))
+    opposite = contrastive_loss(images, -texts, torch.tensor(100.0))  # all logits -100: exp of them is 0 in float32
+    assert opposite.item() == pytest.approx(math.log(7), abs=1e-5)
+
+
+def test_what_is_not_finite_is_seen() -> None:
+    images, texts = features(0, 6)
+    images[3, 2] = math.nan
+    assert math.isnan(contrastive_loss(images, texts, scale(10)).item())
+
+
+PEAK = """
+import resource, sys, torch
+from torch.nn import functional as F
+from trainer.loss import contrastive_loss
+n = int(sys.argv[1])
+images, texts = (F.normalize(torch.randn(n, 8), dim=1).requires_grad_() for _ in range(2))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+torch.autograd.backward(contrastive_loss(images, texts, torch.tensor(14.0)))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_is_no_matrix_of_logits() -> None:
+    """One float32 matrix of 8,192 x 8,192 logits would be 256 MiB, and the naive loss holds six."""
+    words = [sys.executable, "-c", PEAK]
+    peaks = {}
+    for n in (2_048, 8_192):
+        ran = subprocess.run(
+            [*words, str(n)], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=300
+        )
+        peaks[n] = int(ran.stdout) / 1024
+    assert peaks[8_192] < 64, f"{peaks} MiB"
+    assert peaks[8_192] < peaks[2_048] + 16, f"{peaks} MiB"
+
+
 def test_half_precision_around_the_loss_does_not_reach_the_logits() -> None:
     images, texts = features(0, 256)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = contrastive_loss(images.float(), texts.float(), torch.tensor(100.0))
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(contrastive_loss(images, texts, scale(100)).item(), rel=1e-6)
+
+
+def test_nor_through_its_gradient() -> None:
+    images, texts = (side.float().requires_grad_() for side in features(0, 256))
+    (wanted,) = torch.autograd.grad(contrastive_loss(images, texts, torch.tensor(100.0)), images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (found,) = torch.autograd.grad(contrastive_loss(images, texts, torch.tensor(100.0)), images)
+    assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize(("before", "after"), [(-0.5, 0.0), (2.0, 2.0), (5.0, math.log(100))])

@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import UsageError
-from trainer.model import CLIP, MODELS, LayerNorm, ModelConfig, QuickGELU, unit
+from trainer.model import (
+    CLIP,
+    MODELS,
+    LayerNorm,
+    ModelConfig,
+    QuickGELU,
+    Transformer,
+    compile_towers,
+    recompute_activations,
+    unit,
+)
 
 SMALL = ModelConfig(
     embed_dim=8,
@@ -177,6 +187,40 @@ def test_text_is_read_at_its_end_mark_and_no_further() -> None:
     torch.testing.assert_close(behind, same)
     torch.testing.assert_close(shorter, same, atol=1e-6, rtol=1e-5)
     assert float((before - same).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_token_that_alone_is_read_is_the_same(causal: bool) -> None:
+    torch.manual_seed(0)
+    blocks = Transformer(128, 2, 2, causal=causal).double()
+    tokens = torch.randn(3, 9, 128, dtype=torch.float64, requires_grad=True)
+    read, gradient = torch.tensor([0, 8, 4]), torch.randn(3, 128, dtype=torch.float64)
+    wanted = [tokens, *blocks.parameters()]
+    alone, whole = blocks(tokens, read), blocks(tokens)[torch.arange(3), read]
+    torch.testing.assert_close(alone, whole, rtol=0, atol=1e-13)
+    ours, expected = (torch.autograd.grad(out, wanted, gradient) for out in (alone, whole))
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize("recompute", [False, True])
+def test_compiled_towers_are_the_same_model(recompute: bool) -> None:
+    model, plain = small(), small()
+    names = list(model.state_dict())
+    if recompute:
+        recompute_activations(model)
+    compile_towers(model)
+    assert list(model.state_dict()) == names
+    pictures = torch.randn(2, 3, 32, 32)
+    for ids in (IDS, IDS[:1, :5].repeat(2, 1)):  # two lengths
+        for clip in (model, plain):
+            images, texts, scale = clip(pictures, ids)
+            torch.autograd.backward((images @ texts.T * scale).square().sum())
+    for (name, one), other in zip(model.named_parameters(), plain.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None
+        assert float((one.grad - other.grad).abs().max()) <= 1e-5 * float(other.grad.abs().max()), name
 
 
 def test_a_bag_of_words_is_the_mean_of_its_tokens() -> None:

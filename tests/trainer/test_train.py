@@ -20,7 +20,8 @@ from core.errors import Failure, UsageError
 from core.manifest import missing_part, read_manifest
 from core.recipe import Recipe
 from tests.trainer.helpers import LEARN, SMALL, run_training, small_recipe
-from trainer import checkpoint, stage, train
+from trainer import checkpoint, stage, steps, train
+from trainer.config import Config
 from trainer.model import CLIP, MODELS, ModelConfig
 from trainer.optim import learning_rate
 
@@ -87,7 +88,7 @@ def test_a_residual_network_is_trained_once(tmp_path: Path, capsys: pytest.Captu
     recipe = small_recipe(tmp_path, steps=2, warmup=1, threads=1)
     sizes = dataclasses.replace(SMALL, image_size=32, patch=None, vision_width=8, vision_layers=(1, 1, 1, 1))
     for _ in range(2):
-        train.train(recipe, recipe.config("train", train.Config), sizes)
+        train.train(recipe, recipe.config("train", Config), sizes)
     assert capsys.readouterr().out.endswith(f"train: nothing to do, {recipe.folder('train')} is up to date\n")
     manifest = read_manifest(recipe.folder("train"))
     assert manifest is not None
@@ -138,7 +139,7 @@ def test_a_kill_between_the_model_and_the_manifest_trains_nothing_again(
             run_training(recipe)
     assert read_manifest(recipe.folder("train")) is None
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_step", stop)
+        patch.setattr(steps, "step", stop)
         patch.setattr(stage, "machine", lambda: "a VAX")
         run_training(recipe)
     assert re.search(r"after step 4 \(made on CPU .*, not a VAX: the last bits may differ\)", capsys.readouterr().out)
@@ -169,7 +170,9 @@ def test_a_finished_training_is_replaced_when_its_recipe_changes(
     longer = small_recipe(tmp_path, steps=4)
     assert "anew" not in capsys.readouterr().out
     run_training(longer)
-    assert capsys.readouterr().out.splitlines()[0] == "train: starts anew: train.steps was 3, is 4"
+    schedule, anew, *_ = capsys.readouterr().out.splitlines()
+    assert schedule.startswith("train: 4 steps are another schedule than 3, from the first step on: ")
+    assert anew == "train: starts anew: train.steps was 3, is 4"
     assert len(metrics(longer)) == 4
 
 
@@ -178,7 +181,7 @@ def test_a_finished_training_is_replaced_when_its_recipe_changes(
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path, steps=9, warmup=0, learning_rate=1e30, checkpoint_every=1)
-    with pytest.raises(Failure, match=r"step 2 would break the model \(loss nan, .*: lower train\.learning_rate"):
+    with pytest.raises(Failure, match=r"step 2 would break the model \(loss nan, .*, lower train\.learning_rate"):
         run_training(recipe)
     assert [row["step"] for row in metrics(recipe)] == [1]
     assert str(checkpoint.latest(recipe.folder("train"))).startswith(f"{recipe.folder('train')}/checkpoint-00000001-")

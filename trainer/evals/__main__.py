@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Annotated, Any
+from typing import Any
 
 try:
     import torch
@@ -23,7 +23,6 @@ except ModuleNotFoundError:
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from msgspec import Meta, Struct
 
 from core import command, runs
 from core import recipe as recipes
@@ -35,27 +34,14 @@ from core.manifest import Counts, Manifest, Part
 from shards.reader import Shards
 from trainer import stage
 from trainer.checkpoint import load_model
+from trainer.config import Config as TrainConfig
 from trainer.data import split
 from trainer.evals import retrieval, zeroshot
+from trainer.evals.config import Config
 from trainer.evals.features import Encoder
 from trainer.tokenizer import Tokenizer
-from trainer.train import Config as TrainConfig
 
 RULES_VERSION = 2
-
-
-class Config(Struct, frozen=True, kw_only=True):
-    """The recipe's [eval] table."""
-
-    pictures: Annotated[str, recipes.RUNTIME] = ""  # a tar of pictures
-    labels: Annotated[str, recipes.RUNTIME] = ""  # lines "name<TAB>label"; or class names, where the tar has .cls files
-    templates: Annotated[tuple[Annotated[str, Meta(pattern=r"\{\}")], ...], Meta(min_length=1)] = (
-        "a photo of a {}.",
-        "a bad photo of the {}.",
-        "a photo of the large {}.",
-        "a photo of the small {}.",
-        "art of the {}.",
-    )  # sentences about a class, {} its label; they are averaged
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,14 +55,16 @@ def evaluate(recipe: recipes.Recipe) -> None:
     config = recipe.config("eval", Config)
     folder = recipe.folder("eval")
     trained = runs.require_finished(recipe, "train", "eval")
-    pack = runs.require_finished(recipe, "pack", "eval")
+    on_pack = "pack" in trained.facts["inputs"]  # else on tars of others, of which nothing was held out
+    pack = runs.require_finished(recipe, "pack", "eval") if on_pack else None
     sources = _sources(recipe, config, trained)
     facts: dict[str, Any] = {
         "stage": "eval",
         "rules_version": RULES_VERSION,
         "seed": recipe.run.seed,
         "config": recipes.in_manifest(config),
-        "inputs": {"train": trained.digest, "pack": pack.digest}
+        "inputs": {"train": trained.digest}
+        | ({"pack": pack.digest} if pack else {})
         | {kind: digest for kind, (_, digest) in sources.items()},
         "determined_by": {"torch": torch.__version__},
     }
@@ -84,15 +72,16 @@ def evaluate(recipe: recipes.Recipe) -> None:
         return
     with exclusive(folder, "eval") as held:
         runs.begin(folder, facts)
+        shards = Shards(pack.folder, pack) if pack else None
         with ExitStack() as read:
             for path, digest in sources.values():
                 read.enter_context(reading(Source(path, digest)))
             encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
-            parts, counts, results = _evaluate(encoder, folder, config, sources, trained, Shards(pack.folder, pack))
+            parts, counts, results = _evaluate(encoder, folder, config, sources, trained, shards)
         with publishing(join(folder, "results.json")) as file:
             file.write(to_json(results))
         parts.append(stage.part("results", "results.json", len(results), file))
-        runs.require_unchanged(recipe, "eval", [trained, pack])
+        runs.require_unchanged(recipe, "eval", [trained, pack] if pack else [trained])
         stage.finish(folder, facts, parts, counts, stage.how_it_ran(started, {}), held)
     for row in results:
         print(
@@ -124,7 +113,7 @@ def _evaluate(
     config: Config,
     sources: dict[str, tuple[str, str]],
     trained: Manifest,
-    shards: Shards,
+    shards: Shards | None,
 ) -> tuple[list[Part], Counts, list[dict[str, Any]]]:
     """Every evaluation that has something to work on; one that has not is said."""
     threads = runs.cores()
@@ -139,6 +128,9 @@ def _evaluate(
         results += predicted.results
     else:
         print("eval: no zero-shot classification: the recipe gives no eval.pictures and eval.labels")
+    if shards is None:
+        print("eval: no retrieval: the model was trained on tars of others, of which nothing was held out")
+        return parts, counts, results
     seed, holdout = trained.facts["seed"], trained.facts["config"]["holdout"]
     _, held_out = split(shards.image_ids, seed, holdout)
     if len(held_out):

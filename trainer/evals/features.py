@@ -25,7 +25,7 @@ class Encoder:
 
     def __init__(self, model: CLIP, tokenizer: Tokenizer, device: torch.device) -> None:
         self._model, self._tokenizer, self._device = model.to(device).eval(), tokenizer, device
-        self.image_size = model.config.image_size
+        self.image_size, self.width = model.config.image_size, model.config.embed_dim
         self.scale = float(model.logit_scale.detach().exp())
 
     def images(self, crops: Iterable[npt.NDArray[np.uint8]]) -> Tensor:

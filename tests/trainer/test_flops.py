@@ -1,0 +1,98 @@
+"""FLOPs against the published ones and against torch's own counter, and what is said of a device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.flops import cost_table, image_flops, limits, peak_flops, step_cost, text_flops, utilisation
+from trainer.model import CLIP, MODELS
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "text"),  # 10^9 multiply-adds, of texts of 77 tokens
+    [
+        ("RN50", 5.79, 2.98),
+        ("RN101", 9.50, 2.98),
+        ("RN50x4", 20.58, 4.63),
+        ("RN50x16", 72.87, 6.65),
+        ("RN50x64", 260.13, 11.77),
+        ("ViT-B/32", 4.41, 2.98),
+        ("ViT-B/16", 17.56, 2.98),
+        ("ViT-L/14", 81.01, 6.65),
+        ("ViT-L/14@336", 190.96, 6.65),
+    ],
+)
+def test_the_papers_models_cost_what_islimits(model: str, image: float, text: float) -> None:
+    config = MODELS[model]
+    assert image_flops(config, whole=True) / 2e9 == pytest.approx(image, rel=5e-3)
+    assert text_flops(config, 77, whole=True) / 2e9 == pytest.approx(text, rel=5e-3)
+
+
+@pytest.mark.parametrize("model", ["ViT-B/32", "RN50", "tiny", "tiny-RN", "RN50-CBOW"])
+def test_what_is_counted_is_what_is_computed(model: str) -> None:
+    """torch counts products as they are called; on the device "meta" nothing is computed."""
+    config = replace(MODELS[model], vocab=50)
+    with torch.device("meta"), torch.no_grad():
+        clip = CLIP(config)
+        images, ids = torch.empty(3, 3, config.image_size, config.image_size), torch.zeros(3, 20, dtype=torch.int64)
+        with FlopCounterMode(display=False) as image_counter:
+            clip.encode_image(images)
+        with FlopCounterMode(display=False) as text_counter:
+            clip.encode_text(ids)
+    assert image_counter.get_total_flops() == pytest.approx(3 * image_flops(config), rel=1e-9)
+    assert text_counter.get_total_flops() == pytest.approx(3 * text_flops(config, 20), rel=1e-9)
+
+
+def test_the_last_block_saves_most_of_itself() -> None:
+    config = MODELS["ViT-B/32"]
+    saved = 1 - image_flops(config) / image_flops(config, whole=True)
+    assert 0.06 < saved < 1 / 12
+
+
+@pytest.mark.parametrize(
+    ("device", "peak"),
+    [
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA GH200 480GB", 989e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA A100-SXM4-40GB", 312e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("Tesla V100-SXM2-16GB", 125e12),
+        ("NVIDIA L4", 121e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA GeForce GTX 1080", None),
+    ],
+)
+def test_peaks_of_devices(device: str, peak: float | None) -> None:
+    found = limits(device)
+    assert (found and found[0]) == peak
+
+
+def test_a_cpu_has_no_peak_and_no_utilisation() -> None:
+    assert peak_flops(torch.device("cpu")) is None
+    assert utilisation(1e12, 1.0, None) is None
+
+
+def test_utilisation_is_three_forward_passes_over_what_was_possible() -> None:
+    assert utilisation(1e12, 2.0, 6e12) == pytest.approx(0.25)
+
+
+def test_bytes_of_a_step() -> None:
+    config = MODELS["ViT-B/32"]
+    cost, half = step_cost(config, 8, 77), step_cost(config, 8, 77, half_moments=True)
+    assert cost.weight_bytes == 28 * 151_277_313
+    assert half.weight_bytes == 20 * 151_277_313
+    assert cost.flops == pytest.approx(3 * 8 * (image_flops(config) + text_flops(config, 77)))
+    assert step_cost(config, 16, 77).activation_bytes == 2 * cost.activation_bytes
+
+
+def test_the_table_has_a_row_for_each_model() -> None:
+    table = cost_table("NVIDIA H200", 1_024, 32, MODELS)
+    rows = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert rows == list(MODELS)
+    assert "arithmetic |" in table

@@ -1,0 +1,111 @@
+"""The recipe's [train] table. What the paper says of a model (tables 18 to 20) is the default."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from core import recipe as recipes
+from core.errors import UsageError
+from trainer.accumulate import BatchNorms
+from trainer.data import OnDamage
+from trainer.model import MODELS, ModelConfig
+from trainer.optim import BETA1, learning_rate, paper_settings
+from trainer.precision import Precision
+
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """RUNTIME marks what does not change what is learnt: a training goes on with another value of it."""
+
+    # the model
+    model: str = "ViT-B/32"
+    init: Annotated[str, recipes.RUNTIME] = ""  # weights to start from: own, OpenAI's or open_clip's
+    merges: Annotated[str, recipes.RUNTIME]  # the tokenizer's: OpenAI's bpe_simple_vocab_16e6.txt.gz, or one's own
+
+    # the data
+    shards: Annotated[tuple[str, ...], recipes.RUNTIME] = ()  # tars of others; none: the recipe's own pack
+    image: tuple[str, ...] = ()  # of tars of others: endings of the picture, the first that is there; none: jpg, png …
+    caption: tuple[str, ...] = ()  # … and of its caption, "txt", "json.caption" …; none: the usual ones
+    holdout: Fraction = 0.05  # share of a pack's samples that is never trained on: retrieval is for them
+    on_damage: OnDamage = "stop"  # a sample that is damaged: stop, or replace it by another and count it
+    threads: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # that decode; 0: one a core
+
+    # the optimisation
+    batch_size: Annotated[int, Meta(ge=2)]  # pairs a step, over all ranks; the paper's is 32,768
+    steps: Annotated[int, Meta(ge=1)]
+    warmup: Annotated[int, Meta(ge=0)] = 2_000  # steps
+    learning_rate: Annotated[float, Meta(gt=0)] | None = None  # at its peak; None: the paper's for the model
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.2
+    beta1: Fraction = BETA1
+    beta2: Fraction | None = None  # None: 0.98 for a vision transformer, 0.999 for a residual network
+    epsilon: Annotated[float, Meta(gt=0)] | None = None  # None: 1e-6 and 1e-8
+    batch_norm: BatchNorms = "micro"  # whose statistics: of a micro-batch, or of the whole batch; see trainer.batchnorm
+
+    # how it fits in memory
+    micro_batch: Annotated[int, Meta(ge=0), recipes.RUNTIME] = (
+        0  # pairs that a rank computes at once; 0: its whole share
+    )
+    precision: Precision | None = None  # None: bfloat16 on CUDA, float32 on a CPU
+    moments: Literal["float32", "bfloat16"] = "float32"  # of Adam, as they are kept
+    text_weights: Literal["float32", "bfloat16"] = "float32"  # bfloat16: rounded stochastically (section 2.5)
+    recompute: Annotated[bool, recipes.RUNTIME] = False  # activations in the backward pass instead of keeping them
+    compile: bool = False  # both towers of a vision transformer by torch.compile
+
+    # what it leaves on its way
+    checkpoint_every: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 1_000  # steps …
+    checkpoint_minutes: Annotated[float, Meta(gt=0), recipes.RUNTIME] = 30.0  # … or minutes, whichever is first
+    evaluate_every: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # steps, as [eval] says; 0: only once it is trained
+    keep_checkpoints: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 2
+
+    tensorboard: Annotated[bool, recipes.RUNTIME] = False
+    patience: Annotated[float, Meta(gt=0), recipes.RUNTIME] = (
+        1_800.0  # seconds that a rank waits for the others: also for an evaluation, by the first
+    )
+
+
+def sizes_of(recipe: recipes.Recipe, config: Config) -> ModelConfig:
+    """The sizes of the model that a recipe names. UsageError, with what is near, where there is none of that name."""
+    if config.model not in MODELS:
+        close = difflib.get_close_matches(config.model, MODELS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(MODELS)}"
+        raise UsageError(f"{recipe.path}: train.model: there is no model {config.model!r}; {hint}")
+    return MODELS[config.model]
+
+
+def completed(config: Config, sizes: ModelConfig, device: torch.device) -> Config:
+    """The same with the paper's values for what the recipe leaves to it, and the device's precision."""
+    paper = paper_settings(config.model, sizes)
+    return replace(
+        config,
+        learning_rate=config.learning_rate or paper.learning_rate,
+        beta2=paper.beta2 if config.beta2 is None else config.beta2,
+        epsilon=config.epsilon or paper.epsilon,
+        precision=config.precision or ("bfloat16" if device.type == "cuda" else "float32"),
+    )
+
+
+def check(path: str, config: Config, sizes: ModelConfig, world: int) -> None:
+    """UsageError where keys of a recipe at `path` do not go together, or not with so many ranks."""
+    learning_rate(0, config.steps, config.warmup, 1.0)  # says when the warm-up is too long
+    if config.batch_size % world:
+        raise UsageError(
+            f"{path}: train.batch_size = {config.batch_size:,} cannot be shared by {world} ranks: make it a multiple "
+            "of them, or start another number"
+        )
+    is_residual = isinstance(sizes.vision_layers, tuple)
+    if (
+        is_residual
+        and config.recompute
+        and config.batch_norm == "global"
+        and 0 < config.micro_batch < config.batch_size // world
+    ):
+        raise UsageError(
+            f'{path}: train.recompute and train.batch_norm = "global" do not go together in micro-batches: '
+            "leave one of them out"
+        )

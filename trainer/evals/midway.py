@@ -1,0 +1,51 @@
+"""How good a model is while it is still trained: what `eval` says at the end, some times before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import recipe as recipes
+from core import runs
+from core.errors import UsageError
+from trainer import stage
+from trainer.data import Examples
+from trainer.evals import retrieval, zeroshot
+from trainer.evals.config import Config
+from trainer.evals.features import Encoder
+from trainer.evals.labels import read
+from trainer.model import CLIP
+from trainer.tokenizer import Tokenizer
+
+
+class Midway:
+    """Zero-shot classification of the recipe's pictures, and retrieval among what is held out, as far as there are any.
+
+    UsageError where a file that the recipe names is not there, or one of two that belong together, or neither does.
+    """
+
+    def __init__(self, recipe: recipes.Recipe, tokenizer: Tokenizer, examples: object) -> None:
+        self._config, self._seed = recipe.config("eval", Config), recipe.run.seed
+        given = {"eval.pictures": self._config.pictures, "eval.labels": self._config.labels}
+        self._files = [stage.source(recipe, key, path) for key, path in given.items() if path]
+        self._held_out = examples.held_out if isinstance(examples, Examples) else ()
+        self._tokenizer, self._examples = tokenizer, examples
+        if len(self._files) == 1:
+            raise UsageError(f"{recipe.path}: eval.pictures and eval.labels belong together: give both, or neither")
+        if not self._files and not len(self._held_out):
+            raise UsageError(
+                f"{recipe.path}: train.evaluate_every has nothing to evaluate on: give eval.pictures and eval.labels, "
+                "or train.holdout"
+            )
+        if self._files:
+            read(*self._files)  # what does not fit is said now
+
+    def results(self, model: CLIP) -> list[dict[str, Any]]:
+        """A row a metric, as `eval` has them: name, metric, value, low, high, n, chance."""
+        rows: list[dict[str, Any]] = []
+        encoder, threads = Encoder(model, self._tokenizer, stage.device()), runs.cores()
+        if len(self._files) == 2:
+            pictures, labels = self._files
+            rows += zeroshot.evaluate(encoder, pictures, labels, self._config.templates, threads).results
+        if isinstance(self._examples, Examples) and len(self._examples.held_out):
+            rows += retrieval.evaluate(encoder, self._examples.shards, self._examples.held_out, self._seed, threads)[1]
+        return rows

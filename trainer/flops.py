@@ -1,0 +1,186 @@
+"""What a step costs: arithmetic of both towers, bytes that are moved, and the share of a device's peak that was used.
+
+FLOPs are two a multiply-add, of convolutions, linear layers and the two products of attention; norms, activations and
+the loss are left out, as everywhere. Causal attention counts as if every token saw every other. Sizes: tables 19, 20.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from trainer.model import CLIP, ModelConfig
+from trainer.resnet import EXPANSION, STRIDE
+
+_PEAKS: tuple[tuple[str, float, float], ...] = (  # name in CUDA; dense bfloat16 FLOP/s; bytes/s of its memory
+    (r"\bB200\b", 2250e12, 8.0e12),
+    (r"\bGH200\b", 989e12, 4.0e12),
+    (r"\bH200\b", 989e12, 4.8e12),
+    (r"\bH100 PCIe\b", 756e12, 2.0e12),
+    (r"\bH100 NVL\b", 835e12, 3.9e12),
+    (r"\bH100\b", 989e12, 3.35e12),
+    (r"\bA100.*80GB", 312e12, 2.0e12),
+    (r"\bA100\b", 312e12, 1.555e12),
+    (r"\bL40S\b", 362e12, 0.864e12),
+    (r"\bL4\b", 121e12, 0.3e12),
+    (r"\bV100\b", 125e12, 0.9e12),  # float16: it has no bfloat16
+)
+
+
+def image_flops(config: ModelConfig, *, whole: bool = False) -> float:
+    """Of the forward pass of one image.
+
+    `whole`: of the released models, which compute all tokens of the last block; ours computes those that are read.
+    """
+    if isinstance(config.vision_layers, tuple):
+        return 2.0 * (sum(multiply for multiply, _ in _convolutions(config)) + _attention_pool(config))
+    assert config.patch is not None  # ModelConfig has seen to it
+    patches, width = (config.image_size // config.patch) ** 2, config.vision_width
+    blocks = _blocks(config.vision_layers, width, patches + 1, whole)
+    return 2.0 * (patches * 3 * config.patch**2 * width + blocks + width * config.embed_dim)
+
+
+def text_flops(config: ModelConfig, tokens: float, *, whole: bool = False) -> float:
+    """Of the forward pass of one text that is computed with so many tokens, padding included."""
+    blocks = _blocks(config.text_layers, config.text_width, tokens, whole) if config.text_layers else 0
+    return 2.0 * (blocks + config.text_width * config.embed_dim)
+
+
+def forward_flops(config: ModelConfig, pairs: int, tokens: int) -> float:
+    """Of the forward pass of so many pairs, whose texts are computed with so many tokens in all, as if all alike."""
+    return pairs * (image_flops(config) + text_flops(config, tokens / pairs))
+
+
+def _blocks(layers: int, width: int, tokens: float, whole: bool) -> float:
+    """Multiply-adds of a stack of blocks."""
+    block = 12 * tokens * width**2 + 2 * tokens**2 * width
+    last = 2 * tokens * width**2 + 10 * width**2 + 2 * tokens * width  # keys and values of all, the rest of one
+    return layers * block if whole else (layers - 1) * block + last
+
+
+def _convolutions(config: ModelConfig) -> Iterator[tuple[int, int]]:
+    """Of each convolution of a residual network its multiply-adds, and the numbers that it puts out."""
+
+    def one(inputs: int, outputs: int, kernel: int, side: int) -> tuple[int, int]:
+        return inputs * outputs * kernel**2 * side**2, outputs * side**2
+
+    assert isinstance(config.vision_layers, tuple)
+    width, side = config.vision_width, config.image_size // 2
+    yield one(3, width // 2, 3, side)
+    yield one(width // 2, width // 2, 3, side)
+    yield one(width // 2, width, 3, side)
+    inputs, side = width, side // 2
+    for stage, blocks in enumerate(config.vision_layers):
+        inner = width * 2**stage
+        for block in range(blocks):
+            after = side // 2 if stage and not block else side
+            yield one(inputs, inner, 1, side)
+            yield one(inner, inner, 3, side)
+            yield one(inner, EXPANSION * inner, 1, after)
+            if not block:
+                yield one(inputs, EXPANSION * inner, 1, after)
+            inputs, side = EXPANSION * inner, after
+
+
+def _attention_pool(config: ModelConfig) -> int:
+    width, tokens = 32 * config.vision_width, (config.image_size // STRIDE) ** 2 + 1
+    return (2 * tokens + 1) * width**2 + 2 * tokens * width + width * config.embed_dim
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step. Bytes are those that have to pass through the device's memory, at the least."""
+
+    flops: float  # three times the forward pass: two of the three are the backward pass
+    activation_bytes: float  # written in the forward pass, read in the backward pass
+    weight_bytes: float  # read by the optimiser with gradients and moments, and written
+
+    def seconds(self, device: str) -> tuple[float, float] | None:
+        """At the least, for arithmetic and for bytes, on a device of that name; None where its peak isn't known."""
+        found = limits(device)
+        return found and (self.flops / found[0], (self.activation_bytes + self.weight_bytes) / found[1])
+
+
+def step_cost(config: ModelConfig, batch: int, tokens: int, *, half: bool = True, half_moments: bool = False) -> Cost:
+    """Of a step of `batch` pairs whose texts are computed with so many tokens, in bfloat16 (`half`) or float32."""
+    forward = image_flops(config) + text_flops(config, tokens)
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in CLIP(config).parameters())
+    kept = _kept_by_image(config, half) + _kept_by_blocks(config.text_layers, config.text_width, tokens, half)
+    moved = 3 * 4 + (4 if half_moments else 8) * 2  # weight read and written, gradient read, both moments both
+    return Cost(3 * batch * forward, 2 * batch * kept, moved * weights)
+
+
+def _kept_by_image(config: ModelConfig, half: bool) -> float:
+    if isinstance(
+        config.vision_layers, tuple
+    ):  # a convolution's output is kept for its norm, the norm's for what follows
+        return 2 * (2 if half else 4) * sum(numbers for _, numbers in _convolutions(config))
+    assert config.patch is not None
+    return _kept_by_blocks(
+        config.vision_layers, config.vision_width, (config.image_size // config.patch) ** 2 + 1, half
+    )
+
+
+def _kept_by_blocks(layers: int, width: int, tokens: int, half: bool) -> float:
+    """Bytes: of each token two inputs of norms in float32, and their outputs, queries, keys, values, what attention
+    mixed, and the hidden layer twice (14 widths) in the precision of products."""
+    return layers * tokens * width * (2 * 4 + 14 * (2 if half else 4))
+
+
+def limits(device: str) -> tuple[float, float] | None:
+    return next(((flops, memory) for name, flops, memory in _PEAKS if re.search(name, device)), None)
+
+
+def peak_flops(device: torch.device) -> float | None:
+    """Dense bfloat16 FLOP/s of a device by its data sheet; None for a CPU, and for what is not in the table."""
+    found = limits(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    return found and found[0]
+
+
+def utilisation(forward_flops: float, seconds: float, peak: float | None) -> float | None:
+    """Model FLOPs utilisation (MFU): three times the forward pass of what was really computed, over what the device
+    could have done in that time. What is computed a second time to save memory does not count."""
+    return None if peak is None or math.isclose(seconds, 0) else 3 * forward_flops / (seconds * peak)
+
+
+def cost_table(device: str, batch: int, tokens: int, models: dict[str, ModelConfig]) -> str:
+    """What bounds each model on a device, in Markdown: GFLOPs and MB a pair, and the least milliseconds of a step."""
+    lines = [
+        "| model | forward GFLOPs, image + text | MB moved a pair | arithmetic ms | bytes ms | bound by |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, config in models.items():
+        cost = step_cost(config, batch, tokens)
+        if (seconds := cost.seconds(device)) is None:
+            raise ValueError(f"no peak is known of {device}")
+        forward = f"{image_flops(config) / 1e9:.1f} + {text_flops(config, tokens) / 1e9:.1f}"
+        moved = (cost.activation_bytes + cost.weight_bytes) / batch / 1e6
+        bound = "arithmetic" if seconds[0] >= seconds[1] else "bytes"
+        lines.append(
+            f"| {name} | {forward} | {moved:.0f} | {seconds[0] * 1e3:.0f} | {seconds[1] * 1e3:.0f} | {bound} |"
+        )
+    return "\n".join(lines)
+
+
+def memory_needed(config: ModelConfig, pairs: int, *, half: bool, recompute: bool) -> float:
+    """Bytes, at the least, to train with micro-batches of so many pairs, texts as long as they may be.
+
+    Weights, gradients and two moments in float32, and what the forward pass keeps for the backward pass: with
+    `recompute` the inputs of the blocks and the inside of one.
+    """
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in CLIP(config).parameters())
+    layers = max(config.text_layers, 1)
+    image, text = (
+        _kept_by_image(config, half),
+        _kept_by_blocks(config.text_layers, config.text_width, config.context, half),
+    )
+    if recompute:
+        blocks = sum(config.vision_layers) if isinstance(config.vision_layers, tuple) else config.vision_layers
+        image, text = image / blocks, text / layers
+    return 16 * weights + pairs * (image + text)

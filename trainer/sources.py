@@ -1,0 +1,258 @@
+"""Where tars of others lie: which files a recipe means; their bytes from disks, stores, web servers and commands."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.client
+import itertools
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from glob import has_magic
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from braceexpand import braceexpand
+
+from core import recipe as recipes
+from core.credentials import public_text
+from core.errors import UsageError, describe
+from core.files import filesystem, is_local, join, shown
+
+PIPE = "pipe:"
+WEB = ("http://", "https://")
+_READ = 8 << 20  # bytes that a store is asked for at once
+_TRIES = 4  # at a server that hangs up
+PATIENCE = 300.0  # seconds that a command may write nothing
+_SILENCE = 20.0  # seconds that a server may say nothing
+_GLANCE = 500  # milliseconds between looks at whether anybody still waits
+_PASSING = (TimeoutError, ConnectionError, http.client.HTTPException, urllib.error.URLError)
+_GZIP = b"\x1f\x8b"
+_TAR = (".tar", ".tar.gz", ".tgz")
+
+R = TypeVar("R")
+
+
+class ShardError(Exception):
+    """A shard that cannot be read to its end. `reason`: shard_unreadable (the file, the server, the command),
+    shard_damaged (a header, a member that no picture is), shard_cut, shard_short (whole, but it lacks samples)."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+class Readable(Protocol):
+    """What a shard is read from."""
+
+    def read(self, n: int, /) -> bytes:
+        """At most n bytes; none at the end."""
+        ...
+
+
+def shards_in(sources: Sequence[str], recipe: str, key: str) -> list[str]:
+    """The shards that a recipe's list stands for, each once, sorted within each of its words.
+
+    A word is a path, a pattern, a folder (all tars in it), a URL of a web server, or `pipe:` and a shell command; each
+    may have ranges, {00000..00099}. UsageError where one stands for nothing; what a web server has is seen later.
+    """
+    if not sources:
+        raise UsageError(f"{recipe}: {key} is empty: name shards")
+    found: dict[str, None] = {}
+    for source in sources:
+        path = recipes.expand(source, recipe)
+        if path.startswith((PIPE, *WEB)):
+            found |= dict.fromkeys(_ranges(path, recipe, key))
+        else:
+            words = [path] if is_local(path) and Path(path).exists() else _ranges(path, recipe, key)
+            found |= dict.fromkeys(recipes.files([*map(_tars_in, words)], recipe, key))
+    return list(found)
+
+
+def _ranges(path: str, recipe: str, key: str) -> list[str]:
+    try:
+        return list(braceexpand(path, escape=False))
+    except ValueError as error:
+        raise UsageError(f"{recipe}: {key}: {name_of(path)}: {error}: correct the range") from None
+
+
+def _tars_in(path: str) -> str:
+    """A path, or where it is a folder a pattern of the tars in it; on a store what is not called like a tar is one."""
+    if path.endswith(_TAR) or has_magic(path) or (is_local(path) and not Path(path).is_dir()):
+        return path
+    return join(path, "*.tar")
+
+
+def name_of(shard: str) -> str:
+    """A shard as messages have it: without credentials."""
+    return public_text(shard) if shard.startswith(PIPE) else shown(shard)
+
+
+@contextmanager
+def opened(shard: str, stop: threading.Event) -> Iterator[Readable]:
+    """The bytes of a shard, unpacked if they are gzip's. All that goes wrong with them is a ShardError.
+
+    A `pipe:` is a shell command that writes the tar; with that it can do anything, so it comes from a recipe and from
+    nowhere else. What is left of it is killed when the shard is left early. Once `stop` is set, nothing is waited for.
+    """
+    with closing(_Source(shard, stop)) as source:
+        first = source.read(len(_GZIP))
+        source.put_back(first)
+        yield _Unzipped(source) if first == _GZIP else source
+
+
+class _Source:
+    """A shard's bytes as they lie there. What the libraries of the stores raise, each its own, becomes a ShardError."""
+
+    def __init__(self, shard: str, stop: threading.Event) -> None:
+        self._kept = b""
+        self._file = self._do(lambda: _open(shard, stop))
+
+    def read(self, n: int, /) -> bytes:
+        kept, self._kept = self._kept[:n], self._kept[n:]
+        return kept or self._do(lambda: bytes(self._file.read(n)))
+
+    def put_back(self, data: bytes) -> None:
+        """`data` is what is read next."""
+        self._kept = data
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _do(self, work: Callable[[], R]) -> R:
+        try:
+            return work()
+        except Exception as error:
+            raise ShardError("shard_unreadable", public_text(describe(error))) from error
+
+
+def _open(shard: str, stop: threading.Event) -> Any:
+    if shard.startswith(PIPE):
+        return _Command(shard.removeprefix(PIPE), stop)
+    if shard.startswith(WEB):
+        return _Download(shard, stop)
+    fs, inner = filesystem(shard)
+    return fs.open(inner, "rb", block_size=_READ)
+
+
+class _Command:
+    """What a shell command writes; an exit status other than 0 is an error at the end of it.
+
+    The library's own pipe waits two hours for a command that is no longer read.
+    """
+
+    def __init__(self, command: str, stop: threading.Event) -> None:
+        self._shell = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
+        assert self._shell.stdout
+        self._output, self._stop = self._shell.stdout, stop
+        self._ready = select.poll()
+        self._ready.register(self._output, select.POLLIN)
+
+    def read(self, n: int) -> bytes:
+        began = time.monotonic()
+        while not self._ready.poll(_GLANCE):
+            if self._stop.is_set():
+                raise OSError("it was not waited for")
+            if time.monotonic() - began > PATIENCE:
+                raise OSError(f"the command wrote nothing for {PATIENCE:,.0f} seconds")
+        data = self._output.read(n)
+        if not data and (status := self._shell.wait()):
+            raise OSError(f"the command ended with exit status {status}")
+        return data
+
+    def close(self) -> None:
+        self._output.close()
+        if self._shell.returncode is None:  # so its process number is still its own, and the group's
+            with suppress(ProcessLookupError):
+                os.killpg(self._shell.pid, signal.SIGKILL)
+            self._shell.wait()
+
+
+class _Download:
+    """A file on a web server, by one request, and by another one for the rest where the server hangs up in between.
+
+    Servers do, for a shard is read as slowly as its samples are trained on.
+    """
+
+    def __init__(self, url: str, stop: threading.Event) -> None:
+        parts = urllib.parse.urlsplit(url)
+        user, _, host = parts.netloc.rpartition("@")
+        self._url, self._stop = parts._replace(netloc=host).geturl(), stop
+        self._user = urllib.parse.unquote(user).encode()
+        self._answer: http.client.HTTPResponse | None = None
+        self._at = 0
+        self._length: int | None = None
+        self._version: str | None = None
+
+    def read(self, n: int) -> bytes:
+        for attempt in itertools.count(1):
+            try:
+                return self._read(n)
+            except _PASSING as error:
+                self.close()
+                final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
+                if final or attempt == _TRIES:
+                    raise
+            if self._stop.wait(2.0**attempt / 2):
+                raise OSError("it was not waited for")
+        raise AssertionError
+
+    def _read(self, n: int) -> bytes:
+        self._answer = self._answer or self._ask()
+        data = self._answer.read(n)
+        self._at += len(data)
+        if not data and self._length is not None and self._at < self._length:
+            raise http.client.IncompleteRead(data, self._length - self._at)
+        return data
+
+    def _ask(self) -> http.client.HTTPResponse:
+        request = urllib.request.Request(self._url)
+        if self._user:  # which is not said to whom the server sends us on to
+            request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(self._user).decode()}")
+        if self._at:
+            request.add_header("Range", f"bytes={self._at}-")
+            if self._version and not self._version.startswith("W/"):
+                request.add_header("If-Range", self._version)
+        try:
+            answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SILENCE)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise
+        if not self._at:
+            length = answer.headers["Content-Length"]
+            self._length = int(length) if length else None
+            self._version = answer.headers["ETag"]
+        elif answer.status != http.client.PARTIAL_CONTENT:
+            answer.close()
+            raise OSError(f"the server hung up after {self._at:,} bytes, and does not give the rest alone")
+        return answer
+
+    def close(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+
+class _Unzipped:
+    """What a gzip file holds."""
+
+    def __init__(self, source: _Source) -> None:
+        self._file: Any = gzip.GzipFile(fileobj=source, mode="rb")  # type: ignore[call-overload]
+
+    def read(self, n: int, /) -> bytes:
+        try:
+            return bytes(self._file.read(n))
+        except EOFError as error:
+            raise ShardError("shard_cut", f"gzip: {error}") from error
+        except (OSError, zlib.error) as error:
+            raise ShardError("shard_damaged", f"gzip: {error}") from error

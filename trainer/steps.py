@@ -1,0 +1,185 @@
+"""The steps of a training: each is made whole or undone, and a stop leaves a checkpoint of the last that was made."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext, suppress
+from functools import partial
+
+import torch
+
+from core.errors import Failure
+from core.progress import Progress
+from trainer import precision, stage
+from trainer.accumulate import Measured, gradients
+from trainer.checkpoint import METRICS, State
+from trainer.config import Config
+from trainer.data import Batch
+from trainer.flops import forward_flops
+from trainer.loss import clip_temperature_
+from trainer.optim import learning_rate
+from trainer.ranks import Ranks
+from trainer.stopping import Asked, Interrupted, StopSignals
+from trainer.telemetry import Telemetry, speed
+
+NAMED = 3  # samples of a batch that broke a step
+
+
+def run(
+    state: State,
+    batches: Generator[Batch],
+    config: Config,
+    ranks: Ranks,
+    log: Telemetry | None,
+    keep: Callable[[], None],
+    evaluate: Callable[[], None],
+) -> None:
+    """All steps that are left. `keep` writes a checkpoint: every so many steps or minutes, and however this ends.
+
+    Raises Failure after SIGTERM and KeyboardInterrupt after Ctrl-C, once the last completed step is kept.
+    """
+    training = _Training(state, config, ranks, log, keep)
+    progress = Progress("train", "steps", config.steps, state.step, to="stdout") if ranks.rank == 0 else nullcontext()
+    with StopSignals() as stop:
+        try:
+            with closing(batches), progress as shown:
+                training.evaluate_if_due(evaluate, stop)  # which a stop may have broken off
+                while state.step < config.steps and training.one_more(batches, stop):
+                    training.keep_if_due()
+                    training.evaluate_if_due(evaluate, stop)
+                    if shown:
+                        shown.at(state.step, training.note())
+        finally:  # whatever has failed: a sample, another rank, the next step
+            training.keep()
+        ranks.any(False, stage.device())  # nobody ends before the checkpoint is there: torchrun would end the others
+    if state.step < config.steps:
+        if stop.received and stop.received.name == "SIGINT":
+            raise KeyboardInterrupt
+        signal = stop.received.name if stop.received else "a signal to another rank"
+        raise Failure(
+            f"stopped by {signal} after step {state.step:,}, which the last checkpoint holds: the same command goes on "
+            "from there"
+        )
+
+
+class _Training:
+    """The steps of this process: how long they took, and which of them a checkpoint holds."""
+
+    def __init__(
+        self, state: State, config: Config, ranks: Ranks, log: Telemetry | None, keep: Callable[[], None]
+    ) -> None:
+        self._state, self._config, self._ranks, self._log, self._write = state, config, ranks, log, keep
+        self._kept, self._kept_at = state.step, time.monotonic()
+        self._steps, self._seconds, self._waited = 0, 0.0, 0.0
+
+    def one_more(self, batches: Generator[Batch], stop: StopSignals) -> bool:
+        """Make one step; False where a signal came first to any rank, and nothing was made."""
+        asked, batch = time.monotonic(), None
+        with suppress(Asked), stop.waiting():
+            batch = next(batches)
+        waited = time.monotonic() - asked
+        if self._ranks.any(batch is None, stage.device()) or batch is None:
+            return False
+        try:
+            tokens = step(self._state, batch, self._config, self._ranks, lambda: stop.received is not None)
+        except Interrupted:
+            return False
+        self._add(time.monotonic() - asked, waited, tokens)
+        return True
+
+    def _add(self, seconds: float, waited: float, tokens: int) -> None:
+        self._steps, self._seconds, self._waited = self._steps + 1, self._seconds + seconds, self._waited + waited
+        if self._log:
+            pairs, world = self._config.batch_size, self._ranks.world
+            flops = forward_flops(self._state.model.config, pairs, tokens) / world
+            figures = dict(zip(METRICS, self._state.metrics[-1], strict=True))
+            self._log.add(self._state.step, {**figures, **speed(pairs, seconds, waited, flops, stage.device())})
+
+    def evaluate_if_due(self, evaluate: Callable[[], None], stop: StopSignals) -> None:
+        """Evaluate the model after every so many steps; a signal breaks it off."""
+        done, every = self._state.step, self._config.evaluate_every
+        is_done = any(row["step"] == done for row in self._state.results)
+        if every and done and done % every == 0 and not is_done:
+            self._ranks.doing = f"the evaluation after step {done:,}"
+            with suppress(Asked), stop.waiting():
+                evaluate()
+
+    def keep_if_due(self) -> None:
+        """Write a checkpoint where the last is old enough, in steps or in minutes."""
+        done = self._state.step
+        is_due = done % self._config.checkpoint_every == 0 or done == self._config.steps
+        if is_due or time.monotonic() - self._kept_at >= 60 * self._config.checkpoint_minutes:
+            self.keep()
+
+    def keep(self) -> None:
+        """Write a checkpoint, unless there is one of this step, or the next was broken off while it changed weights."""
+        if self._kept < self._state.step and self._state.is_whole:
+            self._write()
+            self._kept, self._kept_at = self._state.step, time.monotonic()
+
+    def note(self) -> str:
+        """For the line of progress."""
+        state, speed = self._state, self._steps * self._config.batch_size / self._seconds
+        lost = f", {sum(state.lost.counts.values()):,} samples replaced" if state.lost else ""
+        waiting = self._waited / self._seconds
+        return f"loss {state.metrics[-1][0]:.3f}, {speed:,.0f} samples/s, {waiting:.0%} waiting for data{lost}"
+
+
+def step(
+    state: State, batch: Batch, config: Config, ranks: Ranks, interrupted: Callable[[], bool] = lambda: False
+) -> int:
+    """One step of gradient descent; how many tokens of texts it read, over all ranks.
+
+    Failure, before anything is changed, where it would make the weights not finite.
+    """
+    assert config.learning_rate is not None and config.precision is not None  # `completed` has seen to it
+    number = state.step + 1
+    ranks.doing = f"step {number:,}"
+    rate = learning_rate(state.step, config.steps, config.warmup, config.learning_rate)
+    images, ids = (rows.pin_memory() if stage.device().type == "cuda" else rows for rows in (batch.images, batch.ids))
+    micro_batch = min(config.micro_batch or len(images), len(images))
+    try:
+        measured = gradients(
+            state.model,
+            images,
+            ids,
+            micro_batch=micro_batch,
+            batch_norm=config.batch_norm,
+            autocast=partial(precision.autocast, stage.device(), config.precision),
+            ranks=ranks,
+            scale=state.loss_scale.value,
+            interrupted=interrupted,
+        )
+    except torch.OutOfMemoryError as error:
+        raise Failure(
+            f"step {number:,}: the device has no memory for {micro_batch:,} pairs at once: set train.micro_batch = "
+            f"{max(1, micro_batch // 2):,}; the same command goes on from the last checkpoint"
+        ) from error
+    norm = state.loss_scale.unscale_(state.model.parameters())
+    if math.isfinite(norm) and math.isfinite(measured.loss):
+        state.is_whole = False
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        state.optimiser.step()
+        clip_temperature_(state.model)
+        measured.commit()
+        state.loss_scale.held()
+    elif not math.isfinite(measured.loss) or not state.loss_scale.overflowed():
+        raise _would_break(number, batch, measured, norm)
+    figures = {**vars(measured), "learning_rate": rate, "gradient_norm": norm}
+    state.metrics.append(tuple(float(figures[name]) for name in METRICS))
+    for lost in ranks.of_all(batch.lost):
+        state.lost.update(lost)
+    state.is_whole = True
+    return measured.tokens
+
+
+def _would_break(number: int, batch: Batch, measured: Measured, norm: float) -> Failure:
+    names = ", ".join(f"{sample}" for sample in batch.samples[:NAMED].tolist())
+    return Failure(
+        f"step {number:,} would break the model (loss {measured.loss}, gradient norm {norm}; its batch begins with the "
+        f"samples {names}): the same command makes it again from the last checkpoint; where it comes again, lower "
+        "train.learning_rate or lengthen train.warmup, remove the checkpoints and train anew"
+    )

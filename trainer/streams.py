@@ -1,0 +1,263 @@
+"""Batches out of tars that others have made (img2dataset's, DataComp's, open_clip users'), like those of a pack.
+
+Such tars have no index, so they are streams: shards in an order by hash, several of them read at a time, their samples
+mixed in webdataset's reservoir, decoded by threads. What a pack gives, and a stream cannot, `Streams.said` says once.
+
+A pass is all shards once, in an order of its own. They are dealt to the ranks, and a rank's to its readers, in that
+order; what a pass leaves over goes on into the next, so neither uneven shards nor fewer shards than ranks make anybody
+wait: a rank that has none in one pass has one in another. The reservoir is emptied at the end of a pass, for else a
+small set of pictures would stand in a batch several times over.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import webdataset
+import xxhash
+from torch import Tensor
+
+from core import choice
+from core.errors import Failure, UsageError
+from core.files import digest, file_size, is_local
+from pictures.drawing import is_drawing
+from trainer.data import CHUNK, MOST_DAMAGED, Batch, Losses, OnDamage, in_order
+from trainer.images import ImageError, decode, training_crop
+from trainer.sources import PIPE, WEB, name_of
+from trainer.tars import CAPTIONS, IMAGES, Lost, Members, Raw, samples_of
+from trainer.tokenizer import Tokenizer
+
+SHUFFLE = 5_000  # samples that wait in the reservoir of a rank; of 100 KB each they take 500 MB
+READERS = 4  # shards that a rank reads at a time
+_AHEAD = 16  # samples that a reader reads at a time; three times as many wait
+
+
+Read = tuple[Raw, str]  # a sample, and a name of the pass that it was read in
+Example = tuple[npt.NDArray[np.uint8], Tensor, int]  # a row of a batch
+
+
+class Streams:
+    """What a run trains on: all samples of some shards, without end. None is held out.
+
+    `images`, `captions`: see `tars.Members`. Batches are a function of the shards, the seed, the step that they begin
+    at, the ranks, `shuffle` and `readers`, and not of threads.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[str],
+        tokenizer: Tokenizer,
+        image_size: int,
+        context: int,
+        seed: int,
+        on_damage: OnDamage = "stop",
+        *,
+        images: Sequence[str] = IMAGES,
+        captions: Sequence[str] = CAPTIONS,
+        shuffle: int = SHUFFLE,
+        readers: int = READERS,
+    ) -> None:
+        self._shards, self._tokenizer = list(shards), tokenizer
+        self._image_size, self._context = image_size, context
+        self._seed, self._on_damage = seed, on_damage
+        self._members = Members.named(images, captions)
+        self._shuffle, self._readers = shuffle, readers
+
+    def said(self) -> str:
+        """What cannot be promised of streams, in a sentence for the start."""
+        commands = sum(shard.startswith(PIPE) for shard in self._shards)
+        shell = f", {commands:,} of them by commands of the recipe in a shell" if commands else ""
+        return (
+            f"{len(self._shards):,} shards are read as streams{shell}: a sample may come more or less than once an "
+            "epoch, a run that goes on after a stop draws a new order, another number of ranks gets other batches, and "
+            "nothing is held out; a pack gives all of that"
+        )
+
+    def batches(
+        self, first: int, last: int, size: int, threads: int, rank: int = 0, world: int = 1
+    ) -> Generator[Batch]:
+        """One rank's share of the batches of the steps first to last - 1, made ahead by threads.
+
+        The order is drawn by (seed, first): going on after a kill is a new pass, and always the same one.
+
+        Raises UsageError where the ranks do not divide the batch, and Failure where a sample or a shard is damaged and
+        may not be replaced, or where none is sound.
+        """
+        share, rest = divmod(size, world)
+        if rest:
+            raise UsageError(f"a batch of {size} cannot be shared by {world} ranks: give a batch size they divide")
+        lost, stop = Losses(), threading.Event()
+        ahead = -(-share // CHUNK) + threads
+        ready: deque[Example] = deque()
+        with (
+            closing(self._samples(first, rank, world, lost, stop)) as samples,
+            closing(in_order(self._make, _jobs(samples, lost), threads, ahead)) as made,
+        ):
+            try:
+                for _ in range(first, last):
+                    losses = Losses()
+                    self._fill(ready, share, made, losses)
+                    images, ids, numbers = zip(*(ready.popleft() for _ in range(share)), strict=True)
+                    which = np.array(numbers, dtype=np.int64)
+                    yield Batch(torch.from_numpy(np.stack(images)), torch.stack(ids), which, losses)
+            finally:
+                stop.set()  # first, for to close the others is to wait for them
+
+    def _fill(self, ready: deque[Example], share: int, made: Iterator[_Made], losses: Losses) -> None:
+        """Take sound examples until there is a batch of them."""
+        barren = 0  # samples in a row
+        while len(ready) < share:
+            examples, lost, tried = next(made)
+            losses.update(lost)
+            ready.extend(examples)
+            barren = 0 if examples else barren + tried
+            if barren >= MOST_DAMAGED:
+                raise Failure(f"{barren:,} samples in a row are damaged ({losses}); the first: {losses.any}")
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────
+
+    def _samples(self, first: int, rank: int, world: int, lost: Losses, stop: threading.Event) -> Generator[Read]:
+        """The samples of one rank pass after pass, each with a name of its pass."""
+        barren = 0  # shards since the last sample
+        for number in itertools.count():
+            scope = f"{first}.{number}"
+            shards = self._dealt(scope, number, rank, world)
+            generator = random.Random(f"{self._seed}.{scope}.{rank}")
+            barren += len(shards)
+            with closing(self._mixed(shards, lost, stop)) as mixed:
+                for raw in webdataset.shuffle(self._shuffle, initial=self._shuffle, rng=generator)(mixed):
+                    barren = 0
+                    yield raw, scope
+            if barren >= len(self._shards):
+                raise Failure(
+                    f"none of {len(self._shards):,} shards ({name_of(self._shards[0])} …) has a sample with a picture "
+                    f"and a caption ({lost or 'they are empty'}): give other shards, or say with train.image and "
+                    "train.caption what theirs are called"
+                )
+
+    def _dealt(self, scope: str, number: int, rank: int, world: int) -> list[str]:
+        """The shards of one rank in one pass; over passes each rank has as many as any other, within one."""
+        n = len(self._shards)
+        ranks = choice.rank(self._seed, "shards", scope, (i.to_bytes(8, "big") for i in range(n)))
+        order = np.argsort(ranks, kind="stable").tolist()
+        return [self._shards[shard] for i, shard in enumerate(order) if (number * n + i) % world == rank]
+
+    def _mixed(self, shards: Sequence[str], lost: Losses, stop: threading.Event) -> Generator[Raw]:
+        """The samples of some shards, one of each reader in turn."""
+        readers = min(self._readers, len(shards))
+        with ExitStack() as stack:
+            reading = [
+                stack.enter_context(closing(self._read(shards[reader::readers], lost, stop)))
+                for reader in range(readers)
+            ]
+            while reading:
+                for reader in list(reading):
+                    raw = next(reader, None)
+                    if raw is None:
+                        reading.remove(reader)
+                    else:
+                        yield raw
+
+    def _read(self, shards: Sequence[str], lost: Losses, stop: threading.Event) -> Generator[Raw]:
+        """The samples of shards one after the other, read ahead by a thread."""
+        members = self._members
+
+        def chained() -> Generator[Raw | Lost]:
+            for shard in shards:
+                if not stop.is_set():
+                    yield from samples_of(shard, members, stop)
+
+        with closing(chained()) as found:
+            some = in_order(lambda _: list(itertools.islice(found, _AHEAD)), itertools.repeat(None), 1, 3)
+            with closing(some), _set_at_error(stop):
+                for read in some:
+                    if not read:
+                        return
+                    for sample in read:
+                        if isinstance(sample, Raw):
+                            yield sample
+                        else:
+                            self._lose(sample, lost)
+
+    def _lose(self, sample: Lost, lost: Losses) -> None:
+        sentence = f"{name_of(sample.shard)}{f': {sample.key}' if sample.key else ''}: {sample.reason}: {sample.detail}"
+        if sample.is_damage and self._on_damage == "stop":
+            raise Failure(
+                f'{sentence}; mend it, take it out of train.shards, or go on without it: train.on_damage = "replace"'
+            )
+        lost.add(sample.reason, sentence)
+
+    # ── decoding ──────────────────────────────────────────────────────────────────────────────────
+
+    def _make(self, job: tuple[list[Read], Losses]) -> _Made:
+        """The examples of those of some samples that are sound."""
+        raws, lost = job
+        crops, texts, numbers = [], [], []
+        for raw, scope in raws:
+            try:
+                crop, text = self._example(raw, scope)
+            except ImageError as error:
+                self._lose(Lost(error.reason, raw.shard, raw.key, str(error)), lost)
+                continue
+            crops.append(crop)
+            texts.append(text)
+            numbers.append(_number(raw))
+        ids = self._tokenizer.encode(texts, self._context)
+        return _Made(list(zip(crops, ids, numbers, strict=True)), lost, len(raws))
+
+    def _example(self, raw: Raw, scope: str) -> tuple[npt.NDArray[np.uint8], str]:
+        """The crop and the caption of one sample in one pass."""
+        if is_drawing(raw.image):  # whoever made it decides how long it takes: fetch draws in processes that may die
+            raise ImageError("format_unsupported", "SVG, which is drawn where pictures are fetched, and not here")
+        key = raw.key.encode("utf-8", "surrogateescape")
+        caption, crop = (int(choice.rank(self._seed, what, scope, [key])[0]) for what in ("caption", "crop"))
+        text = raw.captions[caption % len(raw.captions)]
+        return training_crop(decode(raw.image), self._image_size, np.random.default_rng(crop)), text
+
+
+class _Made(NamedTuple):
+    """What came of some samples: examples, what was lost up to the last of them, and how many samples there were."""
+
+    examples: list[Example]
+    lost: Losses
+    tried: int
+
+
+@contextmanager
+def _set_at_error(stop: threading.Event) -> Iterator[None]:
+    """Tell the reading threads before they are waited for."""
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        raise
+
+
+def _jobs(samples: Iterator[Read], lost: Losses) -> Iterator[tuple[list[Read], Losses]]:
+    """Some samples at a time, without end, and what was lost since those before."""
+    while True:
+        some = list(itertools.islice(samples, CHUNK))
+        yield some, lost.taken()
+
+
+def _number(raw: Raw) -> int:
+    """What stands for a sample's number: a hash of its shard and key, from 0 to 2^63 - 1."""
+    return xxhash.xxh3_64_intdigest(f"{name_of(raw.shard)}\n{raw.key}".encode("utf-8", "surrogateescape")) >> 1
+
+
+def digest_of(shards: Sequence[str]) -> str:
+    """Of the shards' names, and of the sizes of those on this machine; not of what is in them."""
+    return digest([[name_of(shard), _size(shard)] for shard in shards])
+
+
+def _size(shard: str) -> int | None:
+    return None if shard.startswith((PIPE, *WEB)) or not is_local(shard) else file_size(shard)

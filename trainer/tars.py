@@ -1,0 +1,349 @@
+"""Samples out of tars that others have made, as the webdataset library reads them, and what it does not say.
+
+The library ends a shard where Python's tarfile sees no further header, and says nothing: a shard that was cut between
+two members, or has one damaged header, lacks the rest of its samples, whatever handler it is given. It reads members
+of any size whole. And to it a key ends at its first dot, and a sample where the next key begins. So all bytes go
+through `Watched`, which follows the headers by itself; keys are found by what they are asked to end in; and what lacks
+a caption or a picture waits for it to the end of its shard.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from webdataset.tariterators import group_by_keys, tar_file_expander
+
+from core.errors import describe
+from core.files import join
+from trainer.sources import PIPE, WEB, Readable, ShardError, opened
+
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "tif", "tiff")
+CAPTIONS = ("txt", "text", "caption", "json.caption", "json.text", "json.alt_text", "json.alt")
+MAX_MEMBER = 256 << 20  # bytes; a member is read whole
+MAX_IMAGE = 20_000_000  # bytes, as fetch has it: thousands of pictures wait to be shuffled
+MAX_TEXT = 1 << 20  # bytes of a caption, or of the json that it stands in
+_MAX_EXTENDED = 1 << 20  # bytes of a long name or of a pax header
+_MAX_BESIDE = 16 << 20  # bytes of what is said of shards, in a file beside them
+_MAX_WAITING = 256 << 20  # bytes of samples in parts
+_EXTENDED = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+_RESIZED = re.compile(rb"(?:^|\n)\d+ (?:size|GNU\.sparse\.[\w.]+)=")  # records of a pax header
+
+
+# ── samples ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One picture as its bytes, with its caption, or with several of which one is drawn."""
+
+    shard: str
+    key: str
+    image: bytes
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A sample, or the rest of a shard, that is not trained on. `is_damage`: it was not just incomplete."""
+
+    reason: str
+    shard: str
+    key: str
+    detail: str
+    is_damage: bool = True
+
+
+@dataclass(frozen=True)
+class Members:
+    """Which members of a sample are read: endings without their dot, the first that is there counts.
+
+    A caption may stand in a json: "json.meta.title".
+    """
+
+    images: Sequence[str] = IMAGES
+    captions: Sequence[str] = CAPTIONS
+
+    @classmethod
+    def named(cls, images: Sequence[str], captions: Sequence[str]) -> Members:
+        """As people write them: ".JPG" is "jpg"; only within a json capitals count."""
+        bare = [name.removeprefix(".") for name in captions]
+        texts = [name if name.startswith("json.") else name.lower() for name in bare]
+        return cls([name.removeprefix(".").lower() for name in images], texts)
+
+    def endings(self) -> set[str]:
+        """Of the members that are read."""
+        return {*self.images, *("json" if name.startswith("json.") else name for name in self.captions)}
+
+
+def samples_of(shard: str, members: Members, stop: threading.Event) -> Iterator[Raw | Lost]:
+    """The samples of a shard, with what is lost of it where it was seen. A shard of no use is one Lost and no error.
+
+    `stop`: nobody waits for them any longer.
+    """
+    seen = pictures = 0
+    try:
+        with opened(shard, stop) as file:
+            watched = Watched(file)
+            for sample in _whole(_parts(watched, members), members, shard):
+                seen += 1
+                pictures += not (isinstance(sample, Lost) and sample.reason == "no_picture")
+                yield sample
+            said = _said_to_hold(shard, stop)
+            watched.finish(whole=said is not None and pictures >= said)
+        if pictures < (said or 0) or (not seen and said is None):
+            raise ShardError(
+                "shard_short", f"it holds {pictures:,} samples of {'some' if said is None else f'{said:,}'}"
+            )
+    except ShardError as error:
+        yield Lost(error.reason, shard, "", error.detail)
+
+
+def _parts(watched: Watched, members: Members) -> Iterator[dict[str, Any]]:
+    """The library's samples: members that follow one another under one key."""
+    split = _splitter(members.endings())
+    try:
+        files = tar_file_expander([{"url": "", "stream": watched}], select_files=_is_for(members.endings()))
+        yield from group_by_keys(files, keys=split)
+    except ShardError:
+        raise
+    except (tarfile.TarError, ValueError) as error:
+        watched.finish()  # knows better what it is
+        raise ShardError("shard_damaged", f"{error.args[0]}") from error
+
+
+def _is_for(endings: set[str]) -> Callable[[str], bool]:
+    """Whether a member is read, by its name. What begins with a dot a Mac has left beside the file of that name."""
+
+    ends = tuple(f".{ending}" for ending in endings)
+
+    def wanted(name: str) -> bool:
+        base = name.rpartition("/")[2].lower()
+        return base.endswith(ends) and not base.startswith(".")
+
+    return wanted
+
+
+def _splitter(endings: set[str]) -> Callable[[str], tuple[str, str]]:
+    """Names into keys and endings, as the library asks for them one after the other.
+
+    A key may have dots: img.v1.0001.jpg is no file of "img". But 000.seg.png among the files of 000 is one of them.
+    """
+    before = ""
+
+    def split(name: str) -> tuple[str, str]:
+        nonlocal before
+        folder, slash, base = name.rpartition("/")
+        key, _, ending = base.partition(".")
+        if ending.lower() not in endings and folder + slash + key != before:
+            ending = max((known for known in endings if base.lower().endswith(f".{known}")), key=len)
+            key = base[: -len(ending) - 1]
+        before = folder + slash + key
+        return before, ending
+
+    return split
+
+
+def _whole(parts: Iterator[dict[str, Any]], members: Members, shard: str) -> Iterator[Raw | Lost]:
+    """Samples with picture and caption; those that came in parts are put together."""
+    waiting: dict[str, dict[str, Any]] = {}
+    held = 0  # bytes
+    for part in parts:
+        key = part["__key__"]
+        sample = {**waiting.get(key, {}), **part}
+        made = _made(sample, members, shard)
+        if key in waiting:
+            held -= _bytes(waiting.pop(key))
+        if isinstance(made, Lost) and not made.is_damage:
+            waiting[key] = sample
+            held += _bytes(sample)
+            while held > _MAX_WAITING:
+                oldest = waiting.pop(next(iter(waiting)))
+                held -= _bytes(oldest)
+                yield _made(oldest, members, shard)
+        else:
+            yield made
+    for sample in waiting.values():
+        yield _made(sample, members, shard)
+
+
+def _bytes(sample: dict[str, Any]) -> int:
+    return sum(len(value) for name, value in sample.items() if not name.startswith("__"))
+
+
+def _made(sample: dict[str, Any], members: Members, shard: str) -> Raw | Lost:
+    key = sample["__key__"]
+    image = next((sample[name] for name in members.images if name in sample), None)
+    if image is None:
+        return Lost("no_picture", shard, key, f"it has {', '.join(_endings(sample))}", is_damage=False)
+    if len(image) > MAX_IMAGE:
+        return Lost("too_many_bytes", shard, key, f"{len(image):,} of at most {MAX_IMAGE:,}")
+    try:
+        captions = next(filter(None, (_captions(sample, name) for name in members.captions)), ())
+    except (ValueError, msgspec.DecodeError) as error:
+        return Lost("caption_unreadable", shard, key, describe(error))
+    if not captions:
+        return Lost("no_caption", shard, key, f"it has {', '.join(_endings(sample))}", is_damage=False)
+    return Raw(shard, key, image, captions)
+
+
+def _endings(sample: dict[str, Any]) -> list[str]:
+    return sorted(name for name in sample if not name.startswith("__"))
+
+
+def _captions(sample: dict[str, Any], name: str) -> tuple[str, ...]:
+    """What stands under a name, without empty texts; ValueError or msgspec.DecodeError where it cannot be read."""
+    ending, *path = name.split(".") if name.startswith("json.") else [name]
+    data = sample.get(ending, b"")
+    if len(data) > MAX_TEXT:
+        raise ValueError(f"{ending} has {len(data):,} bytes, of at most {MAX_TEXT:,}")
+    if not path:
+        found: Any = data.decode()
+    else:
+        found = msgspec.json.decode(data) if data else None
+        for step in path:
+            found = found.get(step) if isinstance(found, dict) else None
+    texts = found if isinstance(found, list) else [found]
+    return tuple(text for text in texts if isinstance(text, str) and text.strip())
+
+
+def _said_to_hold(shard: str, stop: threading.Event) -> int | None:
+    """How many samples img2dataset's `_stats.json`, or open_clip's `sizes.json`, says that a shard holds."""
+    folder, _, name = shard.rpartition("/")
+    if shard.startswith(PIPE) or (shard.startswith(WEB) and "?" in name):
+        return None
+    for beside, key in ((f"{name.partition('.')[0]}_stats.json", "successes"), ("sizes.json", name)):
+        try:
+            with opened(join(folder, beside), stop) as file:
+                said = msgspec.json.decode(_up_to(_MAX_BESIDE, file))[key]
+        except (ShardError, msgspec.DecodeError, LookupError, TypeError):
+            continue  # it need not be there, nor be what it is called like
+        if isinstance(said, int):
+            return said
+    return None
+
+
+def _up_to(most: int, file: Readable) -> bytes:
+    parts = []
+    while most > 0 and (data := file.read(most)):
+        parts.append(data)
+        most -= len(data)
+    return b"".join(parts)
+
+
+# ── watching ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Watched:
+    """A tar as a stream, whose headers are followed while another reads it.
+
+    What would make the reader take memory without bounds is a ShardError at once; what ends it without a word is one
+    in `finish`, so that all before it is read first.
+    """
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self._at = 0  # bytes
+        self._header = bytearray()
+        self._body = 0  # bytes of the member's that are to come, with what fills its last block
+        self._extended: bytearray | None = None  # the body of a pax header
+        self._ended = False  # at the mark of the end
+        self._wrong: ShardError | None = None
+        self._alike = b""  # of a header that was sound
+
+    def read(self, n: int) -> bytes:
+        """n bytes; fewer only at the end."""
+        parts = []
+        while n > 0 and (data := self._file.read(n)):
+            parts.append(data)
+            self._follow(data)
+            n -= len(data)
+        return b"".join(parts)
+
+    def finish(self, whole: bool = False) -> None:
+        """Read what the reader left. ShardError where it is not what stands behind a tar.
+
+        `whole`: all samples are known to have come, so that the mark of the end may be missing.
+        """
+        while not self._wrong and self.read(1 << 16):
+            pass
+        if self._wrong:
+            raise self._wrong
+        if self._header or self._body:
+            raise ShardError("shard_cut", f"it ends within a member, after {self._at:,} bytes")
+        if not self._ended and not whole:
+            raise ShardError("shard_cut", f"it ends after {self._at:,} bytes, without the mark of its end")
+
+    def _follow(self, data: bytes) -> None:
+        at = 0
+        while at < len(data) and not self._wrong:
+            if self._ended:
+                if data.count(0, at) < len(data) - at:
+                    self._wrong = _damaged(self._at + at, "more stands behind the end: several tars in one?")
+                break
+            piece = data[at : at + (self._body or tarfile.BLOCKSIZE - len(self._header))]
+            at += len(piece)
+            if self._body:
+                self._body -= len(piece)
+                if self._extended is not None:
+                    self._extended += piece
+            else:
+                self._header += piece
+                if len(self._header) == tarfile.BLOCKSIZE:
+                    self._member(bytes(self._header), self._at + at - tarfile.BLOCKSIZE)
+                    self._header.clear()
+            if not self._body and self._extended is not None:
+                self._pax(bytes(self._extended), self._at + at)
+        self._at += len(data)
+
+    def _member(self, header: bytes, at: int) -> None:
+        try:
+            kind, size = self._judged(header)
+        except tarfile.HeaderError as error:
+            if header.count(0) == len(header):
+                self._ended = True
+            elif at:
+                self._wrong = _damaged(at, f"{error}; what follows is lost")
+            else:
+                raise ShardError("shard_damaged", f"it is no tar: {error}") from error
+            return
+        if kind == tarfile.GNUTYPE_SPARSE:
+            raise _damaged(at, "a sparse file")
+        extended = kind in _EXTENDED
+        if extended or kind in tarfile.REGULAR_TYPES or kind not in tarfile.SUPPORTED_TYPES:
+            most = _MAX_EXTENDED if extended else MAX_MEMBER
+            if not 0 <= size <= most:
+                raise _damaged(at, f"a member of {size:,} bytes, of at most {most:,}")
+            self._body = -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+            self._extended = bytearray() if extended and self._body else None
+
+    def _judged(self, header: bytes) -> tuple[bytes, int]:
+        """The kind of a member and its bytes, as tarfile takes them, which is slow; HeaderError where it takes none.
+
+        Most headers differ from the one before only in name, size, time and sum, which are looked at here.
+        """
+        alike = header[100:124] + header[156:157] + header[329:345]  # mode and owner, kind, device
+        summed = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+        if alike == self._alike and summed == tarfile.nti(header[148:156]):  # type: ignore[attr-defined]
+            tarfile.nti(header[136:148])  # type: ignore[attr-defined]
+            return tarfile.REGTYPE, tarfile.nti(header[124:136])  # type: ignore[attr-defined]
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        self._alike = alike if member.type == tarfile.REGTYPE else b""
+        return member.type, member.size
+
+    def _pax(self, records: bytes, at: int) -> None:
+        """A pax header may give its member another size, which is the reader's to obey: nobody needs it below 8 GiB."""
+        self._extended = None
+        if _RESIZED.search(records):
+            raise _damaged(at - len(records), "a pax header gives a member another size")
+
+
+def _damaged(at: int, detail: str) -> ShardError:
+    return ShardError("shard_damaged", f"at byte {at:,}: {detail}")
