@@ -62,7 +62,6 @@ class Config(Struct, frozen=True, kw_only=True):
     checkpoint_minutes: Annotated[float, Meta(gt=0), recipes.RUNTIME] = 30.0  # … or minutes, whichever is first
     evaluate_every: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # steps, as [eval] says; 0: only once it is trained
     keep_checkpoints: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 2
-
     tensorboard: Annotated[bool, recipes.RUNTIME] = False
     patience: Annotated[float, Meta(gt=0), recipes.RUNTIME] = (
         1_800.0  # seconds that a rank waits for the others: also for an evaluation, by the first

@@ -26,7 +26,6 @@ import pyarrow.parquet as pq
 
 from core import command, runs
 from core import recipe as recipes
-from core.errors import UsageError
 from core.exclusive import exclusive
 from core.files import join, publishing, shown, to_json
 from core.inputs import Source, digest_file, reading
@@ -37,7 +36,7 @@ from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import split
 from trainer.evals import retrieval, zeroshot
-from trainer.evals.config import Config
+from trainer.evals.config import Config, check
 from trainer.evals.features import Encoder
 from trainer.tokenizer import Tokenizer
 
@@ -93,17 +92,13 @@ def evaluate(recipe: recipes.Recipe) -> None:
 
 def _sources(recipe: recipes.Recipe, config: Config, trained: Manifest) -> dict[str, tuple[str, str]]:
     """The files that are read: kind → path, digest. UsageError where one is missing, or not the model's."""
-    if bool(config.pictures) != bool(config.labels):
-        raise UsageError(f"{recipe.path}: eval.pictures and eval.labels belong together: give both, or neither")
-    given = {"train.merges": recipe.config("train", TrainConfig).merges}
+    check(recipe.path, config)
+    merges = stage.merges_of(recipe, recipe.config("train", TrainConfig).merges, trained)
+    sources = {"merges": (merges.path, trained.facts["inputs"]["merges"])}
     if config.pictures:
-        given |= {"eval.pictures": config.pictures, "eval.labels": config.labels}
-    sources = {}
-    for key, path in given.items():
-        found = stage.source(recipe, key, path)
-        sources[key.partition(".")[2]] = found, digest_file(found)
-    if sources["merges"][1] != trained.facts["inputs"]["merges"]:
-        raise UsageError(f"{recipe.path}: train.merges is not the file that the model was trained with: set it back")
+        for name, path in (("pictures", config.pictures), ("labels", config.labels)):
+            found = stage.source(recipe, f"eval.{name}", path)
+            sources[name] = found, digest_file(found)
     return sources
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from core import recipe as recipes
+from core.errors import UsageError
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -21,3 +22,9 @@ class Config(Struct, frozen=True, kw_only=True):
         "a photo of the small {}.",
         "art of the {}.",
     )  # sentences about a class, {} its label; they are averaged
+
+
+def check(path: str, config: Config) -> None:
+    """UsageError where a recipe at `path` gives one of two keys that belong together."""
+    if bool(config.pictures) != bool(config.labels):
+        raise UsageError(f"{path}: eval.pictures and eval.labels belong together: give both, or neither")

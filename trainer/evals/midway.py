@@ -10,7 +10,7 @@ from core.errors import UsageError
 from trainer import stage
 from trainer.data import Examples
 from trainer.evals import retrieval, zeroshot
-from trainer.evals.config import Config
+from trainer.evals.config import Config, check
 from trainer.evals.features import Encoder
 from trainer.evals.labels import read
 from trainer.model import CLIP
@@ -25,13 +25,12 @@ class Midway:
 
     def __init__(self, recipe: recipes.Recipe, tokenizer: Tokenizer, examples: object) -> None:
         self._config, self._seed = recipe.config("eval", Config), recipe.run.seed
+        check(recipe.path, self._config)
         given = {"eval.pictures": self._config.pictures, "eval.labels": self._config.labels}
         self._files = [stage.source(recipe, key, path) for key, path in given.items() if path]
-        self._held_out = examples.held_out if isinstance(examples, Examples) else ()
-        self._tokenizer, self._examples = tokenizer, examples
-        if len(self._files) == 1:
-            raise UsageError(f"{recipe.path}: eval.pictures and eval.labels belong together: give both, or neither")
-        if not self._files and not len(self._held_out):
+        self._tokenizer = tokenizer
+        self._examples = examples if isinstance(examples, Examples) and len(examples.held_out) else None
+        if not self._files and self._examples is None:
             raise UsageError(
                 f"{recipe.path}: train.evaluate_every has nothing to evaluate on: give eval.pictures and eval.labels, "
                 "or train.holdout"
@@ -43,9 +42,9 @@ class Midway:
         """A row a metric, as `eval` has them: name, metric, value, low, high, n, chance."""
         rows: list[dict[str, Any]] = []
         encoder, threads = Encoder(model, self._tokenizer, stage.device()), runs.cores()
-        if len(self._files) == 2:
+        if self._files:
             pictures, labels = self._files
             rows += zeroshot.evaluate(encoder, pictures, labels, self._config.templates, threads).results
-        if isinstance(self._examples, Examples) and len(self._examples.held_out):
+        if self._examples:
             rows += retrieval.evaluate(encoder, self._examples.shards, self._examples.held_out, self._seed, threads)[1]
         return rows
