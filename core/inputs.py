@@ -302,7 +302,8 @@ class Reading:
     def failed(self, error: Exception) -> Failure:
         """That the file could not be read on."""
         said = str(error) or type(error).__name__
-        return Failure(f"{public(self._path)} cannot be read to its end ({said}): mend that, or get the file again")
+        remedy = "see that its disk or store is well, or get the file again"
+        return Failure(f"{public(self._path)} cannot be read to its end ({said}): {remedy}")
 
 
 class _Overheard(io.RawIOBase):
@@ -340,6 +341,8 @@ class _Overheard(io.RawIOBase):
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_CUR:  # the file itself is where its last block ended
+            offset, whence = self._at + offset, io.SEEK_SET
         self._at = self._file.seek(offset, whence)
         return self._at
 

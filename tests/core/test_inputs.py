@@ -12,6 +12,8 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from core import inputs
 from core.errors import Failure
@@ -172,6 +174,33 @@ def test_a_file_that_is_gone_when_its_turn_comes_is_named(tmp_path: Path) -> Non
     Path(path).unlink()
     with pytest.raises(Failure, match=r"file cannot be looked at \(No such file"), reading(source):
         pass
+
+
+DATA = random.Random(7).randbytes(4 * MIB + 99)
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written(tmp_path_factory.mktemp("long") / "file", DATA)
+
+
+MOVES = st.tuples(
+    st.integers(0, 3000),  # bytes to read
+    st.sampled_from([io.SEEK_SET, io.SEEK_CUR, io.SEEK_END]),
+    st.integers(-5 * MIB, 5 * MIB),
+)
+
+
+@given(st.lists(MOVES, max_size=12))
+@example([(0, io.SEEK_SET, 500_000), (1, io.SEEK_SET, 10), (100, io.SEEK_CUR, 2_000_000), (9, io.SEEK_SET, 0)])
+def test_a_file_is_read_and_moved_in_as_any_other(long_file: str, moves: list[tuple[int, int, int]]) -> None:
+    expected = io.BytesIO(DATA)
+    with Reading(long_file).watch(io.BytesIO(DATA)) as file:
+        for size, whence, offset in moves:
+            assert file.read(size) == expected.read(size)
+            start = {io.SEEK_SET: 0, io.SEEK_CUR: expected.tell(), io.SEEK_END: len(DATA)}[whence]
+            offset = max(offset, -start)
+            assert file.seek(offset, whence) == expected.seek(offset, whence) == file.tell()
 
 
 class Broken(io.BytesIO):
