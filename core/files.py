@@ -27,7 +27,7 @@ import fsspec
 from fsspec.registry import known_implementations
 
 from core.credentials import public
-from core.errors import Failure, UsageError
+from core.errors import Failure, UsageError, describe
 from core.stores import create_object
 
 _REQUESTS = 64  # that a store is asked side by side
@@ -159,7 +159,7 @@ def read_many(folder: str, names: Sequence[str]) -> list[bytes | None]:
         some = paths[first : first + _AT_ONCE]
         for path, data in zip(some, fs.cat_ranges(some, None, None, on_error="return"), strict=True):
             if isinstance(data, Exception) and not isinstance(data, FileNotFoundError | NotADirectoryError):
-                raise _unreadable(path, data)
+                raise unreadable(path, data)
             found.append(None if isinstance(data, Exception) else bytes(data))
     return found
 
@@ -171,11 +171,15 @@ def _read_local(path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: str, error: Exception) -> Failure:
-    return Failure(f"{path} cannot be read ({error}): mend that, and run the same command again")
+def unreadable(path: str, error: BaseException) -> Failure:
+    """What to say where a disk or a store does not give a file."""
+    return Failure(
+        f"{path} cannot be read ({describe(error)}): see that its disk or store is well and may be read, then run the "
+        "same command again"
+    )
 
 
 def remove(path: str) -> None:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import open_input
+from core.files import open_input, unreadable
+from core.stores import is_io_error
 
 ID = pa.binary(16)  # image_id and pair_id: the first 16 bytes of a sha256
 
@@ -72,19 +73,47 @@ def open_table(path: str, schema: pa.Schema, whole: bool = False) -> Iterator[pq
     With `whole` all of its bytes are held against the digest in its name, if that has one. Who reads a few of its rows
     goes without: a changed page is found by its own checksum.
     """
-    source = open_input(path)
-    try:
+    with open_input(path) as source:
         if whole and (named := _PROVEN.search(path)):
             _prove(source, named[1], path)
-        with source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+        with _Part(path, source) as file:
             check(file.schema_arrow, schema, path)
             yield file
-    except (pa.ArrowInvalid, OSError) as error:  # OSError is what pyarrow raises for a page that does not decompress
+
+
+class _Part(pq.ParquetFile):
+    """A Parquet file that names itself where it cannot be read. What the caller's block raises is not about it."""
+
+    def __init__(self, path: str, source: BinaryIO) -> None:
+        self._named = path
+        with _failing(path):
+            super().__init__(source, page_checksum_verification=True)
+
+    def read(self, *words: Any, **named: Any) -> pa.Table:
+        with _failing(self._named):
+            return super().read(*words, **named)
+
+    def read_row_group(self, *words: Any, **named: Any) -> pa.Table:
+        with _failing(self._named):
+            return super().read_row_group(*words, **named)
+
+
+@contextmanager
+def _failing(path: str) -> Iterator[None]:
+    """Tell bytes that a disk or a store does not give from bytes that are not as they were written."""
+    try:
+        yield
+    except Exception as error:
+        if is_io_error(error):
+            raise unreadable(path, error) from error
+        if not isinstance(error, pa.ArrowInvalid | OSError):  # OSError: a page that does not decompress
+            raise
         raise Failure(f"{path} is damaged ({error}): remove it and run the stage that wrote it again") from error
 
 
 def _prove(file: BinaryIO, sha256: str, path: str) -> None:
-    found = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+    with _failing(path):
+        found = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
     if not found.startswith(sha256):
         raise Failure(
             f"{path} is not as it was written (its sha256 begins with {found[:16]}): "

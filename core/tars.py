@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self, cast
 
 from core.errors import Failure
-from core.files import open_input
+from core.files import open_input, unreadable
+from core.stores import is_io_error
 
 MAX_HEADER = 1 << 20  # bytes of a long name or of pax records; tarfile reads them whole
 _READ_WHOLE = {
@@ -60,5 +61,9 @@ def tar_members(
                 body = tar.extractfile(member)
                 assert body is not None  # it is a file
                 yield member.name, body.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except Exception as error:
+        if is_io_error(error):
+            raise unreadable(path, error) from error
+        if not isinstance(error, tarfile.TarError | EOFError | OSError | zlib.error):
+            raise
         raise Failure(f"{path} is damaged ({error}): restore it, or give another") from error

@@ -58,6 +58,31 @@ def test_a_dictionary_in_such_a_tar_is_refused(tars: Callable[[bytes], str]) -> 
         list(wordnet.synsets(path))
 
 
+class Lost(io.BytesIO):
+    """A file of a store that goes away after its first bytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise ConnectionResetError("the store has gone")
+        return super().read(size)
+
+
+def test_a_store_that_goes_away_has_damaged_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.tar.gz", tarfile.REGTYPE, 20 << 20)
+    monkeypatch.setattr("core.tars.open_input", lambda path: Lost(Path(path).read_bytes()))
+    with pytest.raises(
+        Failure, match=rf"{path} cannot be read \(.*the store has gone.* then run the same command again"
+    ):
+        list(tar_members(path, LARGE))
+
+
+@pytest.mark.parametrize("body", [b"no tar", b"\x1f\x8b" + bytes(100)])
+def test_a_damaged_tar_is_said_to_be(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(body)
+    with pytest.raises(Failure, match=r"a\.tar is damaged .*: restore it"):
+        list(tar_members(str(tmp_path / "a.tar"), 1000))
+
+
 def test_long_names_are_read(tmp_path: Path) -> None:
     name = "/".join(["folder"] * 100) + "/a.jpg"
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
