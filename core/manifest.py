@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import filesystem, join, publish, publishing, read_bytes, read_many, remove, to_json
+from core.files import create, filesystem, is_local, join, publish, publishing, read_many, remove, to_json
 from core.listing import sizes_below
 from core.tables import check, declare
 
@@ -124,14 +124,17 @@ def add_up(receipts: Iterable[Receipt]) -> tuple[Counts, dict[str, int]]:
     return counts, notes
 
 
-def balance(counts: Counts) -> None:
-    """Raise Failure where rows in are not rows kept plus rows dropped by a name."""
+def balance(counts: Counts, folder: str = "") -> None:
+    """Raise Failure where rows in are not rows kept plus rows dropped by a name; `folder` is where, for the message."""
     for unit, total in counts.items():
         lost = total["in"] - total["kept"] - sum(total["dropped"].values())
         if lost:
-            raise Failure(
-                f"{lost} of {total['in']} {unit} are neither kept nor dropped by a name: this is a bug, report it"
+            said = (
+                f"{lost} of {total['in']} {unit} are neither kept nor dropped by a name"
+                if lost > 0
+                else f"{total['in']} {unit} came in, and {total['in'] - lost} are kept or dropped"
             )
+            raise Failure(f"{f'{folder}: ' if folder else ''}{said}: this is a bug, report it")
 
 
 @dataclass(frozen=True)
@@ -162,10 +165,17 @@ class Manifest:
 
 
 def write_manifest(folder: str, facts: Mapping[str, Any], receipts: Iterable[Receipt]) -> Manifest:
-    """Declare a stage complete: `_parts.parquet`, then `_manifest.json`."""
+    """Declare a stage complete: `_parts.parquet`, then `_manifest.json`.
+
+    On a store Failure where there is a manifest: `remove_manifest` was called when the work began, so it is that of
+    another run, which has taken the folder over and is done.
+    """
+    path = join(folder, MANIFEST)
+    if not is_local(folder) and read_many(folder, [MANIFEST]) != [None]:
+        raise _of_another_run(path)
     receipts = sorted(receipts, key=lambda receipt: (receipt.step, receipt.task))
     counts, notes = add_up(receipts)
-    balance(counts)
+    balance(counts, folder)
     parts = sorted(part for receipt in receipts for part in receipt.parts)
     read = {name: sha256 for receipt in receipts for name, sha256 in receipt.read.items()}
     rows = pa.Table.from_pylist([asdict(part) for part in parts], schema=PARTS)
@@ -173,10 +183,27 @@ def write_manifest(folder: str, facts: Mapping[str, Any], receipts: Iterable[Rec
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
         parts_digest = file.sha256
     said = {"schema_version": SCHEMA_VERSION, **facts, "counts": counts, "notes": notes, "parts_sha256": parts_digest}
-    publish(join(folder, MANIFEST), to_json(said | ({"read": read} if read else {})))
-    manifest = read_manifest(folder)
-    assert manifest is not None  # it was written a line above
-    return manifest
+    raw = to_json(said | ({"read": read} if read else {}))
+    if is_local(folder):
+        publish(path, raw)
+    elif not create(path, raw):
+        raise _of_another_run(path)
+    return Manifest(folder, hashlib.sha256(raw).hexdigest(), json.loads(raw), tuple(parts))
+
+
+def _of_another_run(path: str) -> Failure:
+    return Failure(f"{path} was written by another run meanwhile: run the same command again, it starts from there")
+
+
+def withdraw(manifest: Manifest) -> None:
+    """Remove a manifest that was written while another run took the folder over; one that is that run's own stays.
+
+    That run may replace it between the look and the removal, which then hits its manifest: the stage counts as not
+    complete, and the next run completes it from its receipts.
+    """
+    (raw,) = read_many(manifest.folder, [MANIFEST])
+    if raw is not None and hashlib.sha256(raw).hexdigest() == manifest.digest:
+        remove_manifest(manifest.folder)
 
 
 def remove_manifest(folder: str) -> None:
@@ -187,30 +214,33 @@ def remove_manifest(folder: str) -> None:
 def read_manifest(folder: str) -> Manifest | None:
     """The manifest of a finished stage, None where there is none; Failure where it and `_parts.parquet` disagree."""
     path = join(folder, MANIFEST)
-    fs, inner = filesystem(path)
-    try:
-        raw = fs.cat_file(inner)
-    except (FileNotFoundError, NotADirectoryError):
+    (raw,) = read_many(folder, [MANIFEST])
+    if raw is None:
         return None
-    try:
-        facts = json.loads(raw)
-        listing = read_bytes(join(folder, "_parts.parquet"))
-        damaged = hashlib.sha256(listing).hexdigest() != facts["parts_sha256"] or not raw.endswith(b"}\n")
-        version = facts["schema_version"]
-    except (ValueError, KeyError, TypeError, Failure):
-        damaged = True
-    if damaged:
+    facts = _parsed(raw)
+    if facts.get("schema_version") not in {None, SCHEMA_VERSION}:
+        raise Failure(f"{path} was written by another version of openwit: remove it and run the stage again")
+    (listing,) = read_many(folder, ["_parts.parquet"])
+    if listing is None or not facts or hashlib.sha256(listing).hexdigest() != facts.get("parts_sha256"):
         raise Failure(
             f"{path} is damaged or does not belong to its _parts.parquet: remove both and run the stage again"
         )
-    if version != SCHEMA_VERSION:
-        raise Failure(f"{path} was written by another version of openwit: remove it and run the stage again")
     copied = pa.BufferOutputStream()  # Arrow's own memory: a thread of it may free this while Python shuts down
     copied.write(listing)
     table = pq.read_table(pa.BufferReader(copied.getvalue()))
     check(table.schema, PARTS, join(folder, "_parts.parquet"))
     parts = tuple(Part(**row) for row in table.to_pylist())
     return Manifest(folder, hashlib.sha256(raw).hexdigest(), facts, parts)
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """What a manifest says; nothing where it is damaged."""
+    try:
+        said = json.loads(raw)
+    except ValueError:
+        return {}
+    is_whole = isinstance(said, dict) and "schema_version" in said and raw.endswith(b"}\n")
+    return cast(dict[str, Any], said) if is_whole else {}
 
 
 @functools.lru_cache(maxsize=16)

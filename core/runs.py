@@ -45,6 +45,7 @@ from core.manifest import (
     read_manifest,
     receipt_name,
     remove_manifest,
+    withdraw,
     write_manifest,
 )
 from core.recipe import Recipe
@@ -266,8 +267,8 @@ def publish_manifest(
     keep_names([folder])
     try:
         held()
-    except Failure:  # whoever has it now has begun anew and removed a manifest that was not there yet
-        remove_manifest(folder)
+    except Failure:  # whoever has the folder now began before this manifest was there to be removed
+        withdraw(manifest)
         raise
     _sweep(manifest, sizes, held)
     return manifest

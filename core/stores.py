@@ -64,13 +64,13 @@ def _create_once(fs: Any, inner: str, data: bytes) -> bool:
     except Exception as error:
         if not isinstance(error, FileExistsError) and _status(error) != 412:
             raise
-    return read_small(fs, inner) == data  # ours, if an answer to an earlier try was lost
+    return read_small(fs, inner, len(data) + 1) == data  # ours, if an answer to an earlier try was lost
 
 
-def read_small(fs: Any, inner: str) -> bytes | None:
-    """What a small file holds, by one request; None where there is no such file. Files of disks are read as well."""
+def read_small(fs: Any, inner: str, most: int = _SMALL) -> bytes | None:
+    """The first bytes of a file, by one request; None where there is no such file. Files of disks are read as well."""
     try:
-        return bytes(fs.cat_file(inner, start=0, end=_SMALL))  # without an end s3fs asks for the size before it reads
+        return bytes(fs.cat_file(inner, start=0, end=most))  # without an end s3fs asks for the size before it reads
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -85,6 +85,13 @@ def may_pass(error: BaseException) -> bool:
     if status:
         return status in _LATER or (status >= 500 and status != 501)
     return any(kind.__name__ in _NO_ANSWER for kind in type(error).__mro__)
+
+
+def is_io_error(error: BaseException) -> bool:
+    """Whether a disk or a store did not give the bytes. Else they are damaged: a library that cannot decode what it was
+    given raises an OSError, too, but one without a number.
+    """
+    return may_pass(error) or (isinstance(error, OSError) and error.errno is not None)
 
 
 def _status(error: BaseException) -> int:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Failure
-from core.files import join, publish, to_json
+from core.files import create, join, publish, to_json
 from core.manifest import (
     SCHEMA_VERSION,
     Counts,
@@ -21,6 +22,7 @@ from core.manifest import (
     read_manifest,
     read_receipts,
     receipt_path,
+    remove_manifest,
     write_manifest,
     write_receipt,
 )
@@ -107,8 +109,8 @@ def test_balanced_receipts_balance_and_one_lost_row_is_told(counts: list[Counts]
 
 
 def test_rows_from_nowhere_are_told_too() -> None:
-    with pytest.raises(Failure, match=r"^-1 of 10 rows are neither"):
-        balance({"rows": count(10, 11)})
+    with pytest.raises(Failure, match=r"^out/2_filter: 10 rows came in, and 11 are kept or dropped: this is a bug"):
+        balance({"rows": count(10, 11)}, "out/2_filter")
 
 
 # ── manifests ──
@@ -128,24 +130,28 @@ def test_a_manifest_lists_what_the_receipts_say(folder: str, receipts: list[Rece
 
 def test_a_manifest_does_not_depend_on_the_order_of_receipts(folder: str, receipts: list[Receipt]) -> None:
     one = write_manifest(folder, {"stage": "filter"}, receipts)
+    remove_manifest(folder)
     other = write_manifest(folder, {"stage": "filter"}, receipts[::-1])
     assert one.digest == other.digest
 
 
 def test_a_manifest_depends_on_every_part_and_fact(folder: str, receipts: list[Receipt]) -> None:
     changed = replace(receipts[0], parts=(replace(receipts[0].parts[0], sha256="0" * 64),))
-    digests = {
-        write_manifest(folder, {"stage": "filter"}, receipts).digest,
-        write_manifest(folder, {"stage": "match"}, receipts).digest,
-        write_manifest(folder, {"stage": "filter"}, [changed, receipts[1]]).digest,
-        write_manifest(folder, {"stage": "filter"}, receipts[:1]).digest,
-    }
+    digests = set()
+    for stage, some in (
+        ("filter", receipts),
+        ("match", receipts),
+        ("filter", [changed, receipts[1]]),
+        ("filter", receipts[:1]),
+    ):
+        digests.add(write_manifest(folder, {"stage": stage}, some).digest)
+        remove_manifest(folder)
     assert len(digests) == 4
 
 
 def test_no_manifest_is_written_where_rows_are_lost(tmp_path: Path, receipts: list[Receipt]) -> None:
     lost = replace(receipts[0], counts={"rows": count(10, 7, short=2)})
-    with pytest.raises(Failure, match="1 of 20 rows are neither kept nor dropped"):
+    with pytest.raises(Failure, match=f"^{tmp_path}: 1 of 20 rows are neither kept nor dropped"):
         write_manifest(str(tmp_path), {"stage": "filter"}, [lost, receipts[1]])
     assert read_manifest(str(tmp_path)) is None
 
@@ -163,6 +169,37 @@ def test_a_manifest_beside_another_list_of_parts_is_a_failure(folder: str, recei
     publish(join(folder, "_parts.parquet"), b"PAR1")
     with pytest.raises(Failure, match="does not belong"):
         read_manifest(folder)
+
+
+def test_a_manifest_of_another_version_is_named_whatever_else_it_says(folder: str, receipts: list[Receipt]) -> None:
+    write_manifest(folder, {"stage": "filter"}, receipts)
+    publish(join(folder, "_manifest.json"), to_json({"schema_version": SCHEMA_VERSION + 1, "parts": "elsewhere"}))
+    with pytest.raises(Failure, match=r"_manifest\.json was written by another version of openwit"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("name", ["_manifest.json", "_parts.parquet"])
+def test_what_cannot_be_read_is_not_damaged(tmp_path: Path, receipts: list[Receipt], name: str) -> None:
+    write_manifest(str(tmp_path), {"stage": "filter"}, receipts)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(name)  # a loop, which nobody can open
+    with pytest.raises(Failure, match=rf"{name} cannot be read .*symbolic links.*then run the same command again"):
+        read_manifest(str(tmp_path))
+
+
+def test_a_manifest_that_is_removed_at_once_was_written_all_the_same(
+    folder: str, receipts: list[Receipt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run begins: who wrote it learns of that from the lock."""
+    for writer in (publish, create):
+
+        def and_remove(path: str, data: bytes, write: Callable[[str, bytes], Any] = writer) -> Any:
+            done = write(path, data)
+            remove_manifest(folder)
+            return done
+
+        monkeypatch.setattr(f"core.manifest.{writer.__name__}", and_remove)
+    assert [p.name for p in write_manifest(folder, {}, receipts).of("rows")] == ["rows/a", "rows/b"]
 
 
 @pytest.mark.parametrize("damage", ["removed", "cut", "grown"])
@@ -184,6 +221,7 @@ def test_the_manifest_is_written_last(folder: str, receipts: list[Receipt], monk
         raise InterruptedError(path)
 
     monkeypatch.setattr("core.manifest.publish", refuse)
+    monkeypatch.setattr("core.manifest.create", refuse)
     with pytest.raises(InterruptedError, match=r"_manifest\.json"):
         write_manifest(folder, {"stage": "filter"}, receipts)
     assert read_manifest(folder) is None

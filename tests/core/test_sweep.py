@@ -13,7 +13,7 @@ import pytest
 from core import runs
 from core.errors import Failure, WorkToDo
 from core.exclusive import exclusive
-from core.files import join, publish, read_bytes, remove, remove_all
+from core.files import is_local, join, publish, read_bytes, remove, remove_all
 from core.manifest import missing_part, read_manifest, remove_manifest
 from core.recipe import Recipe
 from tests.core.stages import FACTS, RUN, files, finished, idle, put, task
@@ -39,6 +39,7 @@ def test_what_no_receipt_names_is_removed_and_nothing_else(folder: str) -> None:
     for path in neighbours:
         fs, inner = fsspec.core.url_to_fs(path)
         assert fs.cat_file(inner) == b"x", path
+    remove_manifest(folder)
     manifest = runs.publish_manifest(folder, FACTS, receipts[:1], RUN)  # b's archive is no longer in the recipe
     assert missing_part(manifest) is None
     assert files(folder) == whole - {"candidate/b.parquet", "_receipts/candidates.b.json"}
@@ -144,6 +145,27 @@ def test_who_has_lost_the_folder_declares_nothing_complete(folder: str) -> None:
     assert "_manifest.json" not in files(folder) and "candidate/of-another.parquet" in files(folder)
 
 
+@pytest.mark.parametrize("when", ["before it is written", "after it was written"])
+def test_the_manifest_of_who_has_the_folder_now_stays(folder: str, when: str) -> None:
+    """This run was stopped for longer than its lease lasts; another has begun meanwhile, and is done."""
+    receipts = [task(folder, "a")]
+    looks = iter([when == "before it is written", when == "after it was written"])
+
+    def held() -> None:
+        if next(looks):
+            remove_manifest(folder)
+            runs.publish_manifest(folder, {**FACTS, "seed": 2}, [task(folder, "b")], RUN)
+            if when == "after it was written":
+                raise Failure("taken over")
+
+    if when == "before it is written" and is_local(folder):
+        return  # a lock of the operating system is not lost while its holder is stopped
+    with pytest.raises(Failure, match=r"taken over|was written by another run meanwhile"):
+        runs.publish_manifest(folder, FACTS, receipts, RUN, held)
+    manifest = read_manifest(folder)
+    assert manifest is not None and manifest.facts["seed"] == 2 and missing_part(manifest) is None
+
+
 def test_a_table_that_was_moved_to_another_disk_and_linked_stays(tmp_path: Path) -> None:
     folder, larger = tmp_path / "1_crawl", tmp_path / "larger"
     receipts = [task(str(folder), "a"), task(str(folder), "b")]
@@ -191,6 +213,7 @@ def test_names_are_names(tmp_path: Path) -> None:
         finished(folder)
         put(folder, "candidate/stray.parquet")
         put(folder, "candidate/stray?.parquet")
+        remove_manifest(folder)
         runs.publish_manifest(folder, FACTS, [task(folder, "a")], RUN)
         remove_manifest(folder)
         for path in others:
