@@ -13,7 +13,7 @@ import io
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,12 +97,19 @@ def names_of(paths: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def without_copies(sources: Sequence[Source]) -> tuple[list[Source], list[str]]:
-    """Of files of the same name and content the first; a line about each of the others."""
-    first: dict[tuple[str, str], Source] = {}
+def without_copies(
+    sources: Sequence[Source], whole: Callable[[str], str] = lambda path: ""
+) -> tuple[list[Source], list[str]]:
+    """Of files of the same name and content the first; a line about each of the others.
+
+    `whole(path)` is asked about files of the same name and digest: it tells apart those that differ all the same.
+    """
+    alike = Counter((own_name(source.path), source.digest) for source in sources)
+    first: dict[tuple[str, str, str], Source] = {}
     said = []
     for source in sources:
-        kept = first.setdefault((own_name(source.path), source.digest), source)
+        key = own_name(source.path), source.digest
+        kept = first.setdefault((*key, whole(source.path) if alike[key] > 1 else ""), source)
         if kept is not source:
             said.append(f"{source.name} is a copy of {kept.name}: it is read once")
     return sorted(first.values(), key=lambda source: source.id), said
@@ -206,6 +213,31 @@ class Memory:
         self.known[_key(path)] = found
         self.is_new = True
         return str(found["digest"])
+
+    def unsure(self, stats: Mapping[str, Stat]) -> list[str]:
+        """Large files that may have been written to since, where it is not known what all of them held before."""
+        return [path for path, stat in stats.items() if self._is_unsure(self.known.get(_key(path), {}), stat)]
+
+    def _is_unsure(self, known: Mapping[str, Any], stat: Stat) -> bool:
+        if stat.size <= SAMPLED_ABOVE or known.get("size") != stat.size or "sha256" in known:
+            return False
+        return not stat.stamp or known.get("stamp") != stat.stamp
+
+    def digest_of(self, path: str) -> str:
+        """What identified a file that is known."""
+        return str(self.known[_key(path)]["digest"])
+
+    def whole(self, path: str) -> str:
+        """What tells a large file from another of the same sample: its sha256, for which it is read unless that is known.
+
+        Of other files nothing: their digest is of all of their bytes.
+        """
+        known = self.known.get(_key(path), {})
+        if known.get("size", 0) <= SAMPLED_ABOVE:
+            return ""
+        if "sha256" not in known:
+            self.learn(path, _sha256(path))
+        return str(known["sha256"])
 
     def learn(self, path: str, sha256: str) -> None:
         """What a task found a whole file to hold."""

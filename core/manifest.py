@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
-from core.files import create, filesystem, is_local, join, publish, publishing, read_many, remove, to_json
+from core.files import create, filesystem, is_local, join, names_in, publish, publishing, read_many, remove, to_json
 from core.listing import sizes_below
 from core.tables import check, declare
 
@@ -38,6 +38,7 @@ PARTS = declare(
 
 SCHEMA_VERSION = 1  # of receipts and manifests
 MANIFEST = "_manifest.json"
+RECEIPTS = "_receipts"  # the folder of receipts, below a stage's
 Counts = dict[str, dict[str, Any]]  # unit → {"in": n, "kept": n, "dropped": {reason: n}}
 
 
@@ -73,7 +74,7 @@ def receipt_path(folder: str, step: str, task: str) -> str:
 
 def receipt_name(step: str, task: str) -> str:
     """The same below the stage's folder."""
-    return f"_receipts/{step}.{task}.json"
+    return f"{RECEIPTS}/{step}.{task}.json"
 
 
 def write_receipt(folder: str, receipt: Receipt) -> None:
@@ -94,6 +95,21 @@ def read_receipts(folder: str, step: str, tasks: Sequence[str]) -> dict[str, Rec
                 path = receipt_path(folder, step, task)
                 raise Failure(f"{path} is damaged ({error}): remove it and run the stage again") from error
     return found
+
+
+def read_all_receipts(folder: str) -> list[Receipt]:
+    """All receipts of a stage, whatever they were given for."""
+    tasks: dict[str, list[str]] = {}
+    for name in names_in(join(folder, RECEIPTS)):
+        step, _, task = name.removesuffix(".json").partition(".")
+        if step:  # a name that begins with a dot is half-written
+            tasks.setdefault(step, []).append(task)
+    return [receipt for step, some in tasks.items() for receipt in read_receipts(folder, step, some).values()]
+
+
+def sha256s_read(receipts: Iterable[Receipt]) -> dict[str, str]:
+    """What tasks found the raw files to hold, by id: the sha256 of all that each held."""
+    return {source: sha256 for receipt in receipts for source, sha256 in receipt.read.items()}
 
 
 class _Stamp(msgspec.Struct):
@@ -177,7 +193,7 @@ def write_manifest(folder: str, facts: Mapping[str, Any], receipts: Iterable[Rec
     counts, notes = add_up(receipts)
     balance(counts, folder)
     parts = sorted(part for receipt in receipts for part in receipt.parts)
-    read = {name: sha256 for receipt in receipts for name, sha256 in receipt.read.items()}
+    read = sha256s_read(receipts)
     rows = pa.Table.from_pylist([asdict(part) for part in parts], schema=PARTS)
     with publishing(join(folder, "_parts.parquet")) as file:
         pq.write_table(rows, file, compression="zstd", write_page_checksum=True)

@@ -38,6 +38,7 @@ from core.files import (
 from core.listing import behind_links, sizes_below
 from core.manifest import (
     MANIFEST,
+    RECEIPTS,
     Manifest,
     Receipt,
     first_missing,
@@ -216,12 +217,17 @@ def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def facts_digest(facts: Mapping[str, Any]) -> str:
+    """Names a run in BEGUN and for its workers: another recipe, or other inputs, and it is another run."""
+    return digest(facts)
+
+
 def begin(folder: str, facts: Mapping[str, Any], raw_files: Mapping[str, Any] | None = None) -> None:
     """From here on the folder is of a run with these facts, and not complete. `raw_files`: what is known of them.
 
     A worker of an earlier run that lives on finds that out before it writes: see `Job.check` in pipeline/tasks.
     """
-    said = {"basis": digest(facts), "inputs": facts["inputs"], "raw_files": raw_files or {}}
+    said = {"basis": facts_digest(facts), "inputs": facts["inputs"], "raw_files": raw_files or {}}
     publish(join(folder, BEGUN), to_json(said))
     remove_manifest(folder)
     keep_names([folder])
@@ -258,10 +264,10 @@ def publish_manifest(
     sizes = sizes_below(folder)
     if gone := first_missing(folder, parts, sizes):
         raise Failure(f"{gone} went away or changed while {facts['stage']} ran: run the same command again")
-    keep_names({join(folder, part.name).rpartition("/")[0] for part in parts} | {join(folder, "_receipts")})
+    keep_names({join(folder, part.name).rpartition("/")[0] for part in parts} | {join(folder, RECEIPTS)})
     held()
     ours = {receipt_name(receipt.step, receipt.task) for receipt in receipts}
-    remove_all(folder, [name for name in sorted(sizes) if name.startswith("_receipts/") and name not in ours])
+    remove_all(folder, [name for name in sorted(sizes) if name.startswith(f"{RECEIPTS}/") and name not in ours])
     publish(join(folder, RUN), run)
     manifest = write_manifest(folder, facts, receipts)
     keep_names([folder])
@@ -281,7 +287,7 @@ def _sweep(manifest: Manifest, there: Iterable[str], held: Callable[[], None]) -
     of other people: only where a table of ours was moved, what is named as we name files is ours to remove.
     """
     kept = OUR_BOOKS | {part.name for part in manifest.parts} | {BEGUN}
-    left = [name for name in sorted(there) if name not in kept and not name.startswith(("_receipts/", "_lock."))]
+    left = [name for name in sorted(there) if name not in kept and not name.startswith((f"{RECEIPTS}/", "_lock."))]
     linked = behind_links(manifest.folder, left)
     tables = {part.name.rpartition("/")[0] for part in manifest.parts}
 

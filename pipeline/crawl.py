@@ -142,13 +142,15 @@ def visits_of(stage: Stage[Config]) -> Job[VisitConfig]:
     connect_to = manners.connections(stage.recipe.path)
     what = {key: getattr(config, key) for key in ("crawl_id", "depth", "pages_per_domain", "max_page_bytes")}
     how = ("contact", "requests_per_second", "domains_at_once", "deadline_hours", "timeout", "max_redirects")
+    visits = VisitConfig(seed=stage.seed, connect_to=connect_to, **what, **{key: getattr(manners, key) for key in how})
     return Job(
-        stage.folder,
-        "pages",
-        digest("visit", VISITS_VERSION, stage.seed, what),  # neither libraries nor manners: see above
-        stage.seed,
-        VisitConfig(seed=stage.seed, connect_to=connect_to, **what, **{key: getattr(manners, key) for key in how}),
-        stage.engine_config.lease_seconds,
+        folder=stage.folder,
+        step="pages",
+        basis=digest("visit", VISITS_VERSION, stage.seed, what),  # neither libraries nor manners: see above
+        seed=stage.seed,
+        config=visits,
+        facts_digest=stage.facts_digest,
+        lease_seconds=stage.engine_config.lease_seconds,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import apache_beam as beam
 import msgspec
@@ -23,7 +23,7 @@ from core.errors import Failure, WorkToDo
 from core.exclusive import exclusive
 from core.files import digest, join, names_in, shown
 from core.inputs import Memory, Source, names_of, stats_of, without_copies
-from core.manifest import MANIFEST, Manifest, Part, Receipt
+from core.manifest import MANIFEST, Manifest, Part, Receipt, read_all_receipts, sha256s_read
 from core.registry import STAGES, module_of
 from pipeline import engines
 from pipeline.tasks.attempt import Attempt, Job, Task
@@ -77,9 +77,14 @@ def definition_of(name: str) -> Definition[Any]:
 
 
 class Stage(Generic[C]):
-    """One stage of one recipe, as its module's `run` sees it."""
+    """One stage of one recipe, as its module's `run` sees it once `look` was called."""
 
     engine: engines.Engine  # what its steps run on, while they do
+    reads: dict[str, Manifest]  # of the stages that it reads
+    sources: dict[str, list[Source]]  # the raw files by kind, sorted by id
+    copies: list[str]  # a line about each file that is another's copy
+    facts: dict[str, Any]  # what determines its bytes
+    facts_digest: str
 
     def __init__(self, recipe: recipes.Recipe, name: str, definition: Definition[C]) -> None:
         self.recipe, self.name = recipe, name
@@ -87,29 +92,44 @@ class Stage(Generic[C]):
         self.engine_config = recipe.config("engine", engines.Config)
         self.seed = recipe.run.seed
         self.folder = recipe.folder(name)
-        self.reads = {stage: runs.require_finished(recipe, stage, name) for stage in STAGES[name].reads}
         self.raw_bytes = 0  # of all raw files together
-        books = runs.read_run(self.folder), runs.begun(self.folder)
-        self.memory = Memory({key: known for book in books for key, known in book.get("raw_files", {}).items()})
-        inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
-        self.sources: dict[str, list[Source]] = {}  # by kind, sorted by id
-        self.copies: list[str] = []  # a line about each file that is another's copy
-        for kind, some in self._sources(definition).items():
-            inputs |= {f"{kind}:{source.id}": source.digest for source in some}
-            self.sources[kind], copies = without_copies(some)
-            self.copies += copies
-        self.facts = definition.facts(recipe, name, self.config, inputs)
+        self.memory = Memory({})
+        self._definition = definition
         self._receipts: list[Receipt] = []
         self._work: dict[str, dict[str, float]] = {}  # what this process did of each step, see runs.how_it_ran
 
-    def _sources(self, definition: Definition[C]) -> dict[str, list[Source]]:
-        files = definition.files(self.recipe, self.name, self.config)
+    def look(self) -> Self:
+        """Find out what the stage reads: of each stage its manifest, of each raw file what it holds.
+
+        UsageError where something is not there. It may take a while: new raw files are read, large ones in part.
+        """
+        self.reads = {stage: runs.require_finished(self.recipe, stage, self.name) for stage in STAGES[self.name].reads}
+        saved = runs.read_run(self.folder), runs.begun(self.folder)
+        self.memory = Memory({key: known for some in saved for key, known in some.get("raw_files", {}).items()})
+        inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
+        self.sources, self.copies = {}, []
+        for kind, some in self._sources().items():
+            inputs |= {f"{kind}:{source.id}": source.digest for source in some}
+            self.sources[kind], copies = without_copies(some, self.memory.whole)
+            self.copies += copies
+        self.facts = self._definition.facts(self.recipe, self.name, self.config, inputs)
+        self.facts_digest = runs.facts_digest(self.facts)
+        return self
+
+    def _sources(self) -> dict[str, list[Source]]:
+        files = self._definition.files(self.recipe, self.name, self.config)
         paths = [path for some in files.values() for path in some]
         if self.recipe.check and paths and MANIFEST not in names_in(self.folder):
             raise WorkToDo  # which is known without reading them
         stats = stats_of(paths)
         self.raw_bytes = sum(stat.size for stat in stats.values())
-        digests, names = self.memory.digests(stats), names_of(paths)
+        names = names_of(paths)
+        if unsure := self.memory.unsure(stats):  # of a run that was killed, what a task has read is in its receipt
+            read = sha256s_read(read_all_receipts(self.folder))
+            for path in unsure:
+                if sha256 := read.get(Source(path, self.memory.digest_of(path), names[path]).id):
+                    self.memory.learn(path, sha256)
+        digests = self.memory.digests(stats)
         return {kind: [Source(path, digests[path], names[path]) for path in some] for kind, some in files.items()}
 
     # ── running tasks ──
@@ -123,8 +143,16 @@ class Stage(Generic[C]):
         facts = {key: value for key, value in self.facts.items() if key != "inputs" or all_inputs}
         if uses is not None:
             facts["config"] = {key: facts["config"][key] for key in uses}
-        seconds = self.engine_config.lease_seconds
-        return Job(self.folder, step, digest(facts), self.seed, self.config, seconds, all_inputs, digest(self.facts))
+        return Job(
+            folder=self.folder,
+            step=step,
+            basis=digest(facts),
+            seed=self.seed,
+            config=self.config,
+            facts_digest=self.facts_digest,
+            lease_seconds=self.engine_config.lease_seconds,
+            all_inputs=all_inputs,
+        )
 
     def run(self, job: Job[K], work: Callable[[Task, K, Attempt], None], tasks: Sequence[Task]) -> list[Receipt]:
         """Do `work(task, config, attempt)` for each task that has no receipt; return the receipts of all."""
@@ -182,7 +210,7 @@ class Stage(Generic[C]):
     def finish(self, started: float, held: Callable[[], None]) -> Manifest:
         """Declare the stage complete, and say how it ran. `held` raises Failure once the folder is another run's."""
         runs.require_unchanged(self.recipe, self.name, self.reads.values())
-        read = {name: sha256 for receipt in self._receipts for name, sha256 in receipt.read.items()}
+        read = sha256s_read(self._receipts)
         for source in (source for some in self.sources.values() for source in some if source.id in read):
             self.memory.learn(source.path, read[source.id])
         more = {"engine": self.engine.name, "raw_bytes": self.raw_bytes, "raw_files": self.memory.known}
@@ -202,7 +230,7 @@ def main_of(name: str) -> Callable[[Sequence[str] | None], int]:
 
 def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -> None:
     started = time.time()
-    stage: Stage[Any] = Stage(recipe, name, definition)
+    stage: Stage[Any] = Stage(recipe, name, definition).look()
     if runs.nothing_to_do(recipe, stage.folder, stage.facts):
         if stage.memory.is_new and not recipe.check:
             with suppress(Failure):  # of a folder that may not be written: they are looked at anew the next time

@@ -21,7 +21,7 @@ from core import command, runs
 from core.errors import UsageError
 from core.files import entries_in, join, names_in, shown
 from core.inputs import Source, names_of
-from core.manifest import Counts, Manifest, Receipt, add_up, missing_part, read_manifest, read_receipts
+from core.manifest import RECEIPTS, Counts, Manifest, Receipt, add_up, missing_part, read_manifest, read_receipts
 from core.recipe import Recipe, read
 from core.registry import STAGES
 from pipeline.stage import Definition, Stage, definition_of
@@ -147,7 +147,7 @@ def _unfinished(recipe: Recipe, name: str) -> State:
     definition = definition_of(name)
     try:
         stage = DryRun(recipe, name, definition, {key: receipt for key, (receipt, _) in there.items()})
-        definition.run(stage)
+        definition.run(stage.look())
     except UsageError as error:
         return State(
             "in work", f"{count(len(there), 'task')} done, unknown whether for this recipe: {error}", left=None
@@ -181,9 +181,9 @@ class DryRun(Stage[Any]):
         self._all_done = True
         super().__init__(recipe, name, definition)
 
-    def _sources(self, definition: Definition[Any]) -> dict[str, list[Source]]:
+    def _sources(self) -> dict[str, list[Source]]:
         """The raw files by what each held when the stage began; of one that is new since then, nothing holds."""
-        files = definition.files(self.recipe, self.name, self.config)
+        files = self._definition.files(self.recipe, self.name, self.config)
         begun = runs.begun(self.folder).get("inputs")
         if any(files.values()) and not begun:
             raise UsageError(f"what its raw files held is not written down; openwit {self.name} will see")
@@ -213,7 +213,7 @@ class DryRun(Stage[Any]):
 def _receipts(folder: str) -> dict[tuple[str, str], tuple[Receipt, float]]:
     """The receipts of a stage by step and task, and when each was written (seconds since 1970)."""
     times: dict[str, dict[str, float]] = {}
-    for name, entry in entries_in(join(folder, "_receipts")).items():
+    for name, entry in entries_in(join(folder, RECEIPTS)).items():
         step, _, task = name.removesuffix(".json").partition(".")
         at = entry.get("mtime") or entry.get("LastModified") or 0.0  # of a local disk a float, of a store a datetime
         if step:  # a name that begins with a dot is half-written

@@ -55,7 +55,7 @@ def finished(recipe: Recipe, tasks: int) -> Manifest:
     definition = definition_of("crawl")
     facts = definition.facts(recipe, "crawl", recipe.config("crawl", definition.config), {})
     crawl = write_manifest(recipe.folder("crawl"), facts, crawled)
-    stage = Stage(recipe, "filter", definition_of("filter"))
+    stage = Stage(recipe, "filter", definition_of("filter")).look()
     job = stage.job("candidates")
     files: dict[str, bytes] = {}
     receipts = []
@@ -116,7 +116,7 @@ def test_few_requests(tmp_path: Path, proxy: Proxy) -> None:
     tasks = 300
     recipe = recipe_of(tmp_path, f"s3://{new_bucket()}/out")
     finished(recipe, tasks)
-    stage = Stage(recipe, "filter", definition_of("filter"))
+    stage = Stage(recipe, "filter", definition_of("filter")).look()
     proxy.forget()
     done = stage.job("candidates").receipts(tasks_of(stage.reads["crawl"], "candidate"))
     assert len(done) == tasks

@@ -75,7 +75,7 @@ from pipeline.pack import Config, Inputs, pack_shards
 inputs, out, memory = json.loads(sys.argv[1])
 config = Config(memory_mib=memory)
 task = Task("shards", args=(Inputs(*map(tuple, inputs)), [], 1, 0, 1))
-with Attempt(Job(out, "shards", "basis", 1, config), task) as attempt:
+with Attempt(Job(folder=out, step="shards", basis="basis", seed=1, config=config, facts_digest=""), task) as attempt:
     pack_shards(task, config, attempt)
 """
 
@@ -89,7 +89,10 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
 
     def attempt(stage: str, name: str) -> Attempt:
         tasks[stage].append(Task(name))
-        return Attempt(Job(str(folder / stage), "made", "basis", 1, None), tasks[stage][-1])
+        return Attempt(
+            Job(folder=str(folder / stage), step="made", basis="basis", seed=1, config=None, facts_digest=""),
+            tasks[stage][-1],
+        )
 
     with attempt("queries", "q") as made:
         made.rows(pa.Table.from_pylist([{"id": 0, "text": "a", "source": "list", "count": 0}], schema=QUERY), QUERY)

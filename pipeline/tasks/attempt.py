@@ -64,7 +64,7 @@ def tasks_of(manifest: Manifest, table: str) -> list[Task]:
     ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job(Generic[C]):
     """What all tasks of one step share, as it travels to the workers."""
 
@@ -73,9 +73,9 @@ class Job(Generic[C]):
     basis: str  # digest of the stage, its rules and its Config
     seed: int
     config: C
+    facts_digest: str  # of the facts that the stage runs for; empty where no stage runs
     lease_seconds: float = 60.0  # how long a worker may be silent before another takes over its lane
     all_inputs: bool = False  # whether the basis holds what the stage reads, so that a task need not say what it reads
-    run: str = ""  # digest of the facts that the stage runs for; empty where no stage runs
 
     def basis_of(self, task: Task) -> str:
         """The digest of all that determines what a task writes."""
@@ -102,9 +102,12 @@ class Job(Generic[C]):
 
     def check(self) -> None:
         """Failure where the folder is another run's: this worker is a left-over of one that was ended."""
-        if self.run and (now := begun_for(self.folder)) != self.run:
+        if self.facts_digest and (now := begun_for(self.folder)) != self.facts_digest:
             said = "has been begun with another recipe" if now else "is complete"
-            raise Failure(f"{self.folder} {said} since this worker was started: what it had not committed is left out")
+            raise Failure(
+                f"{self.folder} {said} since this worker was started: what it had not committed is left out; "
+                "end this command, if it still runs"
+            )
 
 
 class Attempt:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from core.files import entries_in, is_local, join
-from core.manifest import Receipt, add_up
+from core.manifest import RECEIPTS, Receipt, add_up, receipt_name
 from core.progress import Progress
 from core.runs import top_drops
 from pipeline.tasks.attempt import Job, Task
 
 _SHARE = 20  # a look is followed by a pause of so many times its length, so that looking takes at most a twentieth
-_PAUSE = 0.2, 5.0  # seconds at the least, on a local disk and on an object store, where listing costs money
+_LOCAL_PAUSE = 0.2  # seconds at the least
+_STORE_PAUSE = 5.0  # on an object store, where listing costs money
 
 
 class TaskProgress:
@@ -22,8 +24,8 @@ class TaskProgress:
 
     def __init__(self, stage: str, job: Job[Any], tasks: list[Task], done: list[Receipt]) -> None:
         self._stage, self._job = stage, job
-        self._folder = join(job.folder, "_receipts")
-        self._waiting = {f"{job.step}.{task.id}.json": task for task in tasks}
+        self._folder = join(job.folder, RECEIPTS)
+        self._waiting = {receipt_name(job.step, task.id).rpartition("/")[2]: task for task in tasks}
         # Receipts that no longer hold stay until their task begins; they are not read again before they are others.
         self._stale = {name: entry for name, entry in entries_in(self._folder).items() if name in self._waiting}
         self._total = len(tasks) + len(done)
@@ -32,7 +34,7 @@ class TaskProgress:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._started = time.monotonic()
-        self._pause = _PAUSE[not is_local(job.folder)]
+        self._pause = _LOCAL_PAUSE if is_local(job.folder) else _STORE_PAUSE
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -49,7 +51,8 @@ class TaskProgress:
             took = 0.0
             while not self._stop.wait(max(self._pause, _SHARE * took)):
                 began = time.monotonic()
-                self._look()
+                with suppress(Exception):  # a receipt half-written, a store that is busy: the next look may go well
+                    self._look()
                 took = time.monotonic() - began
                 if len(self._receipts) > self._before:
                     progress.at(len(self._receipts), self._rate())

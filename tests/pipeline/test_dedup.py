@@ -374,7 +374,10 @@ def test_a_worker_of_an_older_recipe_leaves_the_index_alone(tmp_path: Path) -> N
     facts: list[dict[str, Any]] = [{"stage": "dedup", "inputs": {}, "seed": seed} for seed in (1, 2)]
     folder, prints = str(tmp_path / "5_dedup"), str(tmp_path / "prints.parquet")
     pq.write_table(FINGERPRINT.empty_table(), prints)
-    old, new = (Job(folder, "index", digest(some), 1, dedup.Config(), run=digest(some)) for some in facts)
+    old, new = (
+        Job(folder=folder, step="index", basis=digest(some), seed=1, config=dedup.Config(), facts_digest=digest(some))
+        for some in facts
+    )
     task = Task("index", args=(folder, (prints,)))
     runs.begin(folder, facts[0])
     with pytest.raises(Failure, match="begun with another recipe"), Attempt(old, task) as late:

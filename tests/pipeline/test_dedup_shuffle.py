@@ -96,7 +96,10 @@ def test_groups_are_those_of_everything_at_once(
     every = {f"part{i}": prints.take(np.arange(i, images, parts)).sort_by("image_id") for i in range(parts)}
     made.write("dedup", {name: [rows] for name, rows in every.items()})
     paths = made.manifest("dedup").paths("fingerprint")
-    job, end = Job(str(tmp_path), "groups", "basis", 1, config), Task("groups", args=(paths, ()))
+    job, end = (
+        Job(folder=str(tmp_path), step="groups", basis="basis", seed=1, config=config, facts_digest=""),
+        Task("groups", args=(paths, ())),
+    )
     shuffle = Shuffle(job, partial(dedup.find_edges, config), dedup.commit_groups)
     Local(1).shuffle(shuffle, [Task(path, args=(path,)) for path in paths], [end])
     receipt = job.done(end)

@@ -70,11 +70,17 @@ class Project:
         self._finish("fetch", chunks)
 
     def _attempt(self, stage: str, task: str) -> Attempt:
-        return Attempt(Job(str(self.of(stage)), "made", "basis", 1, None), Task(task))
+        return Attempt(
+            Job(folder=str(self.of(stage)), step="made", basis="basis", seed=1, config=None, facts_digest=""),
+            Task(task),
+        )
 
     def _finish(self, stage: str, tasks: Iterable[str]) -> None:
         folder = str(self.of(stage))
-        receipts = [Job(folder, "made", "basis", 1, None).done(Task(task)) for task in tasks]
+        receipts = [
+            Job(folder=folder, step="made", basis="basis", seed=1, config=None, facts_digest="").done(Task(task))
+            for task in tasks
+        ]
         write_manifest(folder, {"stage": stage}, [receipt for receipt in receipts if receipt])
 
     # ── the stage that is looked at ──

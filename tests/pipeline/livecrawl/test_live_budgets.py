@@ -186,7 +186,13 @@ def test_a_worker_that_lost_its_lane_asks_no_more_and_commits_nothing(tmp_path: 
         )
         tasks = [Task(name, args=(f"{name}.test", [f"http://{name}.test/"])) for name in "ab"]
         with pytest.raises(Failure, match="taken over"):
-            visit_lane(Taken(Job(str(tmp_path), "pages", "basis", 1, config), tasks), config)
+            visit_lane(
+                Taken(
+                    Job(folder=str(tmp_path), step="pages", basis="basis", seed=1, config=config, facts_digest=""),
+                    tasks,
+                ),
+                config,
+            )
         assert len(web.requests) <= 5 and {request.host for request in web.requests} == {"a.test", "b.test"}
 
 

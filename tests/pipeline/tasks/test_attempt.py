@@ -19,12 +19,12 @@ from pipeline.ids import image_id, pair_id
 from pipeline.tables import CANDIDATE, DROP, REJECT
 from pipeline.tasks.attempt import REJECTS, ROW_GROUP, Attempt, Job, Task
 
-JOB = Job("unset", "candidates", "basis", 1, None)
+JOB = Job(folder="unset", step="candidates", basis="basis", seed=1, config=None, facts_digest="")
 TASK = Task("t", "input")
 
 
 def job(folder: Path) -> Job[None]:
-    return Job(str(folder), "candidates", "basis", 1, None)
+    return Job(folder=str(folder), step="candidates", basis="basis", seed=1, config=None, facts_digest="")
 
 
 def candidates(n: int, start: int = 0) -> pa.Table:
@@ -72,7 +72,9 @@ def test_a_receipt_counts_only_for_what_determined_it(tmp_path: Path) -> None:
         attempt.count_in("pairs", 0)
     assert job(tmp_path).done(TASK)
     assert not job(tmp_path).done(Task("t", "another input"))
-    assert not Job(str(tmp_path), "candidates", "another basis", 1, None).done(TASK)
+    assert not Job(
+        folder=str(tmp_path), step="candidates", basis="another basis", seed=1, config=None, facts_digest=""
+    ).done(TASK)
 
 
 def test_row_groups_depend_on_the_rows_alone(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ FACTS = {"stage": "pack", "inputs": {}, "seed": 1}
 
 
 def of_run(folder: Path, facts: dict[str, Any]) -> Job[None]:
-    return Job(str(folder), "shards", digest(facts), 1, None, run=digest(facts))
+    return Job(folder=str(folder), step="shards", basis=digest(facts), seed=1, config=None, facts_digest=digest(facts))
 
 
 def test_a_worker_of_an_older_recipe_overwrites_nothing(tmp_path: Path) -> None:

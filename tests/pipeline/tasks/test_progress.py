@@ -43,7 +43,7 @@ def commit(job: Job[None], task: Task) -> Receipt:
 
 
 def job(folder: Path, basis: str = "basis") -> Job[None]:
-    return Job(str(folder), "squares", basis, 1, None)
+    return Job(folder=str(folder), step="squares", basis=basis, seed=1, config=None, facts_digest="")
 
 
 Said = Callable[[int], list[str]]
@@ -121,6 +121,16 @@ def test_receipts_of_other_rules_do_not_count(tmp_path: Path, said: Said) -> Non
         assert said(1)[0].startswith("filter: 2/8 squares, 2,000 pairs")
 
 
+def test_a_receipt_that_is_half_written_ends_no_progress(tmp_path: Path, said: Said) -> None:
+    with watching(job(tmp_path), TASKS, []):
+        (tmp_path / "_receipts").mkdir()
+        (tmp_path / "_receipts" / "squares.t0.json").write_bytes(b"{")
+        assert said(0) == []
+        for task in TASKS[:2]:
+            commit(job(tmp_path), task)
+        assert [line.partition(",")[0] for line in said(1)] == ["filter: 2/8 squares"]
+
+
 class Asked(Job[None]):
     """A job that knows whose receipts were read."""
 
@@ -134,7 +144,7 @@ class Asked(Job[None]):
 def test_a_receipt_that_no_longer_holds_is_not_read_again_and_again(tmp_path: Path, said: Said) -> None:
     for task in TASKS:
         commit(job(tmp_path, "old rules"), task)
-    counting = Asked(str(tmp_path), "squares", "basis", 1, None)
+    counting = Asked(folder=str(tmp_path), step="squares", basis="basis", seed=1, config=None, facts_digest="")
     counting.asked.clear()
     with watching(counting, TASKS, []):
         assert said(0) == []
