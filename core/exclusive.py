@@ -7,6 +7,7 @@ import fcntl
 import functools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,16 @@ _LEAST_ROOM = 256 << 20  # bytes; below this no stage can do anything useful
 
 @contextmanager
 def exclusive(folder: str, name: str, room: int = 0) -> Iterator[Callable[[], None]]:
-    """One run at a time, with room for so many bytes; what a killed run left half-written is removed.
+    """One run at a time; what a killed run left half-written is removed.
+
+    With room for so many bytes on a disk. A store has no end; there is only seen to it that TMPDIR has some room, where
+    each file is until it is uploaded.
 
     Gives a function that raises Failure once the folder may be another run's: a lease can be taken over, and whoever
     removes the file that is locked, or the whole folder, lets the next run begin.
     """
     if not is_local(folder):
+        _check_room(Path(tempfile.gettempdir()), _LEAST_ROOM, "set TMPDIR to a folder of another disk")
         probe(folder)
         with Lease(join(folder, "_lock"), SILENCE, wait=False) as lease:
             yield lease.confirm
@@ -39,7 +44,7 @@ def exclusive(folder: str, name: str, room: int = 0) -> Iterator[Callable[[], No
         half = [name for name in sizes_below(folder) if name.rpartition("/")[2].startswith(TEMPORARY)]
         linked = behind_links(folder, half)  # may be another run's; what is ours goes when the stage is complete
         remove_all(folder, [name for name in half if name.rpartition("/")[0] not in linked])
-        _check_room(path, room + _LEAST_ROOM)
+        _check_room(path, room + _LEAST_ROOM, "move the recipe's run.out")
         yield held
 
 
@@ -73,13 +78,16 @@ def _check_lock(lock: IO[str], path: Path) -> None:
     except FileNotFoundError:
         is_there = False
     if not is_there:
-        raise Failure(f"{path} was removed while this run held it: what was not complete is left to the next run")
+        raise Failure(
+            f"{path} was removed while this run held it: what was not complete is left to the next run; wait for that, "
+            "or run the same command again"
+        )
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def _check_room(folder: Path, needed: int, move: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise Failure(
             f"only {free >> 20} MiB are free on the disk of {folder}: free some ({needed >> 20} MiB at the least), "
-            "or move the recipe's run.out"
+            f"or {move}"
         )

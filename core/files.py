@@ -35,29 +35,34 @@ _AT_ONCE = 1000  # names in one request to remove, small files that are read tog
 TEMPORARY = ".tmp-"  # begins the name of a file that is being written
 
 
-# Requests side by side are of use only as far as there are connections, of which botocore opens ten. An upload holds as
-# many pieces of 50 MiB in memory as are on their way, by default ten; with one, a file is also read without being asked
-# for its size first.
-_S3 = fsspec.config.conf.setdefault("s3", {})
-_S3.setdefault("config_kwargs", {}).setdefault("max_pool_connections", _REQUESTS)
-_S3.setdefault("max_concurrency", 1)
-
-
 # ── paths ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def filesystem(path: str) -> tuple[Any, str]:
     """The fsspec file system that owns a path, and the path as it knows it."""
+    last = path.rpartition("::")[2].partition("://")[0]  # the protocol of a store, in a chain the last one
+    options = {last: _s3_options()} if last in {"s3", "s3a"} else {}
     try:
-        fs, inner = fsspec.core.url_to_fs(path, use_listings_cache=False)  # others write there, too
+        fs, inner = fsspec.core.url_to_fs(path, use_listings_cache=False, **options)  # others write there, too
     except ImportError:
-        package = known_implementations[path.partition(":")[0]]["class"].partition(".")[0]
+        package = known_implementations.get(last, {"class": last})["class"].partition(".")[0]
         raise UsageError(
             f"{path} is read by {package}, which is not here: pip install {package}, then run again"
         ) from None
     except ValueError as error:
         raise UsageError(f"{path} is on no file system that is known ({error}): correct it") from None
     return fs, inner
+
+
+def _s3_options() -> dict[str, Any]:
+    """How s3fs is used, over what fsspec's own configuration says.
+
+    s3fs opens ten connections by default, so that more requests would wait for one another. By default it also uploads
+    ten pieces of a file at once, each of 50 MiB in memory; with one it saves a request for a file's size when it reads.
+    """
+    configured = fsspec.config.conf.get("s3", {})
+    pool = {"max_pool_connections": _REQUESTS, **configured.get("config_kwargs", {})}
+    return {"max_concurrency": configured.get("max_concurrency", 1), "config_kwargs": pool}
 
 
 def is_local(path: str) -> bool:
@@ -193,7 +198,7 @@ def remove_all(folder: str, names: Sequence[str]) -> None:
     paths = [f"{inner.rstrip('/')}/{name}" for name in names]
     if is_local(folder):
         for path in paths:
-            with _said(path), suppress(FileNotFoundError):
+            with os_errors_as_failure(path), suppress(FileNotFoundError):
                 Path(path).unlink()
     else:
         for first in range(0, len(paths), _AT_ONCE):
@@ -231,31 +236,31 @@ def keep_names(folders: Iterable[str]) -> None:
 
 
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MOVE_OUT = "move the recipe's run.out"
+_MOVE_TEMPORARY = "set TMPDIR to a folder of another disk"
 
 
 @contextmanager
-def _said(path: str) -> Iterator[None]:
-    """Say in one sentence what the operating system refused to write, and what to do."""
+def os_errors_as_failure(path: str, move: str = _MOVE_OUT) -> Iterator[None]:
+    """Say in one sentence what the operating system refused to write, and what to do; `move`: how to go elsewhere."""
     try:
         yield
     except OSError as error:
         if error.errno in _OUT_OF_SPACE:
-            raise Failure(
-                f"no room to write {path}: free some disk, or move the recipe's run.out, then run again"
-            ) from error
+            raise Failure(f"no room to write {path}: free some disk, or {move}, then run again") from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}:
             reason = os.strerror(error.errno)
-            raise Failure(
-                f"cannot write {path} ({reason}): make its folder writable, or move the recipe's run.out"
-            ) from error
-        raise Failure(f"cannot write {path} ({error}): mend that, then run the same command again") from error
+            raise Failure(f"cannot write {path} ({reason}): make its folder writable, or {move}") from error
+        raise Failure(
+            f"cannot write {path} ({error}): see that its disk or store is well, then run the same command again"
+        ) from error
 
 
 class Hashed(io.RawIOBase):
     """A file to write that knows the sha256 and the length of what went through it. It cannot seek."""
 
-    def __init__(self, file: BinaryIO, path: str) -> None:
-        self._file, self._path = file, path
+    def __init__(self, file: BinaryIO, path: str, move: str = _MOVE_OUT) -> None:
+        self._file, self._path, self._move = file, path, move
         self._sha256 = hashlib.sha256()
         self.length = 0
 
@@ -266,7 +271,7 @@ class Hashed(io.RawIOBase):
         self._sha256.update(data)
         size = memoryview(data).nbytes
         self.length += size
-        with _said(self._path):
+        with os_errors_as_failure(self._path, self._move):
             self._file.write(data)
         return size
 
@@ -289,21 +294,25 @@ class Pending:
         self._fs, inner = filesystem(folder)
         self._local = is_local(folder)
         self._folder = inner
-        with _said(folder):
-            if self._local:
+        if self._local:
+            self._move = _MOVE_OUT
+            with os_errors_as_failure(folder):
                 Path(inner).mkdir(parents=True, exist_ok=True)
                 self._temporary = f"{inner}/{TEMPORARY}{uuid.uuid4().hex}"
                 self._raw: Any = Path(self._temporary).open("xb")  # noqa: SIM115 (closed by place or discard)
-            else:
+        else:
+            self._move = _MOVE_TEMPORARY
+            with os_errors_as_failure("a temporary file", self._move):  # gettempdir fails where no folder takes one
                 self._temporary = tempfile.gettempdir()
                 self._raw = tempfile.TemporaryFile()  # noqa: SIM115 (the same)
-        self.file = Hashed(self._raw, self._temporary)
+        self.file = Hashed(self._raw, self._temporary, self._move)
 
     def place(self, name: str) -> None:
         """The file appears whole under `name`, over any file of that name."""
         target = f"{self._folder}/{name}"
-        with _said(target):
+        with os_errors_as_failure(target if self._local else self._temporary, self._move):
             self._raw.flush()
+        with os_errors_as_failure(target):
             if self._local:
                 os.fsync(self._raw.fileno())
                 self._raw.close()
@@ -346,7 +355,7 @@ def create(path: str, data: bytes) -> bool:
     `data` is what no other call writes: by it a store's file is known for ours when the answer was lost.
     """
     fs, inner = filesystem(path)
-    with _said(path):
+    with os_errors_as_failure(path):
         if not is_local(path):
             return create_object(fs, inner, path, data)
         Path(inner).parent.mkdir(parents=True, exist_ok=True)

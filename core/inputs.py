@@ -228,7 +228,7 @@ class Memory:
         return str(self.known[_key(path)]["digest"])
 
     def whole(self, path: str) -> str:
-        """What tells a large file from another of the same sample: its sha256, for which it is read unless that is known.
+        """What tells a large file from another of the same sample: its sha256, which may take reading all of it.
 
         Of other files nothing: their digest is of all of their bytes.
         """

@@ -125,7 +125,7 @@ class Lease:
         if self._lost:
             raise Failure(
                 f"{self._path} was taken over by another worker while this one was silent: what was not committed "
-                "is left to it"
+                "is left to it; wait for it, or run the same command again once it has ended"
             )
 
     @contextmanager

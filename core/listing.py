@@ -33,7 +33,10 @@ def _local_sizes(top: str) -> Iterator[tuple[str, int]]:
         except (FileNotFoundError, NotADirectoryError):  # it went away meanwhile
             continue
         except OSError as error:
-            raise Failure(f"{folder} cannot be looked into ({os.strerror(error.errno or 0)}): mend that") from error
+            raise Failure(
+                f"{folder} cannot be looked into ({os.strerror(error.errno or 0)}): change its permissions, or see "
+                "that its disk is well"
+            ) from error
         for entry in entries:
             if not entry.is_dir():
                 with suppress(FileNotFoundError):  # the same, or a link to nothing

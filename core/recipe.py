@@ -17,12 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-import fsspec
 import msgspec
 from fsspec.implementations.local import LocalFileSystem
 
 from core import credentials
-from core.errors import UsageError
+from core.errors import UsageError, describe
 from core.files import absolute, filesystem, is_local
 from core.registry import ASKED_FOR, STAGES, module_of
 
@@ -101,12 +100,19 @@ class Recipe:
 def read(path: str, settings: Sequence[str] = (), check: bool = False) -> Recipe:
     """Read a recipe; `settings` are `table.key=value` with TOML values (a bare word is a string)."""
     try:
-        with fsspec.open(path, "rb") as file:
+        fs, inner = filesystem(path)  # which connects to some
+        with fs.open(inner, "rb") as file:
             tables = tomllib.load(file)
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UsageError(f"there is no recipe {path}: give one with --recipe, for example recipes/real.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML ({error}): correct it") from None
+    except UsageError:
+        raise
+    except Exception as error:  # of the libraries of object stores, each its own
+        raise UsageError(
+            f"{path} cannot be read ({describe(error)}): correct the path, or what gives access to it"
+        ) from error
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {name} stands outside a table: put it below one of {', '.join(TABLES)}")

@@ -7,6 +7,7 @@ import fcntl
 import shutil
 from collections import namedtuple
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -85,6 +86,14 @@ def test_too_little_room_is_said_before_anything_starts(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 0, least << 20))
     with one_run(str(tmp_path), "crawl", room):
         pass
+
+
+def test_a_store_is_written_by_way_of_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, 255 << 20))
+    remedy = rf"255 MiB are free on the disk of {gettempdir()}: .*, or set TMPDIR to a folder of another disk$"
+    with pytest.raises(Failure, match=remedy), one_run(f"memory://runs/{tmp_path.name}", "crawl"):
+        pytest.fail("it started")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +21,7 @@ from core.errors import Failure
 from core.files import (
     Pending,
     digest,
+    filesystem,
     is_local,
     join,
     names_in,
@@ -54,6 +57,15 @@ def test_local_and_other_paths(tmp_path: Path) -> None:
     assert is_local(str(tmp_path))
     assert is_local("relative/path")
     assert not is_local("memory://files/a")
+
+
+def test_a_store_is_asked_side_by_side_and_nothing_is_set_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert filesystem("s3://bucket/x")[0].config_kwargs == {"max_pool_connections": 64}
+    assert filesystem("simplecache::s3://bucket/x")[0].fs.config_kwargs == {"max_pool_connections": 64}
+    assert "s3" not in fsspec.config.conf
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"max_pool_connections": 9}})
+    assert filesystem("s3://bucket/x")[0].config_kwargs == {"max_pool_connections": 9}
 
 
 @pytest.mark.parametrize("root", ["memory://files/names", "local"])
@@ -151,7 +163,11 @@ with publishing(sys.argv[1]) as file:
     assert [name.startswith(".tmp-") for name in names_in(str(tmp_path))] == [True]
 
 
-def test_no_room_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "remedy"),
+    [("{disk}", "move the recipe's run.out"), ("memory://files/full", "set TMPDIR to a folder of another disk")],
+)
+def test_no_room_is_one_sentence_and_leaves_nothing(folder: str, remedy: str, tmp_path: Path) -> None:
     code = """
 import resource, sys
 from core.errors import Failure
@@ -164,10 +180,9 @@ try:
 except Failure as failure:
     print(failure)
 """
-    done = run(code, str(tmp_path / "part"))
-    assert done.stdout.startswith("no room to write ")
-    assert done.stdout.endswith(": free some disk, or move the recipe's run.out, then run again\n")
-    assert str(tmp_path) in done.stdout
+    done = run(code, join(folder.format(disk=tmp_path), "part"))
+    assert done.stdout.startswith(f"no room to write {gettempdir() if '://' in folder else tmp_path}")
+    assert done.stdout.endswith(f": free some disk, or {remedy}, then run again\n")
     assert names_in(str(tmp_path)) == []
 
 

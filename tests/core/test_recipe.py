@@ -145,8 +145,18 @@ def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert "is not TOML" in wrong(str(tmp_path / "mine.toml"))
 
 
+def test_a_recipe_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.toml"
+    loop.symlink_to(loop)
+    assert f"{loop} cannot be read (OSError: [Errno 40] Too many levels" in wrong(str(loop))
+    assert "s4://x is on no file system that is known" in wrong("s4://x")
+    assert "is read by gcsfs, which is not here: pip install gcsfs" in wrong("gs://bucket/mine.toml")
+    assert "cannot be read (ConnectionRefusedError: " in wrong("ftp://127.0.0.1:1/mine.toml")
+
+
 def test_a_recipe_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.toml", tmp_path):
+    (tmp_path / "file.toml").touch()
+    for path in (tmp_path / "none.toml", tmp_path, tmp_path / "file.toml" / "x"):
         assert f"there is no recipe {path}: give one with --recipe" in wrong(str(path))
 
 
@@ -339,6 +349,10 @@ def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatc
         (
             "hf://datasets/a/b/c.parquet",
             "is read by huggingface_hub, which is not here: pip install huggingface_hub, then",
+        ),
+        (
+            "simplecache::gs://bucket/a",
+            "simplecache::gs://bucket/a is read by gcsfs, which is not here: pip install gcsfs",
         ),
         ("gs://bucket/a.parquet", "is read by gcsfs, which is not here: pip install gcsfs, then run again"),
         ("s4://bucket/a", "s4://bucket/a is on no file system that is known (Protocol not known: s4): correct it"),
