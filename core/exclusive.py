@@ -40,12 +40,12 @@ def exclusive(folder: str, name: str, room: int = 0) -> Iterator[Callable[[], No
             yield lease.confirm
         return
     path = Path(filesystem(folder)[1])
-    with _locked(path, folder, name) as held:
+    with _locked(path, folder, name) as require_lock:
         half = [name for name in sizes_below(folder) if name.rpartition("/")[2].startswith(TEMPORARY)]
         linked = behind_links(folder, half)  # may be another run's; what is ours goes when the stage is complete
         remove_all(folder, [name for name in half if name.rpartition("/")[0] not in linked])
         _check_room(path, room + _LEAST_ROOM, "move the recipe's run.out")
-        yield held
+        yield require_lock
 
 
 @contextmanager

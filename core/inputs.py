@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 
 import xxhash
 
+from core.credentials import public
 from core.errors import Failure
 from core.files import (
     digest,
@@ -32,12 +33,11 @@ from core.files import (
     open_input,
     watching,
 )
-from core.recipe import public
 
 SAMPLED_ABOVE = 64 << 20  # bytes; larger files are known by a sample of theirs
 
 _BLOCK = 1 << 20  # bytes of it, and that are read at once
-_SIDE_BY_SIDE = 16  # files
+_FILES_AT_ONCE = 16  # that are read side by side, each in blocks
 _SETTLED = 2_000_000_000  # nanoseconds; a file written to more lately may change again without a new time
 
 
@@ -155,7 +155,7 @@ def stats_of(paths: Sequence[str]) -> dict[str, Stat]:
     found = {path: _local_stat(path) for path in paths if is_local(path)}
     there = [path for path in paths if path not in found]
     folders = sorted({path.rpartition("/")[0] for path in there if not path.startswith(("http:", "https:"))})
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         listed = dict(zip(folders, pool.map(entries_in, folders), strict=True))
         entries = [listed.get(path.rpartition("/")[0], {}).get(path.rpartition("/")[2]) for path in there]
         found |= dict(zip(there, pool.map(_stat, there, entries), strict=True))
@@ -194,7 +194,7 @@ class Memory:
 
     def digests(self, stats: Mapping[str, Stat]) -> dict[str, str]:
         """What identifies each file, read only where it is not as remembered."""
-        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
             found = dict(zip(stats, pool.map(self._digest, stats, stats.values()), strict=True))
         self.known = {key: self.known[key] for key in map(_key, stats)}  # of others, the book would grow with each run
         return found

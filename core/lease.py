@@ -1,16 +1,17 @@
 """Leases: one process at a time works on a thing, though processes die, stop, and are taken for dead.
 
-A lease is a row of small files beside each other, `<path>.00000001`, `.00000002` …: whoever creates the next one (a
-file can be created once) holds it, and says at intervals that it is alive by writing its file again. Another takes
-over when the holder has let go, is known to be dead, or has said nothing for the length of the lease. No clock is
-compared with another's: who waits measures by its own, and a holder that finds by its own clock that it was silent for
-too long (stopped, swapped out, asleep) has to win the next file before it goes on.
+A lease is a row of small files beside each other, `<path>.00000001`, `.00000002` …, one for each generation. Whoever
+creates the file of the next generation holds the lease, and renews it by heartbeats: it writes its file again. The
+lease has a TTL: another takes over when the holder has released it, is known to be dead, or gave no heartbeat for that
+long. No clock is compared with another's: a waiter measures by its own since it last saw a change, and a holder that
+finds by its own clock that it was silent for too long (stopped, swapped out, asleep) has to win the next generation
+before it goes on.
 
 Works wherever creating a file fails when it exists: local disks, NFS, S3 and Google's store (by conditional put).
-`probe` finds out. Where it does not fail, the file is whose word stands in it last: who reads another's has lost.
+`probe` finds out. Where it does not fail, the last writer of a file holds the lease: who reads another's id has lost.
 
-A listing may be late. It only says where to begin: from there on the next file is asked for by its name until there is
-none. So of the files that are no longer needed the last ones stay.
+Listings may be eventually consistent. So a listing only says where to begin: from there on the file of the next
+generation is asked for by its name until there is none. For the same reason the last ones of old generations stay.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from core.errors import Failure, describe
 from core.files import create, filesystem, join, names_in, publish, remove, to_json
 from core.stores import may_pass, not_exclusive, read_small, store_of
 
-_SURE = 0.75  # of the lease's length: how long after saying so a holder trusts that it holds it
-_TURNS = 4  # signs of life in a lease's length
-_POLL = 0.05  # of the lease's length: between two looks of one who waits
-_KEPT = 64  # files: a listing that is so many holders late still leads to the newest
+_TRUSTED = 0.75  # of the TTL: how long after a heartbeat its holder relies on the lease
+_HEARTBEATS = 4  # in a TTL
+_POLL = 0.05  # of the TTL: between two looks of a waiter
+_KEPT = 64  # generations: a listing that is so many late still leads to the newest
 
 
 def probe(folder: str) -> None:
@@ -58,37 +59,37 @@ class _Holder:
     machine: str  # where a process number means what it means here
     pid: int
     born: str  # when that process was started, in the machine's own unit
-    beat: int = 0  # how often it has said that it is alive
+    beat: int = 0  # heartbeats
     released: bool = False
 
     def is_dead(self) -> bool:
-        """Whether it is a process of this machine that is no more."""
+        """Whether it is a process of this machine that has ended."""
         if self.machine != _machine():
             return False
-        born = _born(self.pid)
+        born = _start_time(self.pid)
         return born != self.born if born is not None else not _is_running(self.pid)
 
 
 class Lease:
     """Held while its block runs; the block calls `check` before whatever others must not do at the same time.
 
-    `path`: what the lease is on, a file's name that nothing else has; `seconds`: how long its holder may be silent.
+    `path`: what the lease is on, a file's name that nothing else has; `seconds`: its TTL.
     Entering waits until it is free; with `wait=False` it raises Failure when its holder turns out to be alive.
     """
 
     def __init__(self, path: str, seconds: float, wait: bool = True) -> None:
         self._folder, _, self._name = path.rpartition("/")
         self._path, self._seconds, self._wait = path, seconds, wait
-        self._me = _Holder(uuid.uuid4().hex, _machine(), os.getpid(), _born(os.getpid()) or "")
-        self._generation = 0  # the number of the file that is ours
-        self._listed: list[int] = []  # the numbers of its files that the last listing showed
-        self._sure_until = float("-inf")
+        self._me = _Holder(uuid.uuid4().hex, _machine(), os.getpid(), _start_time(os.getpid()) or "")
+        self._generation = 0  # that is ours
+        self._listed: list[int] = []  # the generations that the last listing showed
+        self._trusted_until = float("-inf")
         self._lost = False
         self._lock = threading.Lock()  # check and the thread that renews
         self._end = threading.Event()
 
     def __enter__(self) -> Self:
-        with self._answered():
+        with self._errors_as_failure():
             self._acquire()
         with suppress(Exception):  # the next holder does it
             self._forget_old()
@@ -101,26 +102,26 @@ class Lease:
     ) -> None:
         self._end.set()
         self._thread.join()
-        with suppress(Exception):  # then its length has to pass: nothing worse
+        with suppress(Exception):  # then its TTL has to pass: nothing worse
             if not self._lost and self._is_mine():
-                self._say(released=True)
+                self._write_heartbeat(released=True)
 
     def check(self) -> None:
-        """Return while the lease is ours; Failure once another has taken it. It asks only when a word is due."""
+        """Return while the lease is ours; Failure once another has taken it. It asks only when a heartbeat is due."""
         with self._lock:
-            if self._lost or _clock() >= self._sure_until:
-                with self._answered():
+            if self._lost or _clock() >= self._trusted_until:
+                with self._errors_as_failure():
                     self._require()
 
     def confirm(self) -> None:
         """The same, but it always asks: for what must not be done twice, just before and just after it is done."""
-        with self._lock, self._answered():
-            if not self._lost and _clock() < self._sure_until:
+        with self._lock, self._errors_as_failure():
+            if not self._lost and _clock() < self._trusted_until:
                 self._renew()
             self._require()
 
     def _require(self) -> None:
-        if not self._lost and _clock() >= self._sure_until:
+        if not self._lost and _clock() >= self._trusted_until:
             self._take_again()
         if self._lost:
             raise Failure(
@@ -129,8 +130,8 @@ class Lease:
             )
 
     @contextmanager
-    def _answered(self) -> Iterator[None]:
-        """Say in one sentence that the store did not."""
+    def _errors_as_failure(self) -> Iterator[None]:
+        """Turn an error of the store into a Failure."""
         try:
             yield
         except Exception as error:
@@ -160,26 +161,27 @@ class Lease:
             time.sleep(_POLL * self._seconds)
 
     def _take(self, generation: int, before: _Holder | None) -> bool:
-        """Create the next file; False if another was faster."""
+        """Create the file of the next generation; False if another was faster."""
         begun = _clock()
         if not create(self._file(generation + 1), to_json(asdict(self._me))):
             return False
-        self._generation, self._sure_until = generation + 1, begun + _SURE * self._seconds
+        self._generation, self._trusted_until = generation + 1, begun + _TRUSTED * self._seconds
         self._lost = not self._is_mine()
         now = None if generation == 0 or (before and before.released) else self._read(generation)
-        if now and now != before and not now.released:  # it came back as we took over, and trusts its word for a while
-            for _ in range(_TURNS):
-                time.sleep(self._seconds / _TURNS)
+        if now and now != before and not now.released:
+            # It came back as we took over, and relies on its heartbeat for a while.
+            for _ in range(_HEARTBEATS):
+                time.sleep(self._seconds / _HEARTBEATS)
                 self._renew()
         return not self._lost
 
     # ── keeping it ──
 
     def _keep(self) -> None:
-        """Give signs of life until the end. A store may refuse as it likes: `check` knows how long ago the last was."""
-        while not self._end.wait(self._seconds / _TURNS):
+        """Give heartbeats until the end. A store may refuse as it likes: `check` knows how long ago the last was."""
+        while not self._end.wait(self._seconds / _HEARTBEATS):
             with self._lock, suppress(Exception):
-                if not self._lost and _clock() < self._sure_until:
+                if not self._lost and _clock() < self._trusted_until:
                     self._renew()
                 elif not self._lost:
                     self._take_again()
@@ -187,9 +189,9 @@ class Lease:
     def _renew(self) -> None:
         begun = _clock()
         if not self._lost and self._is_mine():
-            self._say()
-            if self._bytes(self._generation + 1) is None:  # only after our word is there: see _take
-                self._sure_until = begun + _SURE * self._seconds
+            self._write_heartbeat()
+            if self._bytes(self._generation + 1) is None:  # only after our heartbeat is there: see _take
+                self._trusted_until = begun + _TRUSTED * self._seconds
                 return
         self._lost = True
 
@@ -203,7 +205,7 @@ class Lease:
         holder = self._read(self._generation)
         return holder is not None and holder.id == self._me.id
 
-    def _say(self, released: bool = False) -> None:
+    def _write_heartbeat(self, released: bool = False) -> None:
         self._me = replace(self._me, beat=self._me.beat + 1, released=released)
         publish(self._file(self._generation), to_json(asdict(self._me)))
 
@@ -213,7 +215,7 @@ class Lease:
         return f"{self._path}.{generation:08d}"
 
     def _latest(self) -> tuple[int, _Holder | None]:
-        """The highest number there is, 0 if none, and what its holder says (None where it says nothing)."""
+        """The newest generation, 0 if none, and its holder (None where the file is being written)."""
         start = f"{self._name}."
         names = (name[len(start) :] for name in names_in(self._folder) if name.startswith(start))
         self._listed = [int(number) for number in names if number.isdigit()]
@@ -227,7 +229,7 @@ class Lease:
         return _parsed(self._bytes(generation))
 
     def _bytes(self, generation: int) -> bytes | None:
-        """What one of its files holds; None where there is none."""
+        """The file of a generation; None where there is none."""
         return read_small(*filesystem(self._file(generation)))
 
     def _forget_old(self) -> None:
@@ -237,7 +239,7 @@ class Lease:
 
 
 def _parsed(said: bytes | None) -> _Holder | None:
-    """What a holder says; None while it is being written, and where it never was because the power failed."""
+    """What is in a file of a lease; None while it is being written, and where it never was because the power failed."""
     try:
         return msgspec.json.decode(said or b"", type=_Holder)
     except msgspec.MsgspecError:
@@ -258,7 +260,7 @@ def _machine() -> str:
         return f"{socket.gethostname()} {os.getpid()}"
 
 
-def _born(pid: int) -> str | None:
+def _start_time(pid: int) -> str | None:
     """When a process was started, by field 22 of proc_pid_stat(5); empty for its remains, None if it cannot be seen."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -171,8 +171,8 @@ class Manifest:
         return [join(self.folder, part.name) for part in self.of(table)]
 
     @property
-    def promise(self) -> tuple[str, str]:
-        """What a task is given of it: folder and digest, for `promised`; lists of files would be too much to carry."""
+    def pin(self) -> tuple[str, str]:
+        """What a task is given of it: folder and digest, for `pinned`; lists of files would be too much to carry."""
         return self.folder, self.digest
 
     @property
@@ -260,7 +260,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=16)
-def promised(folder: str, digest: str) -> Manifest:
+def pinned(folder: str, digest: str) -> Manifest:
     """The manifest that a task was given by its digest; Failure where it is no longer the one."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.digest != digest:

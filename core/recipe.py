@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 from fsspec.implementations.local import LocalFileSystem
 
-from core import credentials
+from core.credentials import public, public_text, remember
 from core.errors import UsageError, describe
 from core.files import absolute, filesystem, is_local
 from core.registry import ASKED_FOR, STAGES, module_of
@@ -35,7 +35,7 @@ C = TypeVar("C", bound=msgspec.Struct)
 
 _WITHIN = re.compile(r"^(?!\w*cache::)\w+://.*::")  # fsspec's zip://a.csv::https://b.zip; caches are passed through
 _MAGIC = re.compile(r"[*?\[]")  # what makes a path a pattern
-_SIDE_BY_SIDE = 64  # patterns
+_PATTERNS_AT_ONCE = 64  # that a store is asked about
 _DEEP = 4  # levels of folders that are looked into for what to suggest
 
 
@@ -90,7 +90,10 @@ class Recipe:
     @property
     def pictures(self) -> str:
         """The tar of evaluation pictures, for those who do not know the trainer's Config; empty where none is given."""
-        return expand(str(self.tables.get("eval", {}).get("pictures", "")), self.path)
+        given = self.tables.get("eval", {}).get("pictures", "")
+        if not isinstance(given, str):
+            raise UsageError(f"{self.path}: eval.pictures: Expected `str`, got {given!r}; give the path of a tar")
+        return expand(given, self.path)
 
     def folder(self, stage: str) -> str:
         """The folder of one stage: out/real/2_filter."""
@@ -139,7 +142,7 @@ def expand(text: str, recipe: str) -> str:
         if name and name not in os.environ:
             raise UsageError(f"{recipe} needs the environment variable {name}: set it (export {name}=…) and run again")
         pieces.append((piece, os.environ[name] if name else piece))
-    credentials.remember(pieces)
+    remember(pieces)
     return os.path.expanduser("".join(value for _, value in pieces))  # noqa: PTH111 (a Path would make s3:/ of s3://)
 
 
@@ -149,7 +152,7 @@ def files(patterns: Sequence[str], recipe: str, key: str) -> list[str]:
     A name that is there is that file or folder, whatever characters are in it: data[1].parquet is no pattern then.
     """
     paths = [expand(pattern, recipe) for pattern in patterns]
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:  # a store is asked about each
+    with ThreadPoolExecutor(_PATTERNS_AT_ONCE) as pool:  # a store is asked about each
         return sorted(set().union(*pool.map(lambda path: _files(path, recipe, key), paths)))
 
 
@@ -163,19 +166,14 @@ def _files(path: str, recipe: str, key: str) -> set[str]:
     except UsageError:
         raise
     except Exception as error:  # of the libraries of object stores, each its own
-        said = credentials.public_text(f"{type(error).__name__}: {error}".replace(path, public(path)))
+        said = public_text(f"{type(error).__name__}: {error}".replace(path, public(path)))
         remedy = "correct the path, or what gives access to it"
         raise UsageError(
             f"{recipe}: {key} names {public(path)}, which cannot be looked for ({said}): {remedy}"
         ) from error
     if wrong:
-        raise UsageError(f"{recipe}: {key} names {public(path)}, {credentials.public_text(wrong)}")
+        raise UsageError(f"{recipe}: {key} names {public(path)}, {public_text(wrong)}")
     return {absolute(match) if is_local(path) else fs.unstrip_protocol(match) for match in matches}
-
-
-def public(path: str) -> str:
-    """A path as it may stand in logs, names and tables: without credentials, as the recipe has it."""
-    return credentials.public(path)
 
 
 def _glob(fs: Any, inner: str) -> dict[str, bool]:
@@ -243,7 +241,7 @@ def _why_none(fs: Any, inner: str, path: str) -> str:
     if not path.strip():
         return "which is empty: give a path"
     if _glob(fs, inner):
-        return "which stands for folders alone: write /* behind it for the files in them"
+        return "which matches only folders: append /* for the files in them"
     if fs.isdir(inner):
         below = [name[len(inner.rstrip("/")) + 1 :] for name in fs.find(inner, maxdepth=_DEEP)]
         # What writers leave beside their parts: .part-0.csv.crc, _SUCCESS.

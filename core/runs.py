@@ -55,7 +55,7 @@ from core.stores import read_small
 
 RUN = "_run.json"
 BEGUN = "_begun.json"  # of a stage in work: for which facts, and what it reads; the last file to go when it is complete
-OUR_BOOKS = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # in a stage's folder, beside parts and receipts
+OUR_BOOKS = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # a stage's metadata files, beside its parts and receipts
 _BASIS = re.compile(rb'\{\s*"basis": "([0-9a-f]+)"')  # how BEGUN starts
 _NAMED_CHANGES = 3  # changes that are named in a line
 _OURS = re.compile(
@@ -153,13 +153,13 @@ def nothing_to_do(recipe: Recipe, folder: str, facts: Mapping[str, Any], again: 
         raise WorkToDo
     if manifest is not None and not changed:
         if not is_swept:
-            with exclusive(folder, facts["stage"]) as held:
+            with exclusive(folder, facts["stage"]) as require_lock:
                 now = read_manifest(folder)  # another run may have had the folder until now
                 if now is None or now.digest != manifest.digest:
                     raise Failure(
                         f"{shown(folder)} was made anew while {facts['stage']} looked at it: run the same command again"
                     )
-                _sweep(now, sizes_below(folder), held)
+                _sweep(now, sizes_below(folder), require_lock)
         print(f"{facts['stage']}: nothing to do, {shown(folder)} is up to date")
         return True
     if changed:
@@ -181,7 +181,7 @@ def changes(facts: Mapping[str, Any], manifest: Manifest) -> list[str]:
     now, before = both("inputs")
     for name in sorted({named(key) for key, _ in now.items() ^ before.items()}):
         is_there, was_there = (name in map(named, some) for some in (now, before))
-        found.append(f"{name} is {'gone' if not is_there else 'another than it was' if was_there else 'new'}")
+        found.append(f"{name} {'is gone' if not is_there else 'has changed' if was_there else 'is new'}")
     found += differences({"rules_version": facts.get("rules_version")}, {"rules_version": was.get("rules_version")})
     found += differences(*both("determined_by"))
     if not found and any(was.get(key) != value for key, value in facts.items()):
@@ -254,33 +254,33 @@ def publish_manifest(
     facts: Mapping[str, Any],
     receipts: Sequence[Receipt],
     run: bytes,
-    held: Callable[[], None] = lambda: None,
+    require_lock: Callable[[], None] = lambda: None,
 ) -> Manifest:
     """Write `_run.json` and the manifest, then remove what no receipt names: what lost attempts left, checkpoints.
 
-    `held` raises Failure once the folder is another run's: nothing is declared complete then, nor removed.
+    `require_lock` raises Failure once the folder is another run's: nothing is declared complete then, nor removed.
     """
     parts = [part for receipt in receipts for part in receipt.parts]
     sizes = sizes_below(folder)
     if gone := first_missing(folder, parts, sizes):
         raise Failure(f"{gone} went away or changed while {facts['stage']} ran: run the same command again")
     keep_names({join(folder, part.name).rpartition("/")[0] for part in parts} | {join(folder, RECEIPTS)})
-    held()
+    require_lock()
     ours = {receipt_name(receipt.step, receipt.task) for receipt in receipts}
     remove_all(folder, [name for name in sorted(sizes) if name.startswith(f"{RECEIPTS}/") and name not in ours])
     publish(join(folder, RUN), run)
     manifest = write_manifest(folder, facts, receipts)
     keep_names([folder])
     try:
-        held()
+        require_lock()
     except Failure:  # whoever has the folder now began before this manifest was there to be removed
         withdraw(manifest)
         raise
-    _sweep(manifest, sizes, held)
+    _sweep(manifest, sizes, require_lock)
     return manifest
 
 
-def _sweep(manifest: Manifest, there: Iterable[str], held: Callable[[], None]) -> None:
+def _sweep(manifest: Manifest, there: Iterable[str], require_lock: Callable[[], None]) -> None:
     """Remove from a complete stage's folder, whose files are `there`, what is not of it; last the mark of its run.
 
     Receipts that are not its own had gone before its manifest was written. Behind a link to a folder there may be files
@@ -295,9 +295,9 @@ def _sweep(manifest: Manifest, there: Iterable[str], held: Callable[[], None]) -
         place = name.rpartition("/")[0]
         return place not in linked or (place in tables and _OURS.search(name) is not None)
 
-    held()
+    require_lock()
     remove_all(manifest.folder, list(filter(is_ours, left)))
-    held()
+    require_lock()
     remove(join(manifest.folder, BEGUN))
     keep_names([manifest.folder])
 

@@ -32,12 +32,12 @@ def declare(name: str, version: int, columns: Mapping[str, tuple[pa.DataType, st
 
 def name_of(schema: pa.Schema) -> str:
     """The table's name, as `declare` was given it."""
-    return _said(schema)[0]
+    return _identity(schema)[0]
 
 
 def check(schema: pa.Schema, expected: pa.Schema, where: str) -> None:
     """Raise Failure unless a file's schema is the expected table at the expected version."""
-    found, wanted = _said(schema), _said(expected)
+    found, wanted = _identity(schema), _identity(expected)
     if found != wanted:
         raise Failure(
             f"{where} holds {' version '.join(found)}, not {' version '.join(wanted)}: "
@@ -45,7 +45,8 @@ def check(schema: pa.Schema, expected: pa.Schema, where: str) -> None:
         )
 
 
-def _said(schema: pa.Schema) -> tuple[str, str]:
+def _identity(schema: pa.Schema) -> tuple[str, str]:
+    """Which table it is, and its version."""
     metadata = schema.metadata or {}
     return metadata.get(b"table", b"no table").decode(), metadata.get(b"schema_version", b"?").decode()
 

@@ -30,10 +30,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.command import exit_now
+from core.credentials import public
 from core.errors import Failure, UsageError
 from core.files import digest, file_name
 from core.inputs import Source
-from core.recipe import RUNTIME, public
+from core.recipe import RUNTIME
 from pipeline.ids import ids_of
 from pipeline.inputs.archives import warc
 from pipeline.inputs.pages.extract import candidates
@@ -146,7 +147,7 @@ def visits_of(stage: Stage[Config]) -> Job[VisitConfig]:
     return Job(
         folder=stage.folder,
         step="pages",
-        basis=digest("visit", VISITS_VERSION, stage.seed, what),  # neither libraries nor manners: see above
+        step_digest=digest("visit", VISITS_VERSION, stage.seed, what),  # neither libraries nor manners: see above
         seed=stage.seed,
         config=visits,
         facts_digest=stage.facts_digest,

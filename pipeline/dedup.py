@@ -27,7 +27,7 @@ from PIL import Image
 from core.command import exit_now
 from core.errors import Failure
 from core.files import digest, join, names_in, open_input
-from core.manifest import promised
+from core.manifest import pinned
 from core.recipe import Recipe
 from core.tables import ID, read_batches, read_table
 from dedup import index
@@ -99,7 +99,7 @@ def run(stage: Stage[Config]) -> None:
     # pair, group, outcome → caption                                               texts are shuffled to their keepers
     job = stage.job("captions", all_inputs=True)
     parts = caption_parts(part.rows for part in hashed)
-    args = parts, fetch.promise, group_paths
+    args = parts, fetch.pin, group_paths
     ends = [Task(f"captions{i:05d}", number=i, args=args) for i in range(parts)]
     texts = functools.partial(texts_by_keeper, parts, group_paths)
     stage.shuffle(job, texts, functools.partial(commit_captions, stage.seed), tasks_of(match, "pair"), ends)
@@ -305,7 +305,7 @@ def commit_captions(seed: int, task: Task, texts: pa.Table | None, config: Confi
     lo, hi = range_of(task.number, parts)
     if texts is None:
         return
-    outcomes = read_range(promised(*fetch).paths("outcome"), OUTCOME, lo, hi)
+    outcomes = read_range(pinned(*fetch).paths("outcome"), OUTCOME, lo, hi)
     reasons = dict(zip(outcomes["image_id"].to_pylist(), outcomes["reason"].to_pylist(), strict=True))
     attempt.count_in("pairs", texts.num_rows)
     texts = drop_placeholders(texts, read_range(group_paths, GROUP, lo, hi), attempt)

@@ -36,7 +36,7 @@ from core import recipe as recipes
 from core.command import exit_now
 from core.errors import Failure, UsageError
 from core.files import digest, join, shown, to_json
-from core.manifest import Manifest, promised
+from core.manifest import Manifest, pinned
 from dedup.tables import CAPTION, GROUP
 from pipeline.inputs.urltables import owncolumns
 from pipeline.stage import Definition, Stage, main_of
@@ -127,7 +127,7 @@ def run(stage: Stage[Config]) -> None:
 
     # chunk, outcome, group, caption → shard, sample, stats                         a task some consecutive shards
     job = stage.job("shards", all_inputs=True)
-    inputs = Inputs(*(stage.reads[name].promise for name in Inputs._fields))
+    inputs = Inputs(*(stage.reads[name].pin for name in Inputs._fields))
     tasks = [
         Task(f"shards{first:08d}", args=(inputs, scored.get(f"{first:08d}", []), shards, first, end))
         for first in range(0, shards, SHARDS_A_TASK)
@@ -201,7 +201,7 @@ def merged(
 
     Outcomes, captions and images come in the order of the ids, so they are joined as they stream by.
     """
-    queries, fetch, dedup = promised(*inputs.queries), promised(*inputs.fetch), promised(*inputs.dedup)
+    queries, fetch, dedup = pinned(*inputs.queries), pinned(*inputs.fetch), pinned(*inputs.dedup)
     texts, kinds = query_texts(tuple(queries.paths("query"))), _kinds(*inputs.crawl)
     groups = read_range(dedup.paths("group"), GROUP, lo, hi)
     dropped = groups.filter(pc.invert(groups["keep"])).select(["image_id", "reason"]).to_pylist()
@@ -274,7 +274,7 @@ def write_sizes(task: Task, config: Config, attempt: Attempt) -> None:
 
 @functools.cache
 def _kinds(folder: str, digest: str) -> dict[str, str]:
-    return owncolumns.kinds(promised(folder, digest))
+    return owncolumns.kinds(pinned(folder, digest))
 
 
 def sources(config: Config) -> dict[str, list[str]]:

@@ -146,7 +146,7 @@ class Stage(Generic[C]):
         return Job(
             folder=self.folder,
             step=step,
-            basis=digest(facts),
+            step_digest=digest(facts),
             seed=self.seed,
             config=self.config,
             facts_digest=self.facts_digest,
@@ -207,15 +207,15 @@ class Stage(Generic[C]):
         """Where a part of this stage is."""
         return join(self.folder, part.name)
 
-    def finish(self, started: float, held: Callable[[], None]) -> Manifest:
-        """Declare the stage complete, and say how it ran. `held` raises Failure once the folder is another run's."""
+    def finish(self, started: float, require_lock: Callable[[], None]) -> Manifest:
+        """Declare the stage complete, and say how it ran. `require_lock` raises Failure once it is another's."""
         runs.require_unchanged(self.recipe, self.name, self.reads.values())
         read = sha256s_read(self._receipts)
         for source in (source for some in self.sources.values() for source in some if source.id in read):
             self.memory.learn(source.path, read[source.id])
         more = {"engine": self.engine.name, "raw_bytes": self.raw_bytes, "raw_files": self.memory.known}
         run = runs.how_it_ran(started, PACKAGES, self._work, **more)
-        return runs.publish_manifest(self.folder, self.facts, self._receipts, run, held)
+        return runs.publish_manifest(self.folder, self.facts, self._receipts, run, require_lock)
 
 
 def main_of(name: str) -> Callable[[Sequence[str] | None], int]:
@@ -239,7 +239,7 @@ def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -
     definition.check(stage)
     for line in stage.copies:
         print(f"{name}: {line}", flush=True)
-    with exclusive(stage.folder, name) as held:
+    with exclusive(stage.folder, name) as require_lock:
         runs.begin(stage.folder, stage.facts, stage.memory.known)
         try:
             with engines.opened(stage.engine_config) as stage.engine:
@@ -247,7 +247,7 @@ def _run_stage(recipe: recipes.Recipe, name: str, definition: Definition[Any]) -
         except Failure:
             runs.require_unchanged(recipe, name, stage.reads.values())  # that may be why
             raise
-        manifest = stage.finish(started, held)
+        manifest = stage.finish(started, require_lock)
     print(f"{name}: {summary(manifest)} → {shown(stage.folder)} in {time.time() - started:.1f} s")
 
 

@@ -106,7 +106,7 @@ def changes(recipe: Recipe, name: str, manifest: Manifest, manifests: Manifests)
     for stage, made_from in facts.get("inputs", {}).items():
         now = manifests.get(stage)
         if now is not None and now.digest != made_from:
-            yield f"{stage} is another than it was made from"
+            yield f"{stage} is not the one it was made from"
     if missing := missing_part(manifest):
         yield f"{missing} is missing or has another size"
 

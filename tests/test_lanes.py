@@ -36,7 +36,9 @@ LEASE = 1.5  # seconds
 def worker(name: str, folder: str, tasks: Sequence[Task], said: Any) -> None:
     """Fetch the lane, as a worker of any engine does."""
     config = Config(contact=f"https://example.org/{name}", requests_per_second=RATE, images_per_chunk=CHUNK)
-    job = Job(folder=folder, step="chunks", basis="basis", seed=1, config=config, lease_seconds=LEASE, facts_digest="")
+    job = Job(
+        folder=folder, step="chunks", step_digest="basis", seed=1, config=config, lease_seconds=LEASE, facts_digest=""
+    )
     said.append((name, "ready"))
     try:
         Local(1).run(ForEachLane(job, fetch_lane), in_lanes(tasks))

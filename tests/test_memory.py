@@ -75,7 +75,8 @@ from pipeline.pack import Config, Inputs, pack_shards
 inputs, out, memory = json.loads(sys.argv[1])
 config = Config(memory_mib=memory)
 task = Task("shards", args=(Inputs(*map(tuple, inputs)), [], 1, 0, 1))
-with Attempt(Job(folder=out, step="shards", basis="basis", seed=1, config=config, facts_digest=""), task) as attempt:
+job = Job(folder=out, step="shards", step_digest="basis", seed=1, config=config, facts_digest="")
+with Attempt(job, task) as attempt:
     pack_shards(task, config, attempt)
 """
 
@@ -90,7 +91,7 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
     def attempt(stage: str, name: str) -> Attempt:
         tasks[stage].append(Task(name))
         return Attempt(
-            Job(folder=str(folder / stage), step="made", basis="basis", seed=1, config=None, facts_digest=""),
+            Job(folder=str(folder / stage), step="made", step_digest="basis", seed=1, config=None, facts_digest=""),
             tasks[stage][-1],
         )
 
@@ -116,7 +117,7 @@ def write_stages(folder: Path, images: int, size: int, chunk: int = 500) -> list
     promises = {}
     for stage, done in tasks.items():
         receipts = [read_receipts(str(folder / stage), "made", [task.id]).get(task.id) for task in done]
-        promises[stage] = write_manifest(str(folder / stage), {}, [receipt for receipt in receipts if receipt]).promise
+        promises[stage] = write_manifest(str(folder / stage), {}, [receipt for receipt in receipts if receipt]).pin
     return [promises[stage] for stage in Inputs._fields]
 
 

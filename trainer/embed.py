@@ -129,13 +129,15 @@ def embed(recipe: recipes.Recipe) -> None:
     }
     if runs.nothing_to_do(recipe, folder, facts):
         return
-    with exclusive(folder, "embed") as held:
+    with exclusive(folder, "embed") as require_lock:
         runs.begin(folder, facts)
         shards = Shards(pack.folder, pack)
-        receipts, done = _embed(model, name, shards, folder, digest(facts), config.threads or runs.cores(), held)
+        receipts, done = _embed(
+            model, name, shards, folder, digest(facts), config.threads or runs.cores(), require_lock
+        )
         runs.require_unchanged(recipe, "embed", [pack, *([trained] if trained else [])])
         work = {STEP: {"here": len(receipts) - done, "of": len(receipts), "seconds": round(time.time() - started, 3)}}
-        runs.publish_manifest(folder, facts, receipts, stage.how_it_ran(started, work), held)
+        runs.publish_manifest(folder, facts, receipts, stage.how_it_ran(started, work), require_lock)
     print(f"embed: {len(shards):,} images, scores {name} → {shown(folder)} in {time.time() - started:.1f} s")
 
 
@@ -175,7 +177,7 @@ def _others(recipe: recipes.Recipe, config: Config) -> _Model:
 
 
 def _embed(
-    model: _Model, name: str, shards: Shards, folder: str, basis: str, threads: int, held: Callable[[], None]
+    model: _Model, name: str, shards: Shards, folder: str, basis: str, threads: int, require_lock: Callable[[], None]
 ) -> tuple[list[Receipt], int]:
     """The receipts of all shards, and of how many there was one: the others are made."""
     found = _done(folder, shards.names, basis)
@@ -190,7 +192,7 @@ def _embed(
                 shard = shards.names[number]
                 numbers = range(int(ends[number] - shards.sizes[number]), int(ends[number]))
                 tables = embedded(encoder, name, shards, numbers, threads)
-                held()
+                require_lock()
                 parts = tuple(sorted(_write(folder, shard, table) for table in tables))
                 counts = {"images": stage.counted(len(numbers))}
                 found[shard] = Receipt(STEP, shard, basis, parts, counts)

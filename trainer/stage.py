@@ -56,14 +56,14 @@ def finish(
     parts: Sequence[Part],
     counts: Counts,
     run: bytes,
-    held: Callable[[], None],
+    require_lock: Callable[[], None],
 ) -> None:
     """Declare the folder complete, and only then remove what is no part of it: a training's checkpoints.
 
-    `held` raises Failure once the folder is another run's.
+    `require_lock` raises Failure once the folder is another run's.
     """
     receipt = Receipt(facts["stage"], "all", digest(facts), tuple(parts), counts)
-    runs.publish_manifest(folder, facts, [receipt], run, held)
+    runs.publish_manifest(folder, facts, [receipt], run, require_lock)
 
 
 def how_it_ran(started: float, work: Mapping[str, Mapping[str, float]], **more: Any) -> bytes:

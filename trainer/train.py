@@ -74,7 +74,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
     if ranks.any(is_done, stage.device()):
         return
     room = checkpoint.room(folder, sizes, config.keep_checkpoints)
-    with exclusive(folder, "train", room) if is_first else nullcontext(_nobody_else) as held:
+    with exclusive(folder, "train", room) if is_first else nullcontext(_nobody_else) as require_lock:
         tokenizer = inputs.tokenizer()
         _check_memory(recipe, config, sizes, ranks)
         examples = inputs.examples(tokenizer, replace(sizes, vocab=tokenizer.vocab))
@@ -91,7 +91,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
         log = Telemetry(beside, before, beside if config.tensorboard else None) if is_first else None
         try:
             with log or nullcontext():
-                keep = partial(_keep, folder, state, facts, config, ranks, log, held)
+                keep = partial(_keep, folder, state, facts, config, ranks, log, require_lock)
                 steps.run(state, batches, config, ranks, log, keep, partial(_evaluate, state, midway))
         finally:
             if is_first:
@@ -103,7 +103,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
         work = {"steps": {"here": here, "of": state.step, "seconds": round(seconds, 3)}}
         ran = stage.how_it_ran(began, work, samples_per_second=round(here * config.batch_size / seconds, 1))
         inputs.require_unchanged()
-        stage.finish(folder, facts, parts, counts(examples, state, config.batch_size), ran, held)
+        stage.finish(folder, facts, parts, counts(examples, state, config.batch_size), ran, require_lock)
     if state.lost:
         print(f"train: {state.lost} were replaced by other samples; the first: {state.lost.any}")
     print(
@@ -213,11 +213,11 @@ def _keep(
     config: Config,
     ranks: Ranks,
     log: Telemetry | None,
-    held: Callable[[], None],
+    require_lock: Callable[[], None],
 ) -> None:
     """Write a checkpoint, once for all ranks. Failure where the folder is another run's by now."""
     if log is not None:  # the first rank's
-        held()
+        require_lock()
         log.flush()
         checkpoint.save(folder, state, facts, _machine(config, ranks), config.keep_checkpoints)
 

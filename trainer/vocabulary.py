@@ -35,7 +35,7 @@ except ModuleNotFoundError:
 from core import claim, command
 from core.errors import Failure, UsageError
 from core.files import join, publish, shown
-from core.manifest import Manifest, promised
+from core.manifest import Manifest, pinned
 from core.progress import Progress
 from core.recipe import read
 from core.runs import cores, require_finished
@@ -132,7 +132,7 @@ def count_words(texts: Iterable[str]) -> Counter[str]:
 def words_of(pack: Manifest, workers: int) -> tuple[Counter[str], int]:
     """How often each word stands in all captions of a pack, and how many captions there are; by so many processes."""
     shards = Shards(pack.folder, pack)
-    jobs = [(*pack.promise, int(end - n), int(n)) for end, n in zip(shards.sizes.cumsum(), shards.sizes, strict=True)]
+    jobs = [(*pack.pin, int(end - n), int(n)) for end, n in zip(shards.sizes.cumsum(), shards.sizes, strict=True)]
     words: Counter[str] = Counter()
     captions = done = 0
     with Progress("vocabulary", "samples", len(shards), to="stdout") as progress:
@@ -176,7 +176,7 @@ def _count_shard(job: Job) -> tuple[Counter[str], int]:
 
 @functools.cache
 def _opened(folder: str, digest: str) -> Shards:
-    return Shards(folder, promised(folder, digest))
+    return Shards(folder, pinned(folder, digest))
 
 
 def _started() -> None:

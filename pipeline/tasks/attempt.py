@@ -70,16 +70,16 @@ class Job(Generic[C]):
 
     folder: str
     step: str
-    basis: str  # digest of the stage, its rules and its Config
+    step_digest: str  # of the stage, its rules and its Config
     seed: int
     config: C
     facts_digest: str  # of the facts that the stage runs for; empty where no stage runs
     lease_seconds: float = 60.0  # how long a worker may be silent before another takes over its lane
-    all_inputs: bool = False  # whether the basis holds what the stage reads, so that a task need not say what it reads
+    all_inputs: bool = False  # whether the step's digest covers all that the stage reads; a task then names no inputs
 
     def basis_of(self, task: Task) -> str:
         """The digest of all that determines what a task writes."""
-        return digest(self.basis, self.step, task.id, task.inputs)
+        return digest(self.step_digest, self.step, task.id, task.inputs)
 
     def done(self, task: Task) -> Receipt | None:
         """The task's receipt, if it was given for the same rules, Config and inputs, and its parts are still there."""

@@ -175,7 +175,7 @@ def test_a_process_is_known_by_its_number_and_its_birth() -> None:
 
 
 def test_a_process_that_proc_does_not_show_may_be_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "_born", lambda pid: None)
+    monkeypatch.setattr(leases, "_start_time", lambda pid: None)
     assert not me().is_dead()
     assert me(pid=ended()).is_dead()
 

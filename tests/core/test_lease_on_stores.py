@@ -117,7 +117,7 @@ def test_who_was_overwritten_before_it_looked_does_not_begin(
 
     with Lease(path, SECONDS) as lease, monkeypatch.context() as patch:
         patch.setattr(leases, "create", create_and_lose)
-        lease._sure_until = 0.0
+        lease._trusted_until = 0.0
         with pytest.raises(Failure, match="taken over"):
             lease.check()
 

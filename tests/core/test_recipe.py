@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from core import recipe
+from core.credentials import public
 from core.errors import UsageError
-from core.recipe import RUNTIME, TABLES, Recipe, Run, expand, files, in_manifest, public
+from core.recipe import RUNTIME, TABLES, Recipe, Run, expand, files, in_manifest
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,7 +256,7 @@ def test_patterns_stand_for_no_hidden_files(pattern: str, found: list[str], tmp_
         ("no/such/*.warc", "which is not there ({} has no such name): correct the path"),
         ("deep\\d.warc", "which is not there: write / between folders, not \\"),
         ("C:\\data\\*.warc", "which is not there: write / between folders, not \\"),
-        ("de*", "which stands for folders alone: write /* behind it for the files in them"),
+        ("de*", "which matches only folders: append /* for the files in them"),
         ("deep", "which is a folder: name the files in it, for example {}/deep/*.warc (1 of its 1 files)"),
         ("packed/", "which is a folder: name the files in it, for example {}/packed/*.warc.gz (2 of its 3 files)"),
         ("above", "which is a folder: name the files in it, for example {}/above/**/*.csv.gz (1 of its 1 files)"),

@@ -47,11 +47,11 @@ OF_OTHERS: dict[str, Any] = {
             'crawl.crawl_id was "x", is not there; crawl.depth was not there, is 3',
         ),
         ({"rules_version": 4}, "rules_version was 3, is 4"),
-        ({"inputs": {**OF_OTHERS["inputs"], "queries": "1b"}}, "queries is another than it was"),
-        ({"inputs": {**OF_OTHERS["inputs"], "merges": "n"}}, "merges is another than it was"),
+        ({"inputs": {**OF_OTHERS["inputs"], "queries": "1b"}}, "queries has changed"),
+        ({"inputs": {**OF_OTHERS["inputs"], "merges": "n"}}, "merges has changed"),
         (
             {"inputs": {"queries": "0a", "warc:b-b.warc.gz-3": "3", "urls:c.csv-4": "4", "merges": "m"}},
-            "urls:c.csv is new; warc:a.warc.gz is gone; warc:b-b.warc.gz is another than it was",
+            "urls:c.csv is new; warc:a.warc.gz is gone; warc:b-b.warc.gz has changed",
         ),
         (
             {"determined_by": {"libraries": {"pyarrow": "26"}, "max_images_per_domain": 5}},

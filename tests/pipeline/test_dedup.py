@@ -375,7 +375,14 @@ def test_a_worker_of_an_older_recipe_leaves_the_index_alone(tmp_path: Path) -> N
     folder, prints = str(tmp_path / "5_dedup"), str(tmp_path / "prints.parquet")
     pq.write_table(FINGERPRINT.empty_table(), prints)
     old, new = (
-        Job(folder=folder, step="index", basis=digest(some), seed=1, config=dedup.Config(), facts_digest=digest(some))
+        Job(
+            folder=folder,
+            step="index",
+            step_digest=digest(some),
+            seed=1,
+            config=dedup.Config(),
+            facts_digest=digest(some),
+        )
         for some in facts
     )
     task = Task("index", args=(folder, (prints,)))

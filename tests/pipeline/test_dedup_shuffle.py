@@ -97,7 +97,7 @@ def test_groups_are_those_of_everything_at_once(
     made.write("dedup", {name: [rows] for name, rows in every.items()})
     paths = made.manifest("dedup").paths("fingerprint")
     job, end = (
-        Job(folder=str(tmp_path), step="groups", basis="basis", seed=1, config=config, facts_digest=""),
+        Job(folder=str(tmp_path), step="groups", step_digest="basis", seed=1, config=config, facts_digest=""),
         Task("groups", args=(paths, ())),
     )
     shuffle = Shuffle(job, partial(dedup.find_edges, config), dedup.commit_groups)

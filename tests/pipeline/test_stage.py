@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,12 @@ MIB = 1 << 20
 BETWEEN = MIB + 10  # a byte that the sample leaves out
 
 
-def crawl(folder: Path, **values: object) -> Stage[object]:
-    tables = {"run": {"out": str(folder / "out")}, "crawl": values, "fetch": {"contact": "me@example.org"}}
+def crawl(folder: Path, **values: object) -> Stage[Any]:
+    tables: dict[str, dict[str, object]] = {
+        "run": {"out": str(folder / "out")},
+        "crawl": values,
+        "fetch": {"contact": "me@example.org"},
+    }
     return Stage(Recipe("r.toml", tables), "crawl", definition_of("crawl")).look()
 
 
@@ -66,7 +71,7 @@ def test_a_copy_is_one_in_every_byte(large: Path, tmp_path: Path, differs: bool)
 
 def test_a_visit_that_outlives_its_run_commits_nothing(tmp_path: Path) -> None:
     stage = crawl(tmp_path, seeds=["http://a.test/"])
-    job, task = visits_of(stage), Task("a.test", "its seeds")  # type: ignore[arg-type]
+    job, task = visits_of(stage), Task("a.test", "its seeds")
     runs.begin(stage.folder, stage.facts)
     with pytest.raises(Failure, match="has been begun with another recipe"), Attempt(job, task):
         runs.begin(stage.folder, {**stage.facts, "seed": 2})

@@ -71,14 +71,14 @@ class Project:
 
     def _attempt(self, stage: str, task: str) -> Attempt:
         return Attempt(
-            Job(folder=str(self.of(stage)), step="made", basis="basis", seed=1, config=None, facts_digest=""),
+            Job(folder=str(self.of(stage)), step="made", step_digest="basis", seed=1, config=None, facts_digest=""),
             Task(task),
         )
 
     def _finish(self, stage: str, tasks: Iterable[str]) -> None:
         folder = str(self.of(stage))
         receipts = [
-            Job(folder=folder, step="made", basis="basis", seed=1, config=None, facts_digest="").done(Task(task))
+            Job(folder=folder, step="made", step_digest="basis", seed=1, config=None, facts_digest="").done(Task(task))
             for task in tasks
         ]
         write_manifest(folder, {"stage": stage}, [receipt for receipt in receipts if receipt])

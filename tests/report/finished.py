@@ -63,7 +63,7 @@ def candidate(url: str, text: str, page: str = "http://site.test/", **more: Any)
 def finish(recipe: Recipe, stage: str, *fills: Callable[[Attempt], None], inputs: Sequence[str] = ()) -> Manifest:
     """A finished stage; `fills` do its tasks."""
     folder = recipe.folder(stage)
-    job, receipts = Job(folder=folder, step="step", basis="basis", seed=1, config=None, facts_digest=""), []
+    job, receipts = Job(folder=folder, step="step", step_digest="basis", seed=1, config=None, facts_digest=""), []
     for i, fill in enumerate(fills):
         with Attempt(job, Task(f"task{i}")) as attempt:
             fill(attempt)

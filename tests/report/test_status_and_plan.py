@@ -131,7 +131,7 @@ def run_again(project: Project) -> None:
             run_again,
             {"filter.rules": ["too_long"], "filter.max_chars": 30},
             "match",
-            "filter is another than it was made from",
+            "filter is not the one it was made from",
         ),
     ],
 )

@@ -69,7 +69,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
     }
     if runs.nothing_to_do(recipe, folder, facts):
         return
-    with exclusive(folder, "eval") as held:
+    with exclusive(folder, "eval") as require_lock:
         runs.begin(folder, facts)
         shards = Shards(pack.folder, pack) if pack else None
         with ExitStack() as read:
@@ -81,7 +81,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
             file.write(to_json(results))
         parts.append(stage.part("results", "results.json", len(results), file))
         runs.require_unchanged(recipe, "eval", [trained, pack] if pack else [trained])
-        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started, {}), held)
+        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started, {}), require_lock)
     for row in results:
         print(
             f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%} of "

@@ -188,7 +188,9 @@ def test_a_worker_that_lost_its_lane_asks_no_more_and_commits_nothing(tmp_path: 
         with pytest.raises(Failure, match="taken over"):
             visit_lane(
                 Taken(
-                    Job(folder=str(tmp_path), step="pages", basis="basis", seed=1, config=config, facts_digest=""),
+                    Job(
+                        folder=str(tmp_path), step="pages", step_digest="basis", seed=1, config=config, facts_digest=""
+                    ),
                     tasks,
                 ),
                 config,

@@ -19,12 +19,12 @@ from pipeline.ids import image_id, pair_id
 from pipeline.tables import CANDIDATE, DROP, REJECT
 from pipeline.tasks.attempt import REJECTS, ROW_GROUP, Attempt, Job, Task
 
-JOB = Job(folder="unset", step="candidates", basis="basis", seed=1, config=None, facts_digest="")
+JOB = Job(folder="unset", step="candidates", step_digest="basis", seed=1, config=None, facts_digest="")
 TASK = Task("t", "input")
 
 
 def job(folder: Path) -> Job[None]:
-    return Job(folder=str(folder), step="candidates", basis="basis", seed=1, config=None, facts_digest="")
+    return Job(folder=str(folder), step="candidates", step_digest="basis", seed=1, config=None, facts_digest="")
 
 
 def candidates(n: int, start: int = 0) -> pa.Table:
@@ -73,7 +73,7 @@ def test_a_receipt_counts_only_for_what_determined_it(tmp_path: Path) -> None:
     assert job(tmp_path).done(TASK)
     assert not job(tmp_path).done(Task("t", "another input"))
     assert not Job(
-        folder=str(tmp_path), step="candidates", basis="another basis", seed=1, config=None, facts_digest=""
+        folder=str(tmp_path), step="candidates", step_digest="another basis", seed=1, config=None, facts_digest=""
     ).done(TASK)
 
 
@@ -144,7 +144,9 @@ FACTS = {"stage": "pack", "inputs": {}, "seed": 1}
 
 
 def of_run(folder: Path, facts: dict[str, Any]) -> Job[None]:
-    return Job(folder=str(folder), step="shards", basis=digest(facts), seed=1, config=None, facts_digest=digest(facts))
+    return Job(
+        folder=str(folder), step="shards", step_digest=digest(facts), seed=1, config=None, facts_digest=digest(facts)
+    )
 
 
 def test_a_worker_of_an_older_recipe_overwrites_nothing(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def in_order(lane: Lane, config: Any) -> None:
 
 
 def job(folder: Path) -> Job[None]:
-    return Job(folder=str(folder), step="squares", basis="basis", seed=1, config=None, facts_digest="")
+    return Job(folder=str(folder), step="squares", step_digest="basis", seed=1, config=None, facts_digest="")
 
 
 TASKS = [Task(f"t{i:02d}", args=(i,)) for i in range(9)]

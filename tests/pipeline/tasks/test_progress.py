@@ -43,7 +43,7 @@ def commit(job: Job[None], task: Task) -> Receipt:
 
 
 def job(folder: Path, basis: str = "basis") -> Job[None]:
-    return Job(folder=str(folder), step="squares", basis=basis, seed=1, config=None, facts_digest="")
+    return Job(folder=str(folder), step="squares", step_digest=basis, seed=1, config=None, facts_digest="")
 
 
 Said = Callable[[int], list[str]]
@@ -144,7 +144,7 @@ class Asked(Job[None]):
 def test_a_receipt_that_no_longer_holds_is_not_read_again_and_again(tmp_path: Path, said: Said) -> None:
     for task in TASKS:
         commit(job(tmp_path, "old rules"), task)
-    counting = Asked(folder=str(tmp_path), step="squares", basis="basis", seed=1, config=None, facts_digest="")
+    counting = Asked(folder=str(tmp_path), step="squares", step_digest="basis", seed=1, config=None, facts_digest="")
     counting.asked.clear()
     with watching(counting, TASKS, []):
         assert said(0) == []

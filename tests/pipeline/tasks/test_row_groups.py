@@ -25,7 +25,7 @@ def test_row_groups_depend_on_the_rows_alone(
     monkeypatch.setattr(attempt, "ROW_GROUP", 20)
     texts = [*["x" * 92] * 20, None, *["x"] * 24, "x" * 5000, *["x" * 42] * 14]  # each row 8 bytes more for its number
     table = pa.table([texts, range(60), [[]] * 60], schema=TEXTS)
-    job = Job(folder=str(tmp_path), step="made", basis="basis", seed=1, config=None, facts_digest="")
+    job = Job(folder=str(tmp_path), step="made", step_digest="basis", seed=1, config=None, facts_digest="")
     with Attempt(job, Task("a")) as made:
         at = 0
         for n in pieces:
