@@ -14,7 +14,6 @@ import importlib
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL, Signals
 from typing import Any, Self
 
 from core.registry import STAGES
@@ -53,6 +53,7 @@ class Command:
         self.pid = int(self._answers.readline())
         self._connection = connection
         self._status: int | None = None
+        self._gone = False  # nobody is left in its process group, whose number may be another's by now
 
     def wait(self, seconds: float) -> int | None:
         """The exit status, negative for a signal, as soon as there is one; None if that takes longer."""
@@ -66,10 +67,23 @@ class Command:
         self._answers.close()
         self._connection.close()
 
-    def signal(self, number: signal.Signals, pid: int | None = None) -> None:
-        """Send it, or a worker of it, a signal; nothing happens where that has ended."""
+    def signal(self, number: Signals) -> None:
+        """Send it a signal; nothing happens where it has ended, for its number may be another process's by now."""
+        if self.wait(0) is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def signal_worker(self, number: Signals, worker: int) -> None:
+        """Send a worker of it a signal; nothing happens where that has ended. It may outlive the command."""
         with suppress(ProcessLookupError):
-            os.kill(pid or self.pid, number)
+            if os.getpgid(worker) == self.pid:
+                os.kill(worker, number)
+
+    def kill(self) -> None:
+        """End it and all workers that it started."""
+        if self.is_alive():
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, SIGKILL)
 
     def workers(self) -> list[int]:
         """The numbers of its worker processes."""
@@ -79,12 +93,13 @@ class Command:
         return []
 
     def is_alive(self) -> bool:
-        """Whether it, or a worker that it started, is there."""
-        try:
-            os.killpg(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        """Whether it, or a worker that it started, is there; once all have gone it is never asked for again."""
+        if not self._gone:
+            try:
+                os.killpg(self.pid, 0)
+            except ProcessLookupError:
+                self._gone = True
+        return not self._gone
 
     def printed(self, stream: str) -> str:
         """What it has written on "stdout" or "stderr"."""

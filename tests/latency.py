@@ -12,7 +12,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 _BYTES = 1 << 16  # that are passed on at once
@@ -48,11 +48,27 @@ async def _serve(upstream: str, seconds: float) -> None:
 
 async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, seconds: float) -> None:
     """What comes from one end to the other, in its order, and then the end of the connection."""
-    loop = asyncio.get_running_loop()
-    with suppress(ConnectionError):  # a client that ended at once: the other side is told in its turn
-        while data := await source.read(_BYTES):
-            loop.call_later(seconds, target.write, data)
-    loop.call_later(seconds, target.close)
+    loop, under_way = asyncio.get_running_loop(), asyncio.Queue[tuple[float, bytes]]()
+
+    async def arrive() -> None:
+        while True:
+            at, data = await under_way.get()
+            await asyncio.sleep(at - loop.time())
+            if not data:
+                break
+            target.write(data)
+        target.close()
+
+    async def depart() -> None:
+        data = b"?"
+        while data:
+            try:
+                data = await source.read(_BYTES)
+            except ConnectionError:  # a client that ended at once: the other side is told in its turn
+                data = b""
+            under_way.put_nowait((loop.time() + seconds, data))
+
+    await asyncio.gather(depart(), arrive())
 
 
 if __name__ == "__main__":

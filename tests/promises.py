@@ -39,8 +39,22 @@ RECIPES: Sequence[Values] = (  # the walk ends with the first; each other one be
 HANGS = 120.0  # seconds after which a command is taken to hang: undisturbed the longest takes some
 PARTS = "_parts.parquet"
 _PROGRESS = re.compile(r"\w+: [\d,]+/[\d,]+ \w+(, .*)?")
-_NOT_SAID = re.compile(r"Traceback|unexpected|\b[A-Z]\w+(Error|Exception|Warning)\b")
+_NOT_SAID = re.compile(r"Traceback|unexpected|this is a bug|\b[A-Z]\w+(Error|Exception|Warning)\b")
 _DESCRIBES = ("schema_version", "counts", "notes", "parts_sha256", "inputs")  # in a manifest, beside what determines it
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reason for which a command may end without having done its work: its exit status, and what it says of it."""
+
+    status: int
+    sentence: re.Pattern[str]
+
+
+BUSY = Refusal(1, re.compile(r" is already running on |/_lock is held by a process that is alive"))
+MADE_ANEW = Refusal(1, re.compile(r" was made anew while "))
+NOT_READY = Refusal(2, re.compile(r" is not finished: run openwit | was made from another \w+ than "))
+WORKER_KILLED = Refusal(1, re.compile(rf": a worker process ended with status -{signal.SIGKILL:d} "))
 
 
 @dataclass(frozen=True)
@@ -91,8 +105,7 @@ class Run:
     def kill_all(self) -> None:
         """Leave nobody behind."""
         for command in self._started:
-            if command.is_alive():
-                command.signal(signal.SIGKILL, -command.pid)
+            command.kill()
 
     def run_one(self, stage: str, recipe: int) -> None:
         """Run a stage to its end, undisturbed."""
@@ -107,39 +120,52 @@ class Run:
             if self.end(command) == 0:
                 stages.pop(0)
             else:
-                self.heed(command)
+                self.remove_damaged(command)
                 stages = list(PIPELINE[: PIPELINE.index(last) + 1])
 
-    def end(self, command: Command, sent: Signals | None = None) -> int:
-        """Wait for a command's end; its exit status, which is one of those promised, as is what it said."""
+    def end(self, command: Command, *refusals: Refusal, sent: Signals | None = None) -> int:
+        """Wait for a command's end; its exit status.
+
+        It is 0, or that of a signal that was sent, or else the command names a damaged file or one of the `refusals`.
+        """
         status, verb = command.wait(HANGS), command.words[0]
         if status is None:
-            command.signal(signal.SIGKILL)
+            command.kill()
             raise AssertionError(f"{verb} hangs: it said {command.printed('stderr')!r}")
         deadline = time.monotonic() + HANGS
         while command.is_alive():
             assert time.monotonic() < deadline, f"workers of {verb} outlive it"
             time.sleep(0.01)
         said = command.printed("stderr")
-        assert status in {0, 1, 2, 3, 130} or status == -(sent or 0), f"{verb} ended with {status}:\n{said}"
+        assert status in {0, 1, 2, -(sent or 0)}, f"{verb} ended with {status}:\n{said}"
         assert not _NOT_SAID.search(said), f"{verb} said:\n{said}"
         lines = [line for line in said.splitlines() if not _PROGRESS.fullmatch(line)]
-        assert len(lines) == (status in {1, 2}), f"{verb} ended with {status} and said:\n{said}"
-        if "damaged" in said and status > 0:
-            self.heed(command, remedy=False)
+        assert len(lines) == (status > 0), f"{verb} ended with {status} and said:\n{said}"
+        if status > 0 and not any(it.status == status and it.sentence.search(lines[0]) for it in refusals):
+            assert self.damage_named(command), (
+                f"{verb} failed for no reason that the walk gave it, and for no damage ({[*self.damaged]}):\n{said}"
+            )
         return status
 
-    def heed(self, command: Command, remedy: bool = True) -> None:
-        """A command failed: its sentence names a file that the walk has damaged, which is removed as it asks for."""
+    def end_both(self, *commands: Command) -> None:
+        """Wait for the ends of two commands on one folder: one does its work, unless it names a damaged file."""
+        done = [self.end(command, BUSY, MADE_ANEW) == 0 for command in commands]
+        assert any(done) or any(map(self.damage_named, commands)), "\n".join(
+            ["none of two at once came to its end:", *(command.printed("stderr") for command in commands)]
+        )
+
+    def damage_named(self, command: Command) -> list[str]:
+        """The files that the walk has damaged, and of which a command that failed says so."""
         said = command.printed("stderr")
         named = [path for path in self.damaged if path in said]
         manifest = re.search(r"\S+/_manifest\.json(?= is damaged)", said)
         if manifest and not named:  # "… or does not belong to its _parts.parquet"
             named = [path for path in self.damaged if path.endswith(f"{Path(manifest[0]).parent.name}/{PARTS}")]
-        assert named, f"{command.words[0]} failed, and for no damage that there is ({[*self.damaged]}):\n{said}"
-        if not remedy:
-            return
-        for path in named:
+        return named
+
+    def remove_damaged(self, command: Command) -> None:
+        """Do as a command asks that names a damaged file."""
+        for path in self.damage_named(command):
             folder, _, name = path.rpartition("/")
             for both in (MANIFEST, PARTS) if name in (MANIFEST, PARTS) else (name,):
                 if self.fs.exists(f"{folder}/{both}"):
@@ -150,7 +176,6 @@ class Run:
         """What is called complete has all its parts."""
         command = self.start("status", recipe)
         if self.end(command):
-            self.heed(command, remedy=False)
             return
         for line in command.printed("stdout").splitlines()[1:]:
             stage, said = line.split()[:2]

@@ -1,6 +1,7 @@
-"""Whatever happens to a run on its way, at its end it is what it would have been; see tests/walks.py.
+"""A run that was killed, damaged and started twice ends with the same files as an undisturbed one; see tests/walks.py.
 
-OPENWIT_WALKS=20 takes fewer walks than those 160 on disk and 40 on a store, OPENWIT_WALK=137 that one alone.
+OPENWIT_WALKS=20 takes 20 walks on disk and 5 on a store instead of 160 and 40, OPENWIT_WALK=137 that one alone. Walks
+on a store are numbered from 1000.
 """
 
 from __future__ import annotations
@@ -29,16 +30,19 @@ from tests.walks import Walker, walk
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 WALKS = int(os.environ.get("OPENWIT_WALKS", "160"))  # on disk; a quarter as many on an object store
+STORES = 1000  # the first walk on a store: the seed alone says where a walk goes
 AT_ONCE = 2  # walks
 CHUNK = 5  # walks of a test
 IMAGES, TABLES, HOSTS = 24, 3, "abcd"
 
 
-def seeds(first: int, end: int) -> list[list[int]]:
-    """The walks of each test: those from `first` on, or the one that is asked for."""
+def seeds(is_store: bool) -> list[list[int]]:
+    """The walks of each test on disk or on a store; the one that is asked for, where it goes there."""
     if "OPENWIT_WALK" in os.environ:
         one = int(os.environ["OPENWIT_WALK"])
-        return [[one]] if first <= one < end else []
+        return [[one]] if (one >= STORES) == is_store else []
+    assert 0 < WALKS <= STORES, f"OPENWIT_WALKS={WALKS}: give 1 to {STORES}"
+    first, end = (STORES, STORES + max(1, WALKS // 4)) if is_store else (0, WALKS)
     return [list(range(start, min(start + CHUNK, end))) for start in range(first, end, CHUNK)]
 
 
@@ -112,12 +116,12 @@ def world(web: LocalWeb, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         yield world
 
 
-@pytest.mark.parametrize("seeds", seeds(0, WALKS), ids=name)
+@pytest.mark.parametrize("seeds", seeds(is_store=False), ids=name)
 def test_on_disk(world: World, seeds: list[int], tmp_path: Path) -> None:
     take(world, {seed: str(tmp_path / f"{seed}" / "out") for seed in seeds}, tmp_path)
 
 
-@pytest.mark.parametrize("seeds", seeds(WALKS, WALKS + WALKS // 4), ids=name)
+@pytest.mark.parametrize("seeds", seeds(is_store=True), ids=name)
 def test_on_an_object_store(world: World, minio: str, seeds: list[int], tmp_path: Path) -> None:
     with used(minio) as environment:
         there = replace(world, env={**world.env, **environment})

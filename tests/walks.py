@@ -24,7 +24,7 @@ from core.manifest import MANIFEST
 from core.registry import STAGES
 from core.runs import BEGUN
 from tests.forks import Command
-from tests.promises import PARTS, RECIPES, Run, World, sha256
+from tests.promises import MADE_ANEW, NOT_READY, PARTS, RECIPES, WORKER_KILLED, Run, World, sha256
 from tests.small import FOLDERS, PIPELINE
 
 _BOOKS = (MANIFEST, PARTS, BEGUN)  # which a damage hits as often as all parts and receipts together
@@ -114,14 +114,17 @@ class Walker(Run):
         command = self._begin(stage, recipe, prepared, afresh)
         self._wait_until(moment, command)
         command.signal(number)
-        self.end(command, number)
+        self.end(command, *(() if prepared else (NOT_READY,)), sent=number)
 
     def kill_a_worker(self, stage: str, recipe: int, afresh: bool, share: float) -> None:
         """The launcher says so and fails, unless all was done."""
         command = self._begin(stage, recipe, True, afresh, workers=2)
-        if worker := self._a_worker(command, share):
-            command.signal(signal.SIGKILL, worker)
-        self.end(command)
+        worker = self._a_worker(command, share)
+        if worker is None:
+            self.end(command)
+        else:
+            command.signal_worker(signal.SIGKILL, worker)
+            self.end(command, WORKER_KILLED)
 
     def pause(self, stage: str, recipe: int, afresh: bool, moment: Moment, share: float, other: int) -> None:
         """Stop the launcher for some time, in which another one starts."""
@@ -131,16 +134,13 @@ class Walker(Run):
         second = self.start(stage, other)
         second.wait(share * self.world.seconds[stage])
         command.signal(signal.SIGCONT)
-        self.end(second)
-        self.end(command)
+        self.end_both(second, command)
 
     def two_at_once(self, stage: str, recipe: int, other: int, afresh: bool, moment: Moment) -> None:
         """Start a stage twice."""
         command = self._begin(stage, recipe, True, afresh)
         self._wait_until(moment, command)
-        second = self.start(stage, other)
-        self.end(second)
-        self.end(command)
+        self.end_both(self.start(stage, other), command)
 
     def remake_upstream(self, stage: str, afresh: bool, moment: Moment, stopped: bool, upstream: float) -> None:
         """While a stage works, or is stopped, one that it reads runs with another recipe."""
@@ -152,19 +152,22 @@ class Walker(Run):
             remade = reads[int(upstream * len(reads))]
             self.end(self.start(remade, 1 + PIPELINE.index(remade)))
         command.signal(signal.SIGCONT)
-        self.end(command)
+        self.end(command, MADE_ANEW, NOT_READY)
 
     def wake_a_worker(self, stage: str, recipe: int, share: float, other: int) -> None:
         """Stop a worker and kill its launcher; it wakes when another run, of another recipe, is done."""
         command = self._begin(stage, recipe, True, True, workers=2)
         worker = self._a_worker(command, share)
-        command.signal(signal.SIGSTOP, worker)
+        if worker is None:
+            self.end(command)
+            return
+        command.signal_worker(signal.SIGSTOP, worker)
         command.signal(signal.SIGKILL)
         try:
             self.bring(stage, other)
         finally:
-            command.signal(signal.SIGCONT, worker)
-        self.end(command, signal.SIGKILL)
+            command.signal_worker(signal.SIGCONT, worker)
+        self.end(command, sent=signal.SIGKILL)
 
     def damage(self, stage: str, is_book: bool, which: float, how: str) -> None:
         """Cut off a file of a stage's folder, make it longer, or take it away."""
@@ -175,6 +178,8 @@ class Walker(Run):
         path = files[int(which * len(files))]
         data = self.read(path) or b""
         left = {"empty": b"", "half": data[: len(data) // 2], "shorter": data[:-1], "longer": data + b"\0"}.get(how)
+        if left == data:
+            return  # of an empty file nothing can be cut off
         if left is None:
             self.fs.rm(path)
         else:

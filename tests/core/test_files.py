@@ -10,8 +10,6 @@ from tempfile import gettempdir
 from typing import Any
 
 import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +31,6 @@ from core.files import (
     remove_all,
     to_json,
 )
-from core.tables import declare, read_batches, read_table
 
 MiB = 1 << 20
 
@@ -247,63 +244,3 @@ def test_a_digest_depends_on_values_and_not_on_their_order() -> None:
     assert len({digest(), digest(1), digest("1"), digest([1]), digest(1, 1), digest([1, 1])}) == 6
     # Receipts hold these: when it changes, every finished task is done again.
     assert digest("filter", {"min_words": 3}) == "874a91268aefb341abe58a0148ce80fb2a6f6e13f96dbfd19c27f51d1fbebd47"
-
-
-# ── tables ──
-
-TABLE = declare("numbers", 3, {"n": (pa.int64(), "any"), "word": (pa.string(), "any | null")})
-
-
-@pytest.fixture
-def part(tmp_path: Path) -> str:
-    path = str(tmp_path / "part.parquet")
-    rows = pa.table({"n": range(100), "word": ["a", None] * 50}).cast(TABLE)
-    with pq.ParquetWriter(path, TABLE, write_page_checksum=True) as writer:
-        writer.write_table(rows, row_group_size=30)
-    return path
-
-
-def test_a_part_is_read_whole_or_by_row_groups(part: str) -> None:
-    assert read_table(part, TABLE)["n"].to_pylist() == list(range(100))
-    assert read_table(part, TABLE, ["word"]).column_names == ["word"]
-    batches = list(read_batches(part, TABLE, ["n"]))
-    assert [batch.num_rows for batch in batches] == [30, 30, 30, 10]
-    assert pa.concat_tables(batches)["n"].to_pylist() == list(range(100))
-
-
-def test_a_folder_that_is_named_like_a_part_promises_nothing(part: str, tmp_path: Path) -> None:
-    folder = tmp_path / "of-0123456789abcdef.parquet"
-    folder.mkdir()
-    moved = Path(part).rename(folder / "part.parquet")
-    assert read_table(str(moved), TABLE).num_rows == 100
-
-
-def test_a_part_of_another_table_or_version_is_refused(part: str) -> None:
-    newer = declare("numbers", 4, {"n": (pa.int64(), "any")})
-    for schema in (newer, declare("letters", 3, {"n": (pa.int64(), "any")})):
-        with pytest.raises(Failure, match=f"{part} holds numbers version 3, not"):
-            read_table(part, schema)
-        with pytest.raises(Failure, match=f"{part} holds numbers version 3, not"):
-            list(read_batches(part, schema))
-
-
-@pytest.mark.parametrize("left", [0, 3, 200, -1])
-def test_a_truncated_part_is_named(part: str, left: int) -> None:
-    raw = Path(part).read_bytes()
-    Path(part).write_bytes(raw[:left])
-    with pytest.raises(Failure, match=f"{part} is damaged"):
-        read_table(part, TABLE)
-
-
-def test_a_flipped_bit_in_a_page_is_seen(part: str) -> None:
-    raw = bytearray(Path(part).read_bytes())
-    about = pq.ParquetFile(part).metadata.row_group(1).column(0)
-    raw[about.data_page_offset + about.total_compressed_size - 9] ^= 1
-    Path(part).write_bytes(raw)
-    with pytest.raises(Failure, match=f"{part} is damaged"):
-        read_table(part, TABLE)
-
-
-def test_a_missing_part_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match=r"part\.parquet is not there"):
-        read_table(str(tmp_path / "part.parquet"), TABLE)
