@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 from core.errors import Failure
 from core.files import filesystem, is_local
@@ -33,16 +34,23 @@ def _local_sizes(top: str) -> Iterator[tuple[str, int]]:
         except (FileNotFoundError, NotADirectoryError):  # it went away meanwhile
             continue
         except OSError as error:
-            raise Failure(
-                f"{folder} cannot be looked into ({os.strerror(error.errno or 0)}): change its permissions, or see "
-                "that its disk is well"
-            ) from error
+            raise _unreadable(folder, error) from error
         for entry in entries:
-            if not entry.is_dir():
-                with suppress(FileNotFoundError):  # the same, or a link to nothing
-                    yield f"{below}{entry.name}", entry.stat().st_size
+            try:
+                status = entry.stat()
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, errno.ELOOP}:  # the same, a link to nothing, a link to itself
+                    raise _unreadable(entry.path, error) from error
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                yield f"{below}{entry.name}", status.st_size
             elif goes_deeper and (folder == top or not entry.is_symlink()):
                 waiting.append((f"{below}{entry.name}/", entry.path, not entry.is_symlink()))
+
+
+def _unreadable(path: str, error: OSError) -> Failure:
+    said = os.strerror(error.errno or 0)
+    return Failure(f"{path} cannot be looked into ({said}): change its permissions, or see that its disk is well")
 
 
 def behind_links(folder: str, names: Iterable[str]) -> set[str]:

@@ -238,6 +238,8 @@ def read_manifest(folder: str) -> Manifest | None:
         raise Failure(f"{path} was written by another version of openwit: remove it and run the stage again")
     (listing,) = read_many(folder, ["_parts.parquet"])
     if listing is None or not facts or hashlib.sha256(listing).hexdigest() != facts.get("parts_sha256"):
+        if read_many(folder, [MANIFEST]) != [raw]:
+            return read_manifest(folder)  # the stage was made anew between the two
         raise Failure(
             f"{path} is damaged or does not belong to its _parts.parquet: remove both and run the stage again"
         )

@@ -55,7 +55,7 @@ from core.stores import read_small
 
 RUN = "_run.json"
 BEGUN = "_begun.json"  # of a stage in work: for which facts, and what it reads; the last file to go when it is complete
-OUR_BOOKS = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # a stage's metadata files, beside its parts and receipts
+METADATA = {MANIFEST, "_parts.parquet", RUN, "_lock"}  # of a stage, beside its parts and receipts
 _BASIS = re.compile(rb'\{\s*"basis": "([0-9a-f]+)"')  # how BEGUN starts
 _NAMED_CHANGES = 3  # changes that are named in a line
 _OURS = re.compile(
@@ -286,7 +286,7 @@ def _sweep(manifest: Manifest, there: Iterable[str], require_lock: Callable[[], 
     Receipts that are not its own had gone before its manifest was written. Behind a link to a folder there may be files
     of other people: only where a table of ours was moved, what is named as we name files is ours to remove.
     """
-    kept = OUR_BOOKS | {part.name for part in manifest.parts} | {BEGUN}
+    kept = METADATA | {part.name for part in manifest.parts} | {BEGUN}
     left = [name for name in sorted(there) if name not in kept and not name.startswith((f"{RECEIPTS}/", "_lock."))]
     linked = behind_links(manifest.folder, left)
     tables = {part.name.rpartition("/")[0] for part in manifest.parts}

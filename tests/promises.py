@@ -18,7 +18,7 @@ from typing import Any
 from core.errors import Failure
 from core.files import digest, filesystem
 from core.manifest import MANIFEST, Manifest, balance, read_manifest
-from core.runs import OUR_BOOKS
+from core.runs import METADATA
 from tests.forks import Command, Forks
 from tests.running import REAL, settings
 from tests.small import FOLDERS, PIPELINE, contents, without_inputs
@@ -242,7 +242,7 @@ class Run:
             )
             manifest = read_manifest(str(here))
             assert manifest is not None
-            named = {part.name for part in manifest.parts} | OUR_BOOKS | receipts(self.world.undisturbed, stage)
+            named = {part.name for part in manifest.parts} | METADATA | receipts(self.world.undisturbed, stage)
             left = [name for name in self._names(stage) if name not in named and not name.startswith("_lock.")]
             assert not left, f"{stage} has files that nobody names: {', '.join(left)}"
 

@@ -17,10 +17,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from core.errors import Failure
+from core.errors import Failure, describe
 from core.runs import cores
 from pipeline.engines import graph
 from pipeline.tasks.attempt import Task
+
+_TO_SEE_IT = "run it again with --set engine.workers=1 --debug and report what it shows"
 
 
 class Local:
@@ -92,7 +94,7 @@ def _child(sender: Any, transform: beam.PTransform, lanes: Sequence[tuple[Task, 
     try:
         _run(transform, lanes)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is raised again in the parent)
-        sender.send(error if isinstance(error, Failure) else Failure(f"{type(error).__name__}: {error}"))
+        sender.send(error if isinstance(error, Failure) else Failure(f"unexpected {describe(error)}; {_TO_SEE_IT}"))
     else:
         sender.send(None)
 

@@ -20,8 +20,8 @@ from pipeline.tasks.attempt import Attempt, Job, Task
 class Lane:
     """Tasks that one worker does one after another, and whether they are still its own to do.
 
-    A lane with a name is worked on by one process at a time, whatever the engine does. Before each thing that the world
-    outside can see `check` is called: it raises Failure once another process has taken the lane over.
+    A lane with a name is worked on by one process at a time, whatever the engine does. Call `check` before each step
+    that others can see, a request or a commit: it raises Failure once another process has taken the lane over.
     """
 
     def __init__(self, job: Job[Any], tasks: Sequence[Task], lease: Lease | None = None) -> None:

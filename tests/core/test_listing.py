@@ -57,6 +57,7 @@ def test_a_linked_folder_is_looked_into_when_it_is_the_one_that_is_asked_for(lin
 def test_a_linked_file_has_the_size_of_what_it_leads_to(linked: Path) -> None:
     (linked / "drop" / "b").symlink_to(linked.parent / "elsewhere" / "b")
     (linked / "drop" / "gone").symlink_to(linked.parent / "nothing")
+    (linked / "drop" / "loop").symlink_to(linked / "drop" / "loop")
     found = sizes_below(str(linked))
     assert found == {"drop/a": 4, "drop/b": 4, "candidate/b": 4}
     assert behind_links(str(linked), ["drop/b", "a file in the folder itself"]) == set()

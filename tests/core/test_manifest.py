@@ -1,6 +1,6 @@
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import core.manifest
 from core.errors import Failure
-from core.files import create, join, publish, to_json
+from core.files import create, join, publish, read_many, to_json
 from core.manifest import (
     SCHEMA_VERSION,
     Counts,
@@ -169,6 +170,22 @@ def test_a_manifest_beside_another_list_of_parts_is_a_failure(folder: str, recei
     publish(join(folder, "_parts.parquet"), b"PAR1")
     with pytest.raises(Failure, match="does not belong"):
         read_manifest(folder)
+
+
+def test_a_stage_that_is_made_anew_between_two_requests_is_not_damaged(
+    folder: str, receipts: list[Receipt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then_another_run(folder: str, names: Sequence[str]) -> list[bytes | None]:
+        monkeypatch.undo()
+        found = read_many(folder, names)
+        remove_manifest(folder)
+        write_manifest(folder, {"stage": "filter"}, receipts[:1])
+        return found
+
+    write_manifest(folder, {"stage": "filter"}, receipts)
+    monkeypatch.setattr(core.manifest, "read_many", then_another_run)
+    read = read_manifest(folder)
+    assert read is not None and len(read.parts) == len(receipts[0].parts)
 
 
 def test_a_manifest_of_another_version_is_named_whatever_else_it_says(folder: str, receipts: list[Receipt]) -> None:

@@ -34,6 +34,10 @@ def misuse(task: Task, config: Any, attempt: Attempt) -> None:
     raise UsageError("this is wrong: do it otherwise")
 
 
+def blunder(task: Task, config: Any, attempt: Attempt) -> None:
+    attempt.rows(pa.table({"n": [1 // task.number]}), NUMBERS)
+
+
 def die(task: Task, config: Any, attempt: Attempt) -> None:
     os._exit(9)
 
@@ -92,6 +96,13 @@ def test_a_failure_is_said_in_its_own_sentence(tmp_path: Path, workers: int) -> 
         Local(workers).run(ForEachTask(job(tmp_path), fail), in_lanes(TASKS[:workers]))
     with pytest.raises(UsageError, match=r"^this is wrong: do it otherwise$"):
         Local(workers).run(ForEachTask(job(tmp_path), misuse), in_lanes(TASKS[:workers]))
+
+
+def test_a_mistake_of_ours_in_a_worker_is_called_unexpected(tmp_path: Path) -> None:
+    with pytest.raises(
+        Failure, match=r"^unexpected ZeroDivisionError: .* run it again with --set engine\.workers=1 --d"
+    ):
+        Local(2).run(ForEachTask(job(tmp_path), blunder), in_lanes(TASKS))
 
 
 def test_a_worker_that_dies_is_a_failure(tmp_path: Path) -> None:
