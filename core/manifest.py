@@ -79,8 +79,12 @@ def receipt_name(step: str, task: str) -> str:
 
 def write_receipt(folder: str, receipt: Receipt) -> None:
     """Commit a task: from now on its parts exist."""
-    said = {"schema_version": SCHEMA_VERSION, **asdict(receipt)}
-    publish(receipt_path(folder, receipt.step, receipt.task), to_json(said))
+    publish(receipt_path(folder, receipt.step, receipt.task), receipt_bytes(receipt))
+
+
+def receipt_bytes(receipt: Receipt) -> bytes:
+    """A receipt as it is written."""
+    return to_json({"schema_version": SCHEMA_VERSION, **asdict(receipt)})
 
 
 def read_receipts(folder: str, step: str, tasks: Sequence[str]) -> dict[str, Receipt]:
@@ -89,7 +93,7 @@ def read_receipts(folder: str, step: str, tasks: Sequence[str]) -> dict[str, Rec
     for task, raw in zip(tasks, read_many(folder, [receipt_name(step, task) for task in tasks]), strict=True):
         if raw:  # an empty one is what a power failure leaves
             try:
-                if receipt := _receipt(raw):
+                if receipt := parse_receipt(raw):
                     found[task] = receipt
             except msgspec.MsgspecError as error:
                 path = receipt_path(folder, step, task)
@@ -116,7 +120,8 @@ class _Stamp(msgspec.Struct):
     schema_version: int
 
 
-def _receipt(raw: bytes) -> Receipt | None:
+def parse_receipt(raw: bytes) -> Receipt | None:
+    """The receipt that `raw` is, None where another version of openwit wrote it; MsgspecError where it is damaged."""
     if msgspec.json.decode(raw, type=_Stamp).schema_version != SCHEMA_VERSION:
         return None
     if not raw.endswith(b"}\n"):

@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core import command, runs
+from core import command, runs, snapshot
 from core.errors import UsageError
-from core.files import entries_in, join, names_in, shown
+from core.files import entries_in, is_local, join, names_in, shown
 from core.inputs import Source, names_of
 from core.manifest import RECEIPTS, Counts, Manifest, Receipt, add_up, missing_part, read_manifest, read_receipts
 from core.recipe import Recipe, read
@@ -213,16 +213,18 @@ class DryRun(Stage[Any]):
 def _receipts(folder: str) -> dict[tuple[str, str], tuple[Receipt, float]]:
     """The receipts of a stage by step and task, and when each was written (seconds since 1970)."""
     times: dict[str, dict[str, float]] = {}
-    for name, entry in entries_in(join(folder, RECEIPTS)).items():
+    entries = entries_in(join(folder, RECEIPTS))
+    for name, entry in entries.items():
         step, _, task = name.removesuffix(".json").partition(".")
         at = entry.get("mtime") or entry.get("LastModified") or 0.0  # of a local disk a float, of a store a datetime
         if step:  # a name that begins with a dot is half-written
             times.setdefault(step, {})[task] = at if isinstance(at, int | float) else at.timestamp()
-    found = {}
+    known = {} if is_local(folder) else snapshot.read(folder, entries)
+    found = {(receipt.step, receipt.task): receipt for _, receipt in known.values()}
     for step, tasks in times.items():
-        for task, receipt in read_receipts(folder, step, list(tasks)).items():
-            found[step, task] = receipt, tasks[task]
-    return found
+        unknown = [task for task in tasks if (step, task) not in found]
+        found |= {(step, task): receipt for task, receipt in read_receipts(folder, step, unknown).items()}
+    return {(step, task): (receipt, times[step][task]) for (step, task), receipt in found.items()}
 
 
 def _rate(receipts: Iterable[tuple[Receipt, float]]) -> str:

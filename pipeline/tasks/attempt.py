@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core import choice
+from core import choice, snapshot
 from core.errors import Failure
-from core.files import Hashed, Pending, digest, join, open_input, remove
+from core.files import Hashed, Pending, digest, entries_in, join, open_input, remove
 from core.inputs import Source, reading
 from core.listing import sizes_below
 from core.manifest import (
+    RECEIPTS,
     Counts,
     Manifest,
     Part,
@@ -85,10 +86,13 @@ class Job(Generic[C]):
         """The task's receipt, if it was given for the same rules, Config and inputs, and its parts are still there."""
         return self.done_of([task]).get(task.id)
 
-    def done_of(self, tasks: Sequence[Task], sizes: Mapping[str, int] | None = None) -> dict[str, Receipt]:
+    def done_of(
+        self, tasks: Sequence[Task], sizes: Mapping[str, int] | None = None, known: snapshot.Known | None = None
+    ) -> dict[str, Receipt]:
         """The same for many tasks, by id; `sizes` are those of a listing of the stage's folder."""
         basis = {task.id: self.basis_of(task) for task in tasks}
-        found = read_receipts(self.folder, self.step, list(basis))
+        found = {r.task: r for _, r in (known or {}).values() if r.step == self.step and r.task in basis}
+        found |= read_receipts(self.folder, self.step, [task for task in basis if task not in found])
         return {
             task: receipt
             for task, receipt in found.items()
@@ -98,7 +102,10 @@ class Job(Generic[C]):
     def receipts(self, tasks: Sequence[Task]) -> dict[str, Receipt]:
         """The same by one listing: what that does not have yet counts as not done, and a worker looks again."""
         sizes = sizes_below(self.folder)
-        return self.done_of([task for task in tasks if receipt_name(self.step, task.id) in sizes], sizes)
+        known = (
+            snapshot.read(self.folder, entries_in(join(self.folder, RECEIPTS))) if snapshot.SNAPSHOT in sizes else {}
+        )
+        return self.done_of([task for task in tasks if receipt_name(self.step, task.id) in sizes], sizes, known)
 
     def check(self) -> None:
         """Failure where the folder is another run's: this worker is a left-over of one that was ended."""

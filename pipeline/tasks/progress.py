@@ -8,6 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from core import snapshot
 from core.files import entries_in, is_local, join
 from core.manifest import RECEIPTS, Receipt, add_up, receipt_name
 from core.progress import Progress
@@ -17,6 +18,7 @@ from pipeline.tasks.attempt import Job, Task
 _SHARE = 20  # a look is followed by a pause of so many times its length, so that looking takes at most a twentieth
 _LOCAL_PAUSE = 0.2  # seconds at the least
 _STORE_PAUSE = 5.0  # on an object store, where listing costs money
+_UNSAVED = 1000  # receipts on a store that are read before they are written down, or a tenth of those that are
 
 
 class TaskProgress:
@@ -27,14 +29,18 @@ class TaskProgress:
         self._folder = join(job.folder, RECEIPTS)
         self._waiting = {receipt_name(job.step, task.id).rpartition("/")[2]: task for task in tasks}
         # Receipts that no longer hold stay until their task begins; they are not read again before they are others.
-        self._stale = {name: entry for name, entry in entries_in(self._folder).items() if name in self._waiting}
+        entries = entries_in(self._folder)
+        self._stale = {name: entry for name, entry in entries.items() if name in self._waiting}
+        self._is_far = not is_local(job.folder)
+        self._known = snapshot.read(job.folder, entries) if self._is_far else {}
+        self._saved = len(self._known)
         self._total = len(tasks) + len(done)
         self._receipts = list(done)
         self._before = len(done)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._started = time.monotonic()
-        self._pause = _LOCAL_PAUSE if is_local(job.folder) else _STORE_PAUSE
+        self._pause = _STORE_PAUSE if self._is_far else _LOCAL_PAUSE
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -59,7 +65,7 @@ class TaskProgress:
 
     def _look(self) -> None:
         """Read the receipts that came since."""
-        entries = entries_in(self._folder, detail=bool(self._stale))  # times are dear on a local disk
+        entries = entries_in(self._folder, detail=self._is_far or bool(self._stale))  # times are dear on a local disk
         new = [name for name in entries if name in self._waiting and self._stale.get(name, 0) != entries[name]]
         done = self._job.done_of([self._waiting[name] for name in new])
         for name in new:
@@ -67,6 +73,12 @@ class TaskProgress:
                 del self._waiting[name]
                 self._stale.pop(name, None)
                 self._receipts.append(receipt)
+                if self._is_far:
+                    self._known[name] = snapshot.tag_of(entries[name]), receipt
+        if len(self._known) - self._saved >= max(_UNSAVED, self._saved // 10):
+            self._job.check()
+            snapshot.write(self._job.folder, self._known)
+            self._saved = len(self._known)
 
     def _rate(self) -> str:
         counts, _ = add_up(self._receipts)

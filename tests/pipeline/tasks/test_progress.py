@@ -11,20 +11,27 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from core.manifest import Receipt
+from core import snapshot
+from core.errors import Failure
+from core.files import entries_in, join
+from core.manifest import RECEIPTS, Receipt
 from core.runs import top_drops
+from core.snapshot import Known
 from demo.localweb import LocalWeb
 from pipeline.ids import image_id
 from pipeline.tables import PLAN
 from pipeline.tasks.attempt import Attempt, Job, Task
 from pipeline.tasks.progress import TaskProgress
 from tests.pipeline.upstream import Project, table_of
-from tests.running import ROOT, environment
+from tests.proxy import Proxy
+from tests.running import ROOT, environment, wait_until
+from tests.stores import new_bucket
 
 TASKS = [Task(f"t{i}") for i in range(8)]
 POLLS = 0.01  # seconds between two looks
@@ -136,9 +143,11 @@ class Asked(Job[None]):
 
     asked: ClassVar[list[str]] = []
 
-    def done_of(self, tasks: Sequence[Task], sizes: Mapping[str, int] | None = None) -> dict[str, Receipt]:
+    def done_of(
+        self, tasks: Sequence[Task], sizes: Mapping[str, int] | None = None, known: Known | None = None
+    ) -> dict[str, Receipt]:
         self.asked.extend(task.id for task in tasks)
-        return super().done_of(tasks, sizes)
+        return super().done_of(tasks, sizes, known)
 
 
 def test_a_receipt_that_no_longer_holds_is_not_read_again_and_again(tmp_path: Path, said: Said) -> None:
@@ -153,6 +162,34 @@ def test_a_receipt_that_no_longer_holds_is_not_read_again_and_again(tmp_path: Pa
             commit(job(tmp_path), task)
         assert said(1)[0].startswith("filter: 2/8 squares, 2,000 pairs")
     assert sorted(counting.asked) == ["t0", "t1"]
+
+
+def test_on_a_store_it_writes_down_what_it_has_read(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.tasks.progress._UNSAVED", 3)
+    far = replace(job(Path()), folder=f"s3://{new_bucket()}/2_filter")
+    with watching(far, TASKS, []):
+        for task in TASKS[:4]:
+            commit(far, task)
+        wait_until(lambda: len(snapshot.read(far.folder, entries_in(join(far.folder, RECEIPTS)))) >= 3)
+    with watching(far, TASKS[4:], [receipt for task in TASKS[:4] if (receipt := far.done(task))]):
+        for task in TASKS[4:]:
+            commit(far, task)
+        wait_until(lambda: len(snapshot.read(far.folder, entries_in(join(far.folder, RECEIPTS)))) >= 6)
+    proxy.forget()
+    assert set(far.receipts(TASKS)) == {task.id for task in TASKS}
+    assert proxy.requests["GET"] <= 3, proxy.requests  # the snapshot, and what came after it
+
+
+def test_a_left_over_launcher_writes_no_snapshot(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.tasks.progress._UNSAVED", 3)
+    far = replace(job(Path()), folder=f"s3://{new_bucket()}/2_filter")
+    for task in TASKS:
+        commit(far, task)
+    watch = TaskProgress("filter", replace(far, facts_digest="of a run that was ended"), TASKS, [])
+    watch._stale.clear()
+    with pytest.raises(Failure, match="is complete since this worker was started"):
+        watch._look()
+    assert snapshot.SNAPSHOT.rpartition("/")[2] not in entries_in(join(far.folder, RECEIPTS))
 
 
 def test_it_stops_with_its_block(tmp_path: Path) -> None:
