@@ -15,12 +15,12 @@ from torch import Tensor
 from core import choice
 from core.progress import Progress
 from core.tables import declare
+from evaluation.intervals import share
 from shards.format import id_at
 from shards.order import Integers
 from shards.reader import Shards
 from trainer.data import captions, in_order, picture
 from trainer.evals.features import Encoder
-from trainer.evals.intervals import share
 from trainer.images import evaluation_crop
 
 EXAMPLE = declare(

@@ -16,9 +16,9 @@ from core.errors import Failure
 from core.progress import Progress
 from core.tables import declare
 from core.tars import tar_members
+from evaluation.intervals import share
 from trainer.data import in_order
 from trainer.evals.features import Encoder
-from trainer.evals.intervals import share
 from trainer.evals.labels import read
 from trainer.images import ImageError, decode, evaluation_crop
 from trainer.model import unit

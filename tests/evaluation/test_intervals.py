@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.evals.intervals import clopper_pearson, share
+from evaluation.intervals import clopper_pearson, share
 
 
 @pytest.mark.parametrize(
