@@ -140,7 +140,8 @@ def fit(points: np.ndarray, weights: np.ndarray | None = None) -> Fit:
     x, y = logit(points).T
     w = np.ones(len(x)) if weights is None else weights
     x_mean, y_mean = np.average(x, weights=w), np.average(y, weights=w)
-    xx, xy, yy = (np.sum(w * a * b) for a, b in ((x - x_mean, x - x_mean), (x - x_mean, y - y_mean), (y - y_mean,) * 2))
+    dx, dy = x - x_mean, y - y_mean
+    xx, xy, yy = np.sum(w * dx * dx), np.sum(w * dx * dy), np.sum(w * dy * dy)
     if xx == 0:
         raise UsageError("a line needs models of different accuracies on ImageNet: give more of them")
     slope = xy / xx

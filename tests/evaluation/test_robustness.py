@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import UsageError
@@ -127,6 +127,7 @@ def test_accuracies_of_0_and_1() -> None:
         robustness.fits_drawn(robustness.baselines(TESTBED)[:9], NAMES, 0, 1)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.floats(0.1, 3), st.floats(-3, 3), st.lists(st.floats(0.05, 0.95), min_size=3, max_size=9, unique=True))
 def test_a_line_is_found_again(slope: float, intercept: float, inside: list[float]) -> None:
     line = robustness.Fit(slope, intercept, 1.0, len(inside))
