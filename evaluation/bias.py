@@ -116,10 +116,8 @@ def shares(hits: np.ndarray, people: People, by: Sequence[str]) -> list[Share]:
     if unknown or len(hits) != people.n:
         fault = f"{unknown[0]!r} is no attribute" if unknown else f"{len(hits)} results for {people.n} pictures"
         raise UsageError(f"{fault}: the annotations have {', '.join(people.values)} of {people.n} pictures")
-    rows = zip(*(people.values[name] for name in by), strict=True) if by else [()] * people.n
-    all_of: Counter[tuple[str, ...]] = Counter(rows)
-    hit = [[people.values[name][row] for name in by] for row in np.flatnonzero(hits)]
-    hits_of = Counter(map(tuple, hit))
+    groups = [tuple(people.values[name][row] for name in by) for row in range(people.n)]
+    all_of, hits_of = Counter(groups), Counter(groups[row] for row in np.flatnonzero(hits))
     return [
         _share(group, hits_of[group], all_of[group]) for group in product(*(people.categories[name] for name in by))
     ]
