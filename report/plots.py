@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,9 @@ Numbers = npt.NDArray[np.float64]
 POINTS = 400  # a longer curve is drawn through means over neighbours
 BINS = 40  # of a histogram
 
-_LINE, _SOFT = "#2f6f8f", "#8a8a8a"  # stand for colours of the page, which its style sheet sets for light and for dark
+# Stand for colours of the page, which its style sheet sets for light and for dark.
+_LINE, _SOFT = "#2f6f8f", "#8a8a8a"
+COLOURS = {_LINE: "kept", _SOFT: "muted", "#b3541e": "second", "#3f7d3a": "third", "#7a4fa0": "fourth"}
 
 
 def curve(name: str, steps: Numbers, values: Numbers, label: str, chance: float | None = None) -> str:
@@ -80,19 +84,39 @@ def _mark(axes: Any, height: float, says: str) -> None:
 
 
 def _plot(name: str, title: str, across: str, up: str, draw: Callable[[Any], None]) -> str:
-    """A plot as a part of a page; `name` keeps its ids apart from others'. The same numbers give the same bytes."""
+    """A plot of one pair of axes as a part of a page."""
+
+    def fill(figure: Any) -> None:
+        axes = figure.subplots()
+        draw(axes)
+        dress(axes, across, up)
+
+    return inline_svg(name, title, (4.0, 2.5), fill)
+
+
+def dress(axes: Any, across: str, up: str) -> None:
+    """The labels, grid and frame that all axes of the report have."""
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.grid(visible=True, color="#000000", alpha=0.12, linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def inline_svg(name: str, title: str, inches: tuple[float, float], fill: Callable[[Any], None]) -> str:
+    """What `fill` draws in a matplotlib figure, as a part of a page. The same numbers give the same bytes.
+
+    `name` keeps its ids apart from others'. An inch is 72 units of the SVG. Text is text, and never mathematics: names
+    of classes may hold dollar signs. Glyphs that matplotlib's own font lacks are the browser's.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 8.5}):
-        figure = Figure(figsize=(4.0, 2.5), layout="constrained")  # inches: 288 × 180 units of the SVG
-        axes = figure.subplots()
-        draw(axes)
-        axes.set_xlabel(across)
-        axes.set_ylabel(up)
-        axes.grid(visible=True, color="#000000", alpha=0.12, linewidth=0.5)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 8.5, "text.parse_math": False}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure = Figure(figsize=inches, layout="constrained")
+        fill(figure)
         file = io.StringIO()
         unsigned = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=unsigned)
@@ -108,11 +132,12 @@ def _thinned(values: Numbers) -> Numbers:
 def _inline(svg: str, name: str, title: str) -> str:
     """Matplotlib's SVG as part of a page: no prolog, no size, no styles or fonts of its own, ids of its own."""
     svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
-    svg = svg.replace(_LINE, "var(--kept)").replace(_SOFT, "var(--muted)")
+    for drawn, colour in COLOURS.items():
+        svg = svg.replace(drawn, f"var(--{colour})")
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg)
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)

@@ -1,0 +1,1 @@
+"""The paper's figures, drawn for one's own models, with the paper's values beside them."""
