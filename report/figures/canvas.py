@@ -135,6 +135,20 @@ def entry(label: str, recalled: bool) -> str:
     return name_of(label) + (" (recalled, not read)" if recalled else "")
 
 
+def row_places(series: Sequence[Series]) -> dict[str, int]:
+    """A row for each name, 0 at the top and falling: by value in the first series, those it lacks by name."""
+    first = series[0].values
+    order = sorted(first, key=lambda name: (-first[name].value, name))
+    order += sorted({name for one in series for name in one.values} - set(order))
+    return {name: -i for i, name in enumerate(order)}
+
+
+def row_names(axes: Any, at: Mapping[str, int]) -> None:
+    """The name of each row at its left."""
+    axes.set_yticks(list(at.values()), [name_of(row) for row in at], fontsize=7.5)
+    axes.tick_params(axis="y", length=0)
+
+
 def legend(figure: Any, *axes: Any) -> None:
     """The legend above all axes, each entry once."""
     entries: dict[str, Any] = {}
@@ -157,6 +171,8 @@ def name_points(figure: Any, axes: Any, names: Sequence[str], points: Points, ot
 
     `others`: points without a name here, which names do not cover either.
     """
+    if not names:
+        return
     figure.draw_without_rendering()  # settles the axes' place and limits
     scale = 72 / figure.dpi  # points a pixel
     inside, at = axes.get_window_extent(), axes.transData.transform([*points, *others])

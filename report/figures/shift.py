@@ -28,6 +28,8 @@ from report.figures.canvas import (
     name_points,
     require_finite,
     require_some,
+    row_names,
+    row_places,
     series_csv,
 )
 from report.plots import dress, inline_svg
@@ -75,6 +77,8 @@ def under_shift(
     baselines: models without names that the line was fitted to, such as the testbed's.
     """
     require_some(title, models)
+    if empty := [group.label for group in models if not group.points]:
+        raise Failure(f"{title}: {empty[0]!r} has no model to draw: leave it out")
     for group, point in _all_points(baselines, models):
         require_finite(f"{point.name!r} of {group!r}", point.x, point.y)
         if not (0 <= point.x <= 100 and 0 <= point.y <= 100):
@@ -108,23 +112,19 @@ def under_shift(
 def by_category(name: str, title: str, across: str, series: Sequence[Series]) -> Drawn:
     """Figure 16: a row for each category, the hardest of the first series last, a marker for each series."""
     require_some(title, series)
-    first = series[0].values
-    order = sorted(first, key=lambda row: (-first[row].value, row))
-    order += sorted({row for one in series for row in one.values} - set(order))
-    at = {row: -i for i, row in enumerate(order)}
+    at = row_places(series)
 
     def fill(figure: Any) -> None:
         axes = figure.subplots()
         for which, one in enumerate(series):
             places = [(value.value, at[row], value.recalled) for row, value in one.values.items()]
             dots(axes, places, which, one.label)
-        axes.set_yticks(list(at.values()), [name_of(row) for row in at], fontsize=7.5)
-        axes.tick_params(axis="y", length=0)
+        row_names(axes, at)
         axes.margins(y=0.02)
         dress(axes, across, "")
         legend(figure, axes)
 
-    return Drawn(inline_svg(name, title, (4.4, 1.0 + 0.165 * len(order)), fill), series_csv(series))
+    return Drawn(inline_svg(name, title, (4.4, 1.0 + 0.165 * len(at)), fill), series_csv(series))
 
 
 @dataclass(frozen=True)

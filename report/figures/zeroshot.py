@@ -21,6 +21,7 @@ from report.figures.canvas import (
     HOLLOW,
     INKS,
     LINE,
+    MOST_SERIES,
     SOFT,
     Drawn,
     Series,
@@ -32,6 +33,8 @@ from report.figures.canvas import (
     name_points,
     require_finite,
     require_some,
+    row_names,
+    row_places,
     series_csv,
 )
 from report.plots import dress, inline_svg
@@ -76,11 +79,9 @@ def prompt_study(name: str, scores: Sequence[PromptScore]) -> Drawn:
 
 def differences(name: str, title: str, across: str, series: Sequence[Series]) -> Drawn:
     """Figures 5, 11 and 14 (right): differences by set, the first series as bars in its order, others as markers."""
-    require_some(title, series)
+    require_some(title, series, MOST_SERIES - 1)  # the bars have two colours
     first = series[0]
-    order = sorted(first.values, key=lambda row: (-first.values[row].value, row))
-    order += sorted({row for one in series for row in one.values} - set(order))
-    at = {row: -i for i, row in enumerate(order)}
+    at = row_places(series)
 
     def fill(figure: Any) -> None:
         axes = figure.subplots()
@@ -102,14 +103,14 @@ def differences(name: str, title: str, across: str, series: Sequence[Series]) ->
                 )  # fmt: skip
         for which, one in enumerate(series[1:], start=1):
             values = [(value.value, at[row], value.recalled) for row, value in one.values.items()]
-            dots(axes, values, which, one.label, size=4)
+            dots(axes, values, which + 1, one.label, size=4)
         axes.axvline(0, color=BLACK, linewidth=0.8)
         axes.margins(x=0.13 if len(series) == 1 else 0.04, y=0.01)
-        _rows(axes, at)
+        row_names(axes, at)
         dress(axes, across, "")
         legend(figure, axes)
 
-    return Drawn(inline_svg(name, title, (4.4, MARGIN + ROW * len(order)), fill), series_csv(series))
+    return Drawn(inline_svg(name, title, (4.4, MARGIN + ROW * len(at)), fill), series_csv(series))
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,7 @@ def equivalents(name: str, series: Sequence[Series]) -> Drawn:
         if wrong := [row for row, value in one.values.items() if value.value <= 0]:
             raise Failure(f"few-shot equivalents of {one.label!r}: {wrong[0]!r} is not above zero")
     first = series[0]
-    order = sorted(first.values, key=lambda row: (-first.values[row].value, row))
-    order += sorted({row for one in series for row in one.values} - set(order))
-    at = {row: -i for i, row in enumerate(order)}
+    at = row_places(series)
     middle = spread(value.value for value in first.values.values())
 
     def fill(figure: Any) -> None:
@@ -187,13 +186,13 @@ def equivalents(name: str, series: Sequence[Series]) -> Drawn:
             middle.median, color=SOFT, linewidth=1.1, linestyle=(0, (4, 3)), label=f"median {middle.median:.1f}"
         )
         axes.margins(x=0.12, y=0.01)
-        _rows(axes, at)
+        row_names(axes, at)
         axes.xaxis.set_major_formatter("{x:g}")
         dress(axes, "labelled examples per class (log scale)", "")
         legend(figure, axes)
 
     title = "examples per class for the zero-shot score"
-    return Drawn(inline_svg(name, title, (4.4, MARGIN + 0.1 + ROW * len(order)), fill), series_csv(series))
+    return Drawn(inline_svg(name, title, (4.4, MARGIN + 0.1 + ROW * len(at)), fill), series_csv(series))
 
 
 @dataclass(frozen=True)
@@ -329,12 +328,6 @@ def confusion(name: str, classes: Sequence[str], counts: npt.NDArray[np.int64]) 
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _rows(axes: Any, at: Mapping[str, int]) -> None:
-    """A name at the left of each row."""
-    axes.set_yticks(list(at.values()), [name_of(row) for row in at], fontsize=7.5)
-    axes.tick_params(axis="y", length=0)
 
 
 def _ticks_at(axes: Any, models: Mapping[str, float]) -> None:

@@ -209,6 +209,7 @@ def test_a_confusion_matrix_of_many_classes_draws_those_with_errors() -> None:
             lambda: shift.under_shift("u", "shift", [], [Models("m", [Point("p", 120, 1)])], None, "", ""),
             "'p' has 120 and 1, not between 0 and 100",
         ),
+        (lambda: shift.under_shift("u", "shift", [], [Models("m", [])], None, "", ""), "'m' has no model to draw"),
         (lambda: shift.leaks("l", [Leak("MNIST", 0.0)]), "no evaluation set overlaps"),
     ],
 )
