@@ -154,21 +154,24 @@ def _vectors(column: pa.ChunkedArray, ids: Sequence[str], path: str) -> npt.NDAr
         raise Failure(f"{path} has vectors of type {kind}: write them as lists of float32")
     empty = pc.is_null(column).to_numpy()
     if empty.any():
-        raise Failure(f"{path} has no vector in the row of {listed([ids[i] for i in np.flatnonzero(empty)])}: fill it")
+        raise Failure(
+            f"{path} has no vector in the row of {listed([ids[i] for i in np.flatnonzero(empty).tolist()])}: fill it"
+        )
     lengths = pc.list_value_length(column).to_numpy()
     usual = Counter(lengths.tolist()).most_common(1)[0][0]
     if len(other := np.flatnonzero(lengths != usual)) or not usual:
-        some = other if usual else np.arange(len(ids))
+        some = other.tolist() if usual else list(range(len(ids)))
         raise Failure(
             f"{path} has vectors of {usual} numbers, and of {lengths[some[0]]} for {listed([ids[i] for i in some])}: "
             "all have to come from one model"
         )
     values = pc.list_flatten(column)
     if values.null_count:
-        some = np.flatnonzero(pc.is_null(values).to_numpy()) // usual
-        raise Failure(f"{path} has empty numbers in the vector of {listed([ids[i] for i in np.unique(some)])}")
+        some = np.unique(np.flatnonzero(pc.is_null(values).to_numpy()) // usual).tolist()
+        raise Failure(f"{path} has empty numbers in the vector of {listed([ids[i] for i in some])}: fill them in")
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused by its id
-        return values.to_numpy().astype(np.float32).reshape(len(ids), usual)
+        vectors: npt.NDArray[np.float32] = values.to_numpy().astype(np.float32).reshape(len(ids), usual)
+    return vectors
 
 
 def listed(names: Sequence[str]) -> str:

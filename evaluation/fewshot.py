@@ -50,12 +50,10 @@ def draw(train: Features, shots: int, classes: Sequence[str], seed: int) -> npt.
     """
     rows = [in_order(train, seed, "few_shot", label) for label in range(len(classes))]
     few = [name for name, some in zip(classes, rows, strict=True) if len(some) < shots]
-    if shots < 1 or few:
-        raise Failure(
-            f"no {shots} examples a class to draw: {listed(few)} has fewer; leave these classes out, or take fewer shots"
-            if few
-            else f"{shots} shots are none: draw one example of each class, or more"
-        )
+    if shots < 1:
+        raise Failure(f"{shots} shots are none: draw one example of each class, or more")
+    if few:
+        raise Failure(f"{listed(few)} has fewer than {shots} examples: take fewer shots, or leave these classes out")
     return np.sort(np.concatenate([some[:shots] for some in rows]))
 
 

@@ -134,9 +134,10 @@ def evaluate(problem: Problem, position: Doubles, penalty: float, precision: Pre
     """
     loss = 0.0
     gradient = np.zeros(position.shape)
-    weights, intercepts = position[:-1].astype(precision), position[-1].astype(precision)
+    weights: npt.NDArray[Any] = position[:-1].astype(precision)
+    intercepts: npt.NDArray[Any] = position[-1].astype(precision)
     for at in range(0, len(problem.labels), _ROWS):
-        rows = problem.rotated[at : at + _ROWS].astype(precision, copy=False)
+        rows: npt.NDArray[Any] = problem.rotated[at : at + _ROWS].astype(precision, copy=False)
         own = problem.labels[at : at + _ROWS]
         scores = rows @ weights
         scores += intercepts

@@ -115,7 +115,9 @@ def mean_average_precision_11(scores: Floats, positive: Booleans, classes: Seque
     _check_scores(scores, len(positive))
     if positive.shape != scores.shape or positive.dtype != np.bool_:
         raise Failure(f"{scores.shape} scores need as many true or false values, not {_shape(positive)}")
-    _check_classes(~positive.any(axis=0), classes, "have no positive example: take them out, or add examples")
+    _check_classes(
+        np.logical_not(positive.any(axis=0)), classes, "have no positive example: take them out, or add examples"
+    )
     return float(np.mean([average_precision_11(scores[:, c], positive[:, c]) for c in range(scores.shape[1])]))
 
 
@@ -276,7 +278,7 @@ def _check_classes(empty: Booleans, classes: Sequence[str] | None, what: str) ->
     """Failure with the names of the classes that are empty, which `what` says more of."""
     if classes is not None and len(classes) != len(empty):
         raise Failure(f"{len(classes)} names for {len(empty)} classes: give each its own")
-    names = [str(c) if classes is None else classes[c] for c in np.flatnonzero(empty)]
+    names = [str(c) if classes is None else classes[c] for c in np.flatnonzero(empty).tolist()]
     if names:
         raise Failure(f"classes {_listed(names)} {what}")
 
