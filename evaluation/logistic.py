@@ -83,7 +83,10 @@ class _Point:
 
 
 def prepare(vectors: Floats, labels: Integers, classes: int) -> Problem:
-    """vectors: float32 [n, d], finite; labels: int64 [n], 0 … classes - 1; classes >= 2. Holds one copy of vectors."""
+    """vectors: float32 [n, d], finite; labels: int64 [n], every one of 0 … classes - 1; classes >= 2.
+
+    Holds one copy of the vectors. The intercept of a class without an example would fall for ever.
+    """
     mean = vectors.mean(axis=0, dtype=np.float64)
     gram = np.zeros((vectors.shape[1],) * 2)
     for at in range(0, len(vectors), _ROWS):
@@ -111,7 +114,8 @@ def fit(
 ) -> Solution:
     """The minimum for λ = `penalty`, within `tolerance` of it by estimate, and from `neighbours` where there are any.
 
-    At most two neighbours; of two, λ lies between theirs. Not converged after max_iterations: said in the solution.
+    At most two neighbours, solutions of the same problem, the nearer one first; of two, λ lies between theirs. What has
+    not converged after max_iterations says so.
     """
     inner = penalty * 2 if problem.classes == 2 else penalty
     start, curvature = _start(problem, inner, penalty, neighbours)
@@ -247,7 +251,7 @@ class _Search:
             position, value, gradient = new, new_value, new_gradient
             self.iterations += 1
             if len(gains) == _STALLED and sum(gains) < np.finfo(precision).eps:
-                break
+                return _Point(position, tuple(pairs)), precision is np.float64  # as low as its digits can tell
         return _Point(position, tuple(pairs)), False
 
     def _evaluate(self, position: Doubles, precision: Precision) -> tuple[float, Doubles]:

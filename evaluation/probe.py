@@ -150,6 +150,6 @@ def check(train: Features, classes: Sequence[str], others: Mapping[str, Features
             continue
         if twice := [name for name in features.ids if name in seen]:
             raise Failure(
-                f"{listed(twice)} is in the {seen[twice[0]]} and in the {split_name} split: keep it in one of them"
+                f"the {seen[twice[0]]} and the {split_name} split share {listed(twice)}: keep each in one of them"
             )
         seen |= dict.fromkeys(features.ids, split_name)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Failure
@@ -123,6 +123,7 @@ def test_features_that_do_not_fit(ids: str, vectors: Any, labels: list[int], sai
 
 
 @given(st.integers(0, 99), st.integers(1, 4), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
 def test_a_split_is_a_function_of_seed_and_ids(seed: int, classes: int, random: Any) -> None:
     features = made(40, classes)
     order = np.arange(40)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -48,6 +48,7 @@ def test_11_point_average_precision() -> None:
 
 
 @given(st.data(), st.integers(1, 30))
+@settings(deadline=None)
 def test_11_point_average_precision_is_its_definition(data: st.DataObject, n: int) -> None:
     positive = data.draw(hnp.arrays(bool, n).filter(np.any))
     scores = data.draw(hnp.arrays(float, n, elements=st.integers(0, 5)))
@@ -58,6 +59,7 @@ def test_11_point_average_precision_is_its_definition(data: st.DataObject, n: in
 
 
 @given(st.data(), st.integers(2, 30))
+@settings(deadline=None)
 def test_roc_auc_is_its_definition(data: st.DataObject, n: int) -> None:
     positive = data.draw(hnp.arrays(bool, n).filter(lambda some: some.any() and not some.all()))
     scores = data.draw(hnp.arrays(np.float32, n, elements=st.integers(0, 4)))
@@ -75,6 +77,7 @@ def test_recall_with_several_right_answers() -> None:
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_the_rank_of_one_right_answer_is_its_rank_among_classes(data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 9), st.integers(2, 6)))
     scores = data.draw(hnp.arrays(np.float32, shape, elements=st.integers(-3, 3)))
