@@ -85,7 +85,8 @@ def theirs(file: str, penalties: list[float], tolerance: float, warm: bool) -> t
     if tolerance < DEFAULT:  # beyond what float32 can tell
         x, vx = x.astype(np.float64), vx.astype(np.float64)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    found, seconds = [], 0.0
+    found: list[list[float]] = []
+    seconds = 0.0
     model = LogisticRegression(max_iter=1_000, tol=tolerance, warm_start=warm)
     for penalty in penalties:
         started = time.perf_counter()
