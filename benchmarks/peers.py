@@ -6,6 +6,7 @@ it may import what its environment has.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,12 +16,40 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+def _wanted(name: str) -> str:
+    return (ROOT / "benchmarks" / "peers" / f"{name}.txt").read_text() + sys.version
+
+
+def _folder(name: str) -> Path:
+    return ROOT / ".venv-peers" / name
+
+
+def is_made(name: str) -> bool:
+    """Whether the peer's environment is there, and made of what NAME.txt says today."""
+    made = _folder(name) / "made-of"
+    return made.exists() and made.read_text() == _wanted(name)
+
+
+def is_importable(name: str, module: str) -> bool:
+    """Whether `make_importable` would have nothing to install."""
+    return importlib.util.find_spec(module) is not None or is_made(name)
+
+
+def make_importable(name: str, module: str) -> None:
+    """A peer's module can be imported here afterwards: it is installed, or comes from the peer's environment.
+
+    What both have, torch and numpy, stays ours.
+    """
+    if importlib.util.find_spec(module) is None:
+        site = Path(python(name)).parents[1] / "lib"
+        sys.path += map(str, site.glob("python*/site-packages"))  # last
+
+
 def python(name: str) -> str:
     """The interpreter of a peer's environment, which is made on first use and when NAME.txt has changed."""
-    wanted = (ROOT / "benchmarks" / "peers" / f"{name}.txt").read_text() + sys.version
-    folder = ROOT / ".venv-peers" / name
-    there, made = str(folder / "bin" / "python"), folder / "made-of"
-    if not made.exists() or made.read_text() != wanted:
+    folder = _folder(name)
+    there = str(folder / "bin" / "python")
+    if not is_made(name):
         print(f"installing {name} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
         uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
         assert uv is not None, "uv is missing: run this by `make bench`"
@@ -28,7 +57,7 @@ def python(name: str) -> str:
         packages = [uv, "pip", "install", "--quiet", "--python", there, "-r", f"benchmarks/peers/{name}.txt"]
         subprocess.run(environment, cwd=ROOT, check=True)
         subprocess.run(packages, cwd=ROOT, check=True)
-        made.write_text(wanted)  # last: an installation that was broken off is made anew
+        (folder / "made-of").write_text(_wanted(name))  # last: an installation that was broken off is made anew
     return there
 
 

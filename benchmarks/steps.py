@@ -1,9 +1,9 @@
-"""What the benchmarks train_step* share: one step of training, ours and open_clip's, in turns in one process.
+"""What the benchmarks train_step* and device share: a step of training, ours and open_clip's, in turns in one process.
 
-A step: pixels (uint8) normalised, both towers, the loss, the gradients, AdamW, the temperature's bound; float32. The
-weights are the same, and the batch: pictures of noise, captions drawn from the real ones in OPENWIT_DATA. open_clip
-computes with its own model, loss and bound, torchvision's normalising and torch's AdamW as its training has them; it
-comes from an environment of its own, but runs on the torch that is installed here.
+A step: pixels (uint8, in the host's memory) normalised, both towers, the loss, the gradients, AdamW, the temperature's
+bound. The weights are the same, and the batch. train_step*: float32 on the CPU, pictures of noise, captions drawn from
+the real ones in OPENWIT_DATA. open_clip computes with its own model, loss and bound, torchvision's normalising and
+torch's AdamW as its training has them; it runs on the torch that is installed here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +22,16 @@ from torch import Tensor
 
 from benchmarks import peers
 from tests.conftest import DATA
+from trainer import stage
 from trainer import steps as training
 from trainer.checkpoint import State
 from trainer.config import Config, completed
 from trainer.data import Batch
+from trainer.export import open_clip_config
 from trainer.images import MEAN, STD
 from trainer.model import CLIP, MODELS
 from trainer.optim import BETA1, adamw, paper_settings
+from trainer.precision import Precision, autocast
 from trainer.ranks import ALONE
 from trainer.tokenizer import Tokenizer
 
@@ -37,7 +39,15 @@ PAIRS, ROUNDS = 16, 7
 DECAY, RATE = 0.2, 1e-5
 SEED = 3
 
-Step = Callable[[], float]
+
+class Done(NamedTuple):
+    """What a step says of itself."""
+
+    loss: float
+    tokens: int  # of texts, padding included, that the text tower computed
+
+
+Step = Callable[[], Done]
 
 
 def captions() -> list[str]:
@@ -63,38 +73,51 @@ def batch(size: int, pairs: int, full: bool) -> tuple[Tensor, Tensor]:
     return torch.randint(0, 256, (pairs, size, size, 3), generator=random, dtype=torch.uint8), ids
 
 
-def ours(model: CLIP, name: str, images: Tensor, ids: Tensor) -> Step:
-    """A step as `trainer.train` makes it."""
-    config = Config(model=name, merges="", batch_size=len(images), steps=10**6, warmup=0, learning_rate=RATE)
-    config = completed(config, model.config, torch.device("cpu"))
+def ours(
+    model: CLIP, name: str, images: Tensor, ids: Tensor, *, precision: Precision = "float32", micro_batch: int = 0
+) -> Step:
+    """A step as `trainer.train` makes it, of a model that is on its device, compiled or not."""
+    config = Config(
+        model=name,
+        merges="",
+        batch_size=len(images),
+        steps=10**6,
+        warmup=0,
+        learning_rate=RATE,
+        precision=precision,
+        micro_batch=micro_batch,
+    )
+    config = completed(config, model.config, stage.device())
     assert config.beta2 is not None and config.epsilon is not None
     betas = (config.beta1, config.beta2)
     optimiser = adamw(model, learning_rate=RATE, weight_decay=DECAY, betas=betas, epsilon=config.epsilon)
     state = State(model, optimiser)
     batch = Batch(images, ids, np.arange(len(images)))
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # as trainer.train has it
 
-    def step() -> float:
+    def step() -> Done:
         torch.use_deterministic_algorithms(True)
-        training.step(state, batch, config, ALONE)
+        tokens = training.step(state, batch, config, ALONE)
         torch.use_deterministic_algorithms(False)
-        return state.metrics[-1][0]
+        return Done(state.metrics[-1][0], tokens)
 
     return step
 
 
-def theirs(model: CLIP, name: str, images: Tensor, ids: Tensor) -> Step:
-    """A step as open_clip's training makes it, of a model of its own with the same weights."""
-    site = Path(peers.python("open_clip")).parents[1] / "lib"
-    sys.path += map(str, site.glob("python*/site-packages"))  # last: torch and numpy stay ours
+def theirs(
+    model: CLIP, name: str, images: Tensor, ids: Tensor, *, precision: Precision = "float32", compiled: bool = False
+) -> Step:
+    """A step as open_clip's training makes it, of a model of its own with the same sizes and weights."""
+    peers.make_importable("open_clip", "open_clip")
     import open_clip
     import torchvision.transforms.v2.functional as torchvision
     from open_clip.loss import ClipLoss
 
-    named = {"ViT-B/32": "ViT-B-32-quickgelu", "RN50": "RN50-quickgelu"}[name]
-    peer: Any = open_clip.create_model(named, precision="fp32")
+    device = model.logit_scale.device
+    peer: Any = open_clip.CLIP(**open_clip_config(model.config)["model_cfg"]).to(device)
     peer.load_state_dict(model.state_dict())
     peer.train()
-    print(f"open_clip {open_clip.__version__} {named}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"open_clip {open_clip.__version__} {name}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     settings = paper_settings(name, model.config)
     exempt: list[Any] = []
     decayed: list[Any] = []
@@ -104,26 +127,32 @@ def theirs(model: CLIP, name: str, images: Tensor, ids: Tensor) -> Step:
         (exempt if is_exempt else decayed).append(parameter)
     groups = [{"params": exempt, "weight_decay": 0.0}, {"params": decayed, "weight_decay": DECAY}]
     optimiser = torch.optim.AdamW(groups, lr=RATE, betas=(BETA1, settings.beta2), eps=settings.epsilon)
-    loss_of = ClipLoss()
+    loss_of, forward = ClipLoss(), torch.compile(peer) if compiled else peer
+    if device.type == "cuda":  # as its loader does in a thread
+        images, ids = images.pin_memory(), ids.pin_memory()
 
-    def step() -> float:
-        pixels = torchvision.to_dtype(images.permute(0, 3, 1, 2), torch.float32, scale=True)
+    def step() -> Done:
+        pixels, tokens = (rows.to(device, non_blocking=True) for rows in (images, ids))
+        pixels = torchvision.to_dtype(pixels.permute(0, 3, 1, 2), torch.float32, scale=True)
         optimiser.zero_grad()
-        loss = loss_of(*peer(torchvision.normalize(pixels, list(MEAN), list(STD)), ids))
+        with nullcontext() if precision == "float32" else autocast(device, precision):
+            loss = loss_of(*forward(torchvision.normalize(pixels, list(MEAN), list(STD)), tokens))
         loss.backward()
         optimiser.step()
         with torch.no_grad():
             peer.logit_scale.clamp_(0, math.log(100))
-        return float(loss.item())
+        return Done(float(loss.item()), ids.numel())
 
     return step
 
 
-def seconds(step: Step) -> tuple[float, float]:
-    """Seconds of a step, and its loss."""
+def seconds(step: Step) -> tuple[float, Done]:
+    """Seconds of a step, and what it says."""
     started = time.perf_counter()
-    loss = step()
-    return time.perf_counter() - started, loss
+    done = step()
+    if stage.device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started, done
 
 
 def run(claim: str, name: str, goal: float, *, full: bool = False, pairs: int = PAIRS, rounds: int = ROUNDS) -> None:
@@ -136,8 +165,8 @@ def run(claim: str, name: str, goal: float, *, full: bool = False, pairs: int = 
     for number in range(rounds + 1):
         losses = []
         for who in sorted(steps, reverse=bool(number % 2)):  # who is first changes
-            took, loss = seconds(steps[who])
-            losses.append(loss)
+            took, done = seconds(steps[who])
+            losses.append(done.loss)
             if number:  # the first is a warm-up
                 taken[who].append(took)
         apart = abs(losses[0] - losses[1])

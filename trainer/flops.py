@@ -148,22 +148,26 @@ def utilisation(forward_flops: float, seconds: float, peak: float | None) -> flo
     return None if peak is None or math.isclose(seconds, 0) else 3 * forward_flops / (seconds * peak)
 
 
-def cost_table(device: str, batch: int, tokens: int, models: dict[str, ModelConfig]) -> str:
-    """What bounds each model on a device, in Markdown: GFLOPs and MB a pair, and the least milliseconds of a step."""
+def cost_table(device: str, batch: int, tokens: int, models: dict[str, ModelConfig], pictures_per_second: float) -> str:
+    """What bounds a step of `batch` pairs on a device, in Markdown, a row a model.
+
+    For each resource the least time of the step: arithmetic at the data sheet's bfloat16 peak, the device's memory
+    (HBM) at its bandwidth, and the input path, which decodes so many pictures a second. The largest of them bounds.
+    """
     lines = [
-        "| model | forward GFLOPs, image + text | MB moved a pair | arithmetic ms | bytes ms | bound by |",
-        "|---|---|---|---|---|---|",
+        "| model | forward GFLOPs, image + text | TFLOPs a step | GB a step | compute s | HBM s | input s | bound by |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, config in models.items():
         cost = step_cost(config, batch, tokens)
         if (seconds := cost.seconds(device)) is None:
             raise ValueError(f"no peak is known of {device}")
+        least = {"compute": seconds[0], "HBM": seconds[1], "input": batch / pictures_per_second}
         forward = f"{image_flops(config) / 1e9:.1f} + {text_flops(config, tokens) / 1e9:.1f}"
-        moved = (cost.activation_bytes + cost.weight_bytes) / batch / 1e6
-        bound = "arithmetic" if seconds[0] >= seconds[1] else "bytes"
-        lines.append(
-            f"| {name} | {forward} | {moved:.0f} | {seconds[0] * 1e3:.0f} | {seconds[1] * 1e3:.0f} | {bound} |"
-        )
+        moved = (cost.activation_bytes + cost.weight_bytes) / 1e9
+        figures = " | ".join(f"{value:.2f}" for value in least.values())
+        bound = max(least, key=lambda resource: least[resource])
+        lines.append(f"| {name} | {forward} | {cost.flops / 1e12:,.0f} | {moved:,.0f} | {figures} | {bound} |")
     return "\n".join(lines)
 
 

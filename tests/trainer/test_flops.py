@@ -91,8 +91,16 @@ def test_bytes_of_a_step() -> None:
     assert step_cost(config, 16, 77).activation_bytes == 2 * cost.activation_bytes
 
 
-def test_the_table_has_a_row_for_each_model() -> None:
-    table = cost_table("NVIDIA H200", 1_024, 32, MODELS)
-    rows = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
-    assert rows == list(MODELS)
-    assert "arithmetic |" in table
+def test_the_table_says_what_bounds_each_model() -> None:
+    def bounds(pictures_per_second: float, batch: int = 1_024) -> dict[str, str]:
+        table = cost_table("NVIDIA H200", batch, 32, MODELS, pictures_per_second)
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+        return {row[0]: row[-1] for row in rows}
+
+    assert list(bounds(1e9)) == list(MODELS)
+    assert set(bounds(1.0).values()) == {"input"}
+    assert set(bounds(1e9, batch=1).values()) == {"HBM"}  # the optimiser's bytes are shared by one pair
+    assert bounds(1e9)["ViT-L/14"] == bounds(1e9)["RN50"] == "compute"
+    assert bounds(3_000.0)["ViT-B/32"] == "input" and bounds(3_000.0)["RN50x64"] != "input"
+    with pytest.raises(ValueError, match="no peak is known of a CPU"):
+        cost_table("a CPU", 8, 32, MODELS, 1.0)
