@@ -8,7 +8,7 @@ text tower computes 77 tokens. MFU: three forward passes of what each of them co
 exact step is GradCache over the whole batch; memory is what torch has allocated at the most. What was not measured in
 the time is named at the end, and then nothing is claimed. out/device is ignored by git: take it along by hand.
 
-Of what a machine with torch, tokenizers and pyarrow may lack it needs msgspec, and for the peer open_clip_torch and ftfy.
+It needs msgspec, which a machine with torch may lack, and for the peer open_clip_torch and ftfy.
 Without CUDA the same script takes tiny sizes and claims nothing. At the end of both: what bounds a step of each of the
 paper's models on an H200.
 """

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from core import choice
 from core.errors import UsageError
 from trainer import batchnorm
 from trainer.images import normalise
@@ -75,9 +76,9 @@ def gradients(
     there is no second forward pass. All ranks hold the same gradients afterwards; what was in `.grad` before is gone.
     Collective.
 
-    Each micro-batch draws from a seed of its own, which is taken from torch's generator of the CPU: so dropout is the
-    same in all its passes, on any device. `autocast` makes the context of each forward pass. `batch_norm` says what
-    normalises the images of a residual network: see trainer.batchnorm.
+    Each micro-batch has a seed of its own for dropout (see `dropout_seed`): it draws the same in all its passes, and
+    other numbers than any other micro-batch of any rank. `autocast` makes the context of each forward pass.
+    `batch_norm` says what normalises the images of a residual network: see trainer.batchnorm.
 
     `interrupted` is asked between micro-batches, and where there is one rank between tiles of the loss. Once it says so
     on any rank all raise `Interrupted`. Then, and after any other error, generator and running statistics are as
@@ -91,8 +92,9 @@ def gradients(
         norms = batchnorm.norms_of(model.visual)
         through = _through(norms, batch_norm, counts, micro_batch, ranks)
         work = _Work(device, autocast, ranks, interrupted, keep=max(counts) <= micro_batch)
-        pictures = _Tower(_image_parts(model, images, micro_batch), work, norms, through)
-        texts = _text_parts(model, ids, micro_batch)
+        seed = partial(dropout_seed, int(torch.randint(1 << 62, ())), ranks.rank)
+        pictures = _Tower(_image_parts(model, images, micro_batch, partial(seed, "image")), work, norms, through)
+        texts = _text_parts(model, ids, micro_batch, partial(seed, "text"))
         captions = _Tower(texts, work)
         of_images, of_texts = pictures.forward(), captions.forward()
         factor = model.logit_scale.exp()
@@ -241,16 +243,26 @@ class _Tower:
                     self._through.backward_from_level()
 
 
-def _image_parts(model: CLIP, images: Tensor, most: int) -> list[_Part]:
+def dropout_seed(drawn: int, rank: int, tower: str, number: int) -> int:
+    """The seed of a tower's micro-batch `number` on a rank.
+
+    `drawn` is what a step takes from torch's generator on the CPU: one number, however many micro-batches a rank has,
+    so that the generators of all ranks stay in the same state. They begin with the run's seed; so this is a function
+    of (seed, step, rank, tower, number).
+    """
+    return int(choice.rank(drawn, "dropout", f"{tower} {rank}", [number.to_bytes(8, "big")])[0]) >> 1
+
+
+def _image_parts(model: CLIP, images: Tensor, most: int, seed: Callable[[int], int]) -> list[_Part]:
     dtype, device = model.visual.conv1.weight.dtype, model.logit_scale.device
 
     def encode(rows: slice) -> Tensor:
         return model.encode_image(normalise(images[rows].to(device, non_blocking=True)).to(dtype))
 
-    return [_Part(rows, partial(encode, rows), _seed()) for rows in evenly(len(images), most)]
+    return [_Part(rows, partial(encode, rows), seed(i)) for i, rows in enumerate(evenly(len(images), most))]
 
 
-def _text_parts(model: CLIP, ids: Tensor, most: int) -> list[_Part]:
+def _text_parts(model: CLIP, ids: Tensor, most: int, seed: Callable[[int], int]) -> list[_Part]:
     device = model.logit_scale.device
     overhead = CHUNK_TOKENS.get(device.type, LARGE_CHUNK_TOKENS)
 
@@ -260,11 +272,10 @@ def _text_parts(model: CLIP, ids: Tensor, most: int) -> list[_Part]:
     tokens = lengths(ids)
     chunks = by_length(tokens, most, overhead)
     read = [len(rows) * int(tokens[rows].max()) for rows in chunks]
-    return [_Part(rows.to(device), partial(encode, rows), _seed(), n) for rows, n in zip(chunks, read, strict=True)]
-
-
-def _seed() -> int:
-    return int(torch.randint(1 << 62, ()))
+    return [
+        _Part(rows.to(device), partial(encode, rows), seed(i), n)
+        for i, (rows, n) in enumerate(zip(chunks, read, strict=True))
+    ]
 
 
 def _figures(

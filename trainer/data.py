@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from core import choice
 from core.errors import Failure
-from shards.format import Ids
+from shards.format import Ids, id_at, key_of
 from shards.order import Integers, Stream
 from shards.reader import Damaged, Sample, Shards
 from trainer.images import ImageError, decode, training_crop
@@ -78,6 +79,7 @@ class Losses:
 class Batch:
     """Row i of each: an image, a caption of it, and the number of their sample in the pack.
 
+    `name(i)`: the sample of row i for a message, its key and its tar.
     `lost`: what was to stand in this batch and was replaced. The sum over the batches of all steps is the run's. Of
     streams: what was met on the way to it.
     """
@@ -86,6 +88,7 @@ class Batch:
     ids: Tensor  # int64 [b, context]
     samples: Integers  # int64 [b]
     lost: Losses = field(default_factory=Losses)
+    name: Callable[[int], str] = str
 
 
 def split(ids: Ids, seed: int, holdout: float) -> tuple[Integers, Integers]:
@@ -109,12 +112,17 @@ def picture(shards: Shards, number: int, sample: Sample) -> Image.Image:
     try:
         return decode(sample.image)
     except ImageError as error:
-        shard = shards.names[int(np.searchsorted(np.cumsum(shards.sizes), number, side="right"))]
         raise Damaged(
             error.reason,
-            f"{sample.key}.{sample.ext} in {shards.folder}/{shard}.tar does not decode ({error}): "
+            f"{sample.key}.{sample.ext} in {tar_of(shards, number)} does not decode ({error}): "
             "erase it from the pack, or fetch and pack again",
         ) from error
+
+
+def tar_of(shards: Shards, number: int) -> str:
+    """The path of the tar that holds a sample."""
+    shard = shards.names[int(np.searchsorted(np.cumsum(shards.sizes), number, side="right"))]
+    return f"{shards.folder}/{shard}.tar"
 
 
 class Examples:
@@ -164,10 +172,16 @@ class Examples:
         with closing(in_order(make, jobs(), threads, chunks + threads)) as made:
             while parts := list(itertools.islice(made, chunks)):
                 images, ids, samples, lost = zip(*parts, strict=True)
-                batch = Batch(torch.from_numpy(np.concatenate(images)), torch.cat(ids), np.concatenate(samples))
+                numbers = np.concatenate(samples)
+                name = partial(self._name, numbers)
+                batch = Batch(torch.from_numpy(np.concatenate(images)), torch.cat(ids), numbers, name=name)
                 for losses in lost:
                     batch.lost.update(losses)
                 yield batch
+
+    def _name(self, samples: Integers, row: int) -> str:
+        number = int(samples[row])
+        return f"{key_of(id_at(self.shards.image_ids, number))} in {tar_of(self.shards, number)}"
 
     def _make(
         self, samples: Integers, positions: Integers, size: int, stream: Stream

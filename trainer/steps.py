@@ -177,7 +177,7 @@ def step(
 
 
 def _would_break(number: int, batch: Batch, measured: Measured, norm: float) -> Failure:
-    names = ", ".join(f"{sample}" for sample in batch.samples[:NAMED].tolist())
+    names = ", ".join(batch.name(row) for row in range(min(NAMED, len(batch.samples))))
     return Failure(
         f"step {number:,} would break the model (loss {measured.loss}, gradient norm {norm}; its batch begins with the "
         f"samples {names}): the same command makes it again from the last checkpoint; where it comes again, lower "

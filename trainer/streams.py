@@ -42,7 +42,7 @@ _AHEAD = 16  # samples that a reader reads at a time; three times as many wait
 
 
 Read = tuple[Raw, str]  # a sample, and a name of the pass that it was read in
-Example = tuple[npt.NDArray[np.uint8], Tensor, int]  # a row of a batch
+Example = tuple[npt.NDArray[np.uint8], Tensor, int, str]  # a row of a batch: crop, ids, number and name
 
 
 class Streams:
@@ -106,9 +106,9 @@ class Streams:
                 for _ in range(first, last):
                     losses = Losses()
                     self._fill(ready, share, made, losses)
-                    images, ids, numbers = zip(*(ready.popleft() for _ in range(share)), strict=True)
-                    which = np.array(numbers, dtype=np.int64)
-                    yield Batch(torch.from_numpy(np.stack(images)), torch.stack(ids), which, losses)
+                    images, ids, numbers, names = zip(*(ready.popleft() for _ in range(share)), strict=True)
+                    which, name = np.array(numbers, dtype=np.int64), names.__getitem__
+                    yield Batch(torch.from_numpy(np.stack(images)), torch.stack(ids), which, losses, name)
             finally:
                 stop.set()  # first, for to close the others is to wait for them
 
@@ -201,7 +201,7 @@ class Streams:
     def _make(self, job: tuple[list[Read], Losses]) -> _Made:
         """The examples of those of some samples that are sound."""
         raws, lost = job
-        crops, texts, numbers = [], [], []
+        crops, texts, numbers, names = [], [], [], []
         for raw, scope in raws:
             try:
                 crop, text = self._example(raw, scope)
@@ -211,8 +211,9 @@ class Streams:
             crops.append(crop)
             texts.append(text)
             numbers.append(_number(raw))
+            names.append(f"{raw.key} in {name_of(raw.shard)}")
         ids = self._tokenizer.encode(texts, self._context)
-        return _Made(list(zip(crops, ids, numbers, strict=True)), lost, len(raws))
+        return _Made(list(zip(crops, ids, numbers, names, strict=True)), lost, len(raws))
 
     def _example(self, raw: Raw, scope: str) -> tuple[npt.NDArray[np.uint8], str]:
         """The crop and the caption of one sample in one pass."""

@@ -73,7 +73,8 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
     is_done = is_first and _nothing_to_do(recipe, folder, facts)
     if ranks.any(is_done, stage.device()):
         return
-    room = checkpoint.room(folder, sizes, config.keep_checkpoints)
+    halves = {"half_moments": config.moments == "bfloat16", "half_text": config.text_weights == "bfloat16"}
+    room = checkpoint.room(folder, sizes, config.keep_checkpoints, **halves)
     with exclusive(folder, "train", room) if is_first else nullcontext(_nobody_else) as require_lock:
         tokenizer = inputs.tokenizer()
         _check_memory(recipe, config, sizes, ranks)

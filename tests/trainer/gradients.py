@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainer.accumulate import CHUNK_TOKENS, dropout_seed
 from trainer.images import normalise
-from trainer.model import CLIP, ModelConfig, unit
+from trainer.microbatches import by_length, evenly, lengths
+from trainer.model import CLIP, Block, ModelConfig, VisionTransformer, unit
+from trainer.tokenizer import trim
 
 _TOWERS = {"embed_dim": 16, "image_size": 32, "vision_width": 8, "text_width": 16, "text_layers": 1}
 VIT = ModelConfig(patch=16, vision_layers=1, context=9, vocab=50, **_TOWERS)
@@ -55,6 +60,47 @@ def backward(model: CLIP, images: Tensor, texts: Tensor) -> float:
     model.zero_grad()
     torch.autograd.backward(loss)
     return loss.item()
+
+
+class PatchDropout(nn.Module):
+    """Leaves out a random half of the tokens but the first, as open_clip's patch dropout does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = torch.randperm(x.shape[1] - 1)[: x.shape[1] // 2] + 1
+        return torch.cat([x[:, :1], x[:, kept]], dim=1)
+
+
+def with_dropout(model: CLIP) -> CLIP:
+    """Dropout in both towers; in a residual network between its norms, too."""
+    for module in list(model.modules()):
+        if isinstance(module, Block):
+            module.mlp.append(nn.Dropout(0.3))
+    if isinstance(model.visual, VisionTransformer):
+        model.visual.add_module("ln_pre", nn.Sequential(model.visual.ln_pre, PatchDropout()))
+    else:
+        model.visual.layer2.insert(0, nn.Dropout(0.3))
+    return model
+
+
+def held(
+    model: CLIP, images: Tensor, ids: Tensor, micro_batch: int, rows_of_ranks: Sequence[slice] = (slice(None),)
+) -> float:
+    """The micro-batches of one rank, or of several, each with its seed, all their graphs held; the loss."""
+    drawn = int(torch.randint(1 << 62, ()))
+    pixels = normalise(images).to(model.logit_scale.dtype)
+    of_images, of_texts = [], []
+    for rank, rows in enumerate(rows_of_ranks):
+        own_pixels, own_ids = pixels[rows], ids[rows]
+        for number, part in enumerate(evenly(len(own_ids), micro_batch)):
+            torch.manual_seed(dropout_seed(drawn, rank, "image", number))
+            of_images.append(unit(model.encode_image(own_pixels[part])))
+        texts = by_length(lengths(own_ids), micro_batch, CHUNK_TOKENS["cpu"])
+        features = []
+        for number, group in enumerate(texts):
+            torch.manual_seed(dropout_seed(drawn, rank, "text", number))
+            features.append(unit(model.encode_text(trim(own_ids[group]))))
+        of_texts.append(torch.cat(features)[torch.cat(texts).argsort()])
+    return backward(model, torch.cat(of_images), torch.cat(of_texts))
 
 
 def gradient(model: nn.Module) -> Tensor:

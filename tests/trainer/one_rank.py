@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from core.errors import Failure, UsageError
-from tests.trainer.gradients import RESNET, VIT, batch, gradient, model_of, running
+from tests.trainer.gradients import RESNET, VIT, batch, gradient, model_of, running, with_dropout
 from trainer.accumulate import BatchNorms, gradients
 from trainer.model import ModelConfig
 from trainer.ranks import Ranks, started
@@ -53,6 +55,7 @@ def compute(ranks: Ranks, out: Path) -> None:
         assert all(torch.equal(row, alike[0]) for row in alike), f"{name}: the ranks have different gradients"
         found[name] = {"loss": step.loss, "gradient": gradient(model), "running": running(model)}
         found[name] |= {"alignment": step.alignment, "norm": step.norm_images}
+    found["dropout"] = dropout(ranks)
     stopping = ranks.rank == ranks.world - 1  # one rank is told to stop: all do
     for micro_batch in (2, 4):
         try:
@@ -72,6 +75,24 @@ def compute(ranks: Ranks, out: Path) -> None:
         found["too many ranks"] = {"said": str(error)}
     if ranks.rank == 0:
         torch.save(found, out)
+
+
+def dropout(ranks: Ranks) -> dict[str, Any]:
+    """A step with dropout: its loss and gradient, which two steps from one seed share, and each rank's first mask."""
+    ranks.doing = "dropout"
+    model, (images, ids) = with_dropout(model_of(VIT)), batch(ROWS)
+    masks: list[Tensor] = []
+    first = next(module for module in model.modules() if isinstance(module, nn.Dropout))
+    first.register_forward_hook(lambda module, inputs, output: masks.append(output[0] == 0))
+    rows, steps = rows_of(ranks.rank, ranks.world), []
+    for _ in range(2):
+        torch.manual_seed(5)
+        step = gradients(model, images[rows], ids[rows], micro_batch=3, batch_norm="micro", ranks=ranks)
+        steps.append(gradient(model))
+    assert torch.equal(*steps), "the same seed gives another gradient"
+    states = ranks.gather(torch.get_rng_state()[None])[0]
+    assert all(torch.equal(state, states[0]) for state in states), "the generators of the ranks are in other states"
+    return {"loss": step.loss, "gradient": steps[0], "masks": ranks.gather(masks[0][None])[0]}
 
 
 def lose(ranks: Ranks, out: Path) -> None:

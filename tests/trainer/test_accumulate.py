@@ -1,34 +1,32 @@
 """The gradient in micro-batches against that of the whole batch, and what an interruption leaves."""
 
 import copy
+import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from core.errors import UsageError
 from tests.trainer.gradients import (
     RESNET,
     VIT,
-    backward,
     batch,
     error,
     gradient,
+    held,
     model_of,
     naive_step,
     running,
+    with_dropout,
     worst_error,
 )
-from trainer import accumulate
-from trainer.accumulate import Measured, gradients
+from trainer.accumulate import Measured, dropout_seed, gradients
 from trainer.images import normalise
-from trainer.microbatches import by_length, evenly, lengths
-from trainer.model import CLIP, Block, ModelConfig, VisionTransformer, unit
+from trainer.microbatches import evenly, lengths
+from trainer.model import ModelConfig, unit
 from trainer.stopping import Interrupted
-from trainer.tokenizer import trim
 
 TOWERS = pytest.mark.parametrize("sizes", [VIT, RESNET], ids=["vit", "resnet"])
 
@@ -80,42 +78,6 @@ def test_2048_rows(sizes: ModelConfig, dtype: torch.dtype, bound: float) -> None
 # ── dropout ──
 
 
-class PatchDropout(nn.Module):
-    """Leaves out a random half of the tokens but the first, as open_clip's patch dropout does."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        kept = torch.randperm(x.shape[1] - 1)[: x.shape[1] // 2] + 1
-        return torch.cat([x[:, :1], x[:, kept]], dim=1)
-
-
-def with_dropout(model: CLIP) -> CLIP:
-    """Dropout in both towers; in a residual network between its norms, too."""
-    for module in list(model.modules()):
-        if isinstance(module, Block):
-            module.mlp.append(nn.Dropout(0.3))
-    if isinstance(model.visual, VisionTransformer):
-        model.visual.add_module("ln_pre", nn.Sequential(model.visual.ln_pre, PatchDropout()))
-    else:
-        model.visual.layer2.insert(0, nn.Dropout(0.3))
-    return model
-
-
-def held(model: CLIP, images: Tensor, ids: Tensor, micro_batch: int) -> float:
-    """The same micro-batches, of the same seeds, with all their graphs held."""
-    pictures = evenly(len(images), micro_batch)
-    texts = by_length(lengths(ids), micro_batch, accumulate.CHUNK_TOKENS["cpu"])
-    seeds = [int(torch.randint(1 << 62, ())) for _ in [*pictures, *texts]]
-
-    def drawn(encode: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-        torch.manual_seed(seeds.pop(0))
-        return unit(encode(rows))
-
-    pixels = normalise(images).to(model.logit_scale.dtype)
-    of_images = torch.cat([drawn(model.encode_image, pixels[rows]) for rows in pictures])
-    of_texts = torch.cat([drawn(model.encode_text, trim(ids[rows])) for rows in texts])
-    return backward(model, of_images, of_texts[torch.cat(texts).argsort()])
-
-
 @pytest.mark.parametrize("micro_batch", [1, 7, 20])
 def test_dropout_is_the_same_in_both_passes(micro_batch: int) -> None:
     model, (images, ids) = with_dropout(model_of(VIT)), batch(20)
@@ -150,14 +112,21 @@ def test_dropout_between_norms_of_the_whole_batch() -> None:
     assert rise == pytest.approx(sum(float(slope.square().sum()) for _, slope in slopes), rel=1e-5)
 
 
-def test_a_step_draws_as_much_however_often_it_passes() -> None:
+def test_a_step_draws_one_number_however_many_micro_batches_it_has() -> None:
     model, (images, ids) = with_dropout(model_of(VIT)), batch(8)
     ends = []
-    for seed in (5, 5, 6):
+    for seed, micro_batch in ((5, 3), (5, 8), (6, 3)):
         torch.manual_seed(seed)
-        gradients(model, images, ids, micro_batch=3, batch_norm="micro")
+        gradients(model, images, ids, micro_batch=micro_batch, batch_norm="micro")
         ends.append(torch.get_rng_state())
     assert torch.equal(ends[0], ends[1]) and not torch.equal(ends[0], ends[2])
+
+
+def test_no_two_micro_batches_share_a_seed() -> None:
+    places = list(itertools.product((1, 2), range(3), ("image", "text"), range(300)))
+    seeds = [dropout_seed(*place) for place in places]
+    assert len(set(seeds)) == len(places)
+    assert all(0 <= seed < 1 << 63 for seed in seeds)  # what torch.manual_seed takes
 
 
 # ── batch norm by micro-batches ──

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 from core.errors import Failure
 from core.manifest import Receipt, write_manifest
 from trainer.checkpoint import State, latest, load_model, restore, room, save, write_model
-from trainer.model import CLIP, ModelConfig
-from trainer.optim import parameter_groups
+from trainer.model import CLIP, MODELS, ModelConfig
+from trainer.optim import adamw, parameter_groups
 
 SIZES = ModelConfig(
     embed_dim=4,
@@ -104,6 +105,24 @@ def test_room_is_what_checkpoints_take(saved: Path, tmp_path: Path) -> None:
     weights = sum(parameter.numel() for parameter in CLIP(SIZES).parameters())
     assert room(str(tmp_path), SIZES, 2) == 3 * 12 * weights
     assert 12 * weights < saved.stat().st_size
+
+
+@pytest.mark.parametrize("half_moments", [False, True])
+@pytest.mark.parametrize("half_text", [False, True])
+def test_room_counts_half_precision_as_half(tmp_path: Path, half_moments: bool, half_text: bool) -> None:
+    sizes = replace(MODELS["tiny-RN"], vocab=1_000)
+    halves = {"half_moments": half_moments, "half_text": half_text}
+    model = CLIP(sizes)
+    settings = {"learning_rate": 1e-3, "weight_decay": 0.2, "betas": (0.9, 0.98), "epsilon": 1e-6}
+    state = State(model, adamw(model, **settings, **halves))  # type: ignore[arg-type]
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter, dtype=torch.float32)
+    state.optimiser.step()
+    state.metrics.append((1.0,))
+    save(str(tmp_path / "there"), state, FACTS, "", 1)
+    needed = room(str(tmp_path / "none"), sizes, 1, **halves) / 2
+    written = Path(str(latest(str(tmp_path / "there")))).stat().st_size
+    assert needed < written < 1.05 * needed
 
 
 @pytest.mark.parametrize(

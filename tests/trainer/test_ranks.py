@@ -1,5 +1,6 @@
 """Several processes, by gloo: the same gradients as one, and a sentence where one of them is lost."""
 
+import itertools
 import os
 import signal
 import socket
@@ -16,7 +17,18 @@ from torch import Tensor
 
 from core.errors import UsageError
 from tests.running import ROOT, environment, wait_until
-from tests.trainer.gradients import RESNET, backward, batch, error, gradient, model_of, running
+from tests.trainer.gradients import (
+    RESNET,
+    VIT,
+    backward,
+    batch,
+    error,
+    gradient,
+    held,
+    model_of,
+    running,
+    with_dropout,
+)
 from tests.trainer.one_rank import CASES, ROWS, rows_of
 from trainer.accumulate import gradients
 from trainer.images import normalise
@@ -57,6 +69,14 @@ def test_as_many_processes_as_one(world: int, tmp_path: Path) -> None:
         assert found["norm"] == pytest.approx(alone.norm_images), name
         for key, value in running(model).items():
             torch.testing.assert_close(found["running"][key], value, rtol=1e-10, atol=1e-12)
+
+    found, model = together["dropout"], with_dropout(model_of(VIT))
+    torch.manual_seed(5)
+    loss = held(model, *batch(ROWS), 3, [rows_of(rank, world) for rank in range(world)])
+    assert found["loss"] == pytest.approx(loss, rel=1e-12)
+    assert error(found["gradient"], gradient(model)) < 1e-12
+    masks = found["masks"]
+    assert masks.any() and not any(torch.equal(one, other) for one, other in itertools.combinations(masks, 2))
 
     found, model = together["resnet, micro"], model_of(RESNET)
     means = each_by_itself(model, world)

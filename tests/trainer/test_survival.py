@@ -240,6 +240,14 @@ def test_what_was_replaced_is_counted_over_a_resume(tmp_path: Path, monkeypatch:
     assert all(dropped["not_an_image"] >= 2 for dropped in counts), counts  # once a pass of 68
 
 
+def test_a_loss_that_is_not_finite_names_the_samples_of_a_stream(tmp_path: Path) -> None:
+    img2dataset_folder(tmp_path / "tars")
+    keys = {"shards": [f"{tmp_path}/tars/*.tar"], "steps": 9, "warmup": 0, "learning_rate": 1e30}
+    named = r"begins with the samples \d{9} in \S+/tars/0000[012]\.tar, \d{9} in "
+    with pytest.raises(Failure, match=rf"step 2 .*\(loss nan, .*{named}"):
+        run_training(small_recipe(tmp_path, **keys))
+
+
 def test_an_overflow_in_float16_skips_the_step_and_halves_the_scale(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path, precision="float16")
     sizes = replace(SMALL, image_size=32, patch=None, vision_width=8, vision_layers=(1, 1, 1, 1))
