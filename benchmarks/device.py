@@ -39,7 +39,7 @@ from trainer.data import Batch, Examples
 from trainer.flops import cost_table, image_flops, peak_flops, text_flops, utilisation
 from trainer.model import CLIP, MODELS, compile_towers
 from trainer.precision import Precision
-from trainer.telemetry import memory
+from trainer.telemetry import peak_memory
 from trainer.tokenizer import Tokenizer
 
 FOLDER = peers.ROOT / "out" / "device"
@@ -127,7 +127,7 @@ class Report:
         mfu = utilisation(forward_flops, took, peak_flops(self.device))
         share = "" if mfu is None else f"  MFU {mfu:6.1%}"
         rate, tflops = pairs / took, 3 * forward_flops / took / 1e12
-        peak = memory(self.device) / 2**30
+        peak = peak_memory(self.device) / 2**30
         print(
             f"{who:24}{took:9.3f} s {rate:10,.0f} samples/s {tflops:8.2f} TFLOP/s{share}  {peak:6.1f} GiB", flush=True
         )

@@ -32,7 +32,7 @@ from trainer.images import MEAN, STD
 from trainer.model import CLIP, MODELS
 from trainer.optim import BETA1, adamw, paper_settings
 from trainer.precision import Precision, autocast
-from trainer.ranks import ALONE
+from trainer.ranks import SINGLE_PROCESS
 from trainer.tokenizer import Tokenizer
 
 PAIRS, ROUNDS = 16, 7
@@ -97,7 +97,7 @@ def ours(
 
     def step() -> Done:
         torch.use_deterministic_algorithms(True)
-        tokens = training.step(state, batch, config, ALONE)
+        tokens = training.step(state, batch, config, SINGLE_PROCESS)
         torch.use_deterministic_algorithms(False)
         return Done(state.metrics[-1][0], tokens)
 

@@ -1,10 +1,10 @@
 """The gradient of a whole batch, exact, in the memory of a micro-batch (GradCache, arXiv 2101.06983).
 
-The loss compares every image with every text, so micro-batches cannot each have a loss of their own. Instead: all
-features, without a graph; the gradient of the loss with respect to them; then each micro-batch once more with its
-graph, through which its rows of that gradient go back. The towers are run one after the other, so that texts can be
-sorted by length over the whole batch: attention is causal, and a text that is trimmed has the same features for less.
-Shapes in comments: n rows of this rank, e the shared embedding.
+The loss compares every image with every text, so a micro-batch has no loss of its own. Three passes instead: the
+features of all micro-batches without a graph; the gradient of the loss with respect to the features; each micro-batch
+once more with its graph, through which its rows of that gradient are backpropagated. The towers run one after the
+other, so that texts can be sorted by length over the whole batch: attention is causal, so trimming the padding changes
+no feature. Shapes in comments: n rows of this rank, e the shared embedding.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from core.errors import UsageError
 from trainer import batchnorm
 from trainer.images import normalise
 from trainer.loss import contrastive_loss
-from trainer.microbatches import by_length, evenly, lengths
+from trainer.microbatches import even_slices, group_by_length, lengths
 from trainer.model import CLIP, unit
-from trainer.ranks import ALONE, Ranks
+from trainer.ranks import SINGLE_PROCESS, Ranks
 from trainer.stopping import Interrupted
 from trainer.tokenizer import trim
 
 BatchNorms = Literal["micro", "global"]
 Context = Callable[[], AbstractContextManager[Any]]
 
-SAMPLED = 1_024  # rows of the batch, of which uniformity compares all pairs
-CHUNK_TOKENS = {"cpu": 32}  # tokens that cost as much as one more micro-batch of texts does beside its tokens
-LARGE_CHUNK_TOKENS = 4_096  # elsewhere: kernels have to be started
+UNIFORMITY_ROWS = 1_024  # rows of the batch, at most, whose pairs the uniformity is computed from
+MICRO_BATCH_OVERHEAD = {"cpu": 32}  # fixed cost of a micro-batch of texts, in tokens that cost as much
+GPU_MICRO_BATCH_OVERHEAD = 4_096  # the same on other devices, where it is the launch of its kernels
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a step saw, over the rows of all ranks, beside the gradients that it leaves."""
+class StepMetrics:
+    """Metrics of a step over the rows of all ranks; its gradients are in the model."""
 
     loss: float  # nats
     scale: float  # exp(logit_scale)
     alignment: float  # mean squared distance of the features of a pair, 0 to 4 (Wang and Isola, 2005.10242)
     uniformity_images: float  # log of the mean of exp(-2 squared distance) of two images, 0 (all equal) to -8; the same
-    uniformity_texts: float  # of texts; both over at most SAMPLED rows
+    uniformity_texts: float  # of texts; both over at most UNIFORMITY_ROWS rows
     norm_images: float  # mean length of the features before they are scaled to length one
     norm_texts: float
-    tokens: int  # of texts, padding within a micro-batch included, that the text tower read
-    _running: batchnorm.Running
+    tokens: int  # that the text tower computed, padding within a micro-batch included
+    _running: batchnorm.RunningUpdate
 
     def commit(self) -> None:
-        """Move the running statistics of batch norm, once: after the optimiser's step."""
+        """Update the running statistics of batch norm: once, after the optimiser's step."""
         self._running.commit()
 
 
@@ -65,11 +65,11 @@ def gradients(
     micro_batch: int,
     batch_norm: BatchNorms,
     autocast: Context = nullcontext,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
     scale: float = 1.0,
     interrupted: Callable[[], bool] = lambda: False,
-) -> Measured:
-    """Leave `scale` times the gradient of the loss over the rows of all ranks in `.grad` of each parameter.
+) -> StepMetrics:
+    """Put `scale` times the gradient of the loss over the rows of all ranks into `.grad` of each parameter.
 
     `images` uint8 [n, s, s, 3] and `ids` int64 [n, context] are this rank's rows, on the CPU; images may be on the
     device, if it has room. At most `micro_batch` of them at a time have their graph there; where that is all of them
@@ -80,9 +80,9 @@ def gradients(
     other numbers than any other micro-batch of any rank. `autocast` makes the context of each forward pass.
     `batch_norm` says what normalises the images of a residual network: see trainer.batchnorm.
 
-    `interrupted` is asked between micro-batches, and where there is one rank between tiles of the loss. Once it says so
-    on any rank all raise `Interrupted`. Then, and after any other error, generator and running statistics are as
-    before, and there are no gradients.
+    `interrupted` is called between micro-batches, and on a single rank between tiles of the loss. Once it returns True
+    on any rank, all raise `Interrupted`. Then, and after any other error, the random state and the running statistics
+    are as before, and no parameter has a gradient.
     """
     device = model.logit_scale.device
     generator = torch.get_rng_state()
@@ -90,24 +90,33 @@ def gradients(
     try:
         counts = _counts(len(images), len(ids), micro_batch, device, ranks)
         norms = batchnorm.norms_of(model.visual)
-        through = _through(norms, batch_norm, counts, micro_batch, ranks)
-        work = _Work(device, autocast, ranks, interrupted, keep=max(counts) <= micro_batch)
+        statistics = _batch_statistics(norms, batch_norm, counts, micro_batch, ranks)
+        runner = _Runner(device, autocast, ranks, interrupted, keep_graphs=max(counts) <= micro_batch)
         seed = partial(dropout_seed, int(torch.randint(1 << 62, ())), ranks.rank)
-        pictures = _Tower(_image_parts(model, images, micro_batch, partial(seed, "image")), work, norms, through)
-        texts = _text_parts(model, ids, micro_batch, partial(seed, "text"))
-        captions = _Tower(texts, work)
-        of_images, of_texts = pictures.forward(), captions.forward()
+        image_tower = _Tower(
+            _image_micro_batches(model, images, micro_batch, partial(seed, "image")), runner, norms, statistics
+        )
+        texts = _text_micro_batches(model, ids, micro_batch, partial(seed, "text"))
+        text_tower = _Tower(texts, runner)
+        image_features, text_features = image_tower.forward(), text_tower.forward()
         factor = model.logit_scale.exp()
-        loss = contrastive_loss(of_images, of_texts, factor, ranks, interrupted)
+        loss = contrastive_loss(image_features, text_features, factor, ranks, interrupted)
         torch.autograd.backward(loss, loss.new_tensor(scale))
-        pictures.backward(of_images)
-        captions.backward(of_texts)
-        ranks.sum_([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
-        running = through.running(ranks)
+        image_tower.backward(image_features)
+        text_tower.backward(text_features)
+        ranks.all_reduce_([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+        running = statistics.running(ranks)
         with torch.no_grad():
-            sums = [loss, (of_images - of_texts).square().sum(), pictures.length, captions.length]
-            figures = _figures(sums, sum(part.tokens for part in texts), of_images, of_texts, sum(counts), ranks)
-            return Measured(scale=float(factor), **figures, _running=running)
+            sums = [loss, (image_features - text_features).square().sum(), image_tower.length, text_tower.length]
+            figures = _figures(
+                sums,
+                sum(part.tokens for part in texts),
+                image_features,
+                text_features,
+                sum(counts),
+                ranks,
+            )
+            return StepMetrics(scale=float(factor), **figures, _running=running)
     except BaseException:
         torch.set_rng_state(generator)
         model.zero_grad(set_to_none=True)
@@ -118,16 +127,16 @@ def _counts(images: int, texts: int, micro_batch: int, device: torch.device, ran
     """Rows of each rank; all ranks raise UsageError if one has none."""
     if micro_batch < 1 or images != texts:
         raise UsageError(f"{images:,} images and {texts:,} texts, {micro_batch:,} at a time: there is no batch")
-    counts = [int(count) for count in ranks.gather(torch.tensor([images], device=device))[0].tolist()]
+    counts = [int(count) for count in ranks.all_gather(torch.tensor([images], device=device))[0].tolist()]
     if min(counts) < 1:
         raise UsageError(f"a batch of {sum(counts):,} on {ranks.world} ranks leaves a rank without a pair: start fewer")
     return counts
 
 
-def _through(
+def _batch_statistics(
     norms: Sequence[batchnorm.BatchNorm], batch_norm: BatchNorms, counts: Sequence[int], micro_batch: int, ranks: Ranks
-) -> batchnorm.Statistics:
-    """What the norms of this step are. `counts`: rows of each rank, so that all ranks choose the same."""
+) -> batchnorm.BatchStatistics:
+    """What batch norm computes in this step. `counts`: rows of each rank, so that all ranks choose the same."""
     if batch_norm == "global":
         return batchnorm.Synchronised(ranks) if max(counts) <= micro_batch else batchnorm.LevelByLevel(ranks)
     if norms and min(count // -(-count // micro_batch) for count in counts) < 2:
@@ -139,48 +148,48 @@ def _through(
 
 
 @dataclass
-class _Part:
+class _MicroBatch:
     """A micro-batch of one tower."""
 
     rows: slice | Tensor  # of the batch; indices are on the device
-    encode: Callable[[], Tensor]  # to features as the tower gives them
+    encode: Callable[[], Tensor]  # its features, not normalised
     seed: int  # of its dropout
-    tokens: int = 0  # that it reads, of texts
-    kept: Tensor | None = None  # unit features with their graph
+    tokens: int = 0  # of texts, padding included
+    kept: Tensor | None = None  # unit features with their graph, if the first pass kept it
 
 
 @dataclass
-class _Work:
-    """How forward passes are made, and when they end."""
+class _Runner:
+    """Runs forward passes over micro-batches until it is interrupted."""
 
     device: torch.device
     autocast: Context
     ranks: Ranks
     interrupted: Callable[[], bool]
-    keep: bool  # graphs of the first pass, so that there is no second
+    keep_graphs: bool  # of the first pass, so that there is no second
 
-    def each(self, parts: Sequence[_Part], together: bool = False) -> Iterator[_Part]:
-        """The parts, until this rank is interrupted; then, or after the last, all ranks agree on whether one was.
+    def each(self, micro_batches: Sequence[_MicroBatch], together: bool = False) -> Iterator[_MicroBatch]:
+        """The micro-batches, until a rank is interrupted, on which all ranks agree after the last micro-batch.
 
-        `together`: before each part, too, because a part is collective.
+        `together`: they agree before each one, because its forward pass is collective.
         """
         stop = False
-        for part in parts:
+        for micro_batch in micro_batches:
             stop = self.interrupted()
             if together:
-                stop = self.ranks.any(stop, self.device)
+                stop = self.ranks.any_rank(stop, self.device)
             if stop:
                 break
-            yield part
-        if self.ranks.any(stop, self.device):
+            yield micro_batch
+        if self.ranks.any_rank(stop, self.device):
             raise Interrupted
 
-    def encode(self, part: _Part) -> Tensor:
+    def encode(self, micro_batch: _MicroBatch) -> Tensor:
         """The features of a micro-batch, in float32 at least, with dropout drawn from its seed."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices), self.autocast():
-            torch.manual_seed(part.seed)
-            features = part.encode()
+            torch.manual_seed(micro_batch.seed)
+            features = micro_batch.encode()
         return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
@@ -189,58 +198,57 @@ class _Tower:
 
     def __init__(
         self,
-        parts: Sequence[_Part],
-        work: _Work,
+        micro_batches: Sequence[_MicroBatch],
+        runner: _Runner,
         norms: Sequence[batchnorm.BatchNorm] = (),
-        through: batchnorm.Statistics | None = None,
+        statistics: batchnorm.BatchStatistics | None = None,
     ) -> None:
-        self._parts, self._work, self._norms = parts, work, norms
-        self._through = through or batchnorm.Statistics()
-        self.length = torch.zeros((), device=work.device)  # of all rows' features, before they are scaled to one
+        self._micro_batches, self._runner, self._norms = micro_batches, runner, norms
+        self._statistics = statistics or batchnorm.BatchStatistics()
+        self.length = torch.zeros((), device=runner.device)  # sum of the norms of the features before normalisation
 
     def forward(self) -> Tensor:
-        """Unit features [n, e], a leaf: row i of the batch is row i."""
-        with batchnorm.passing(self._norms, self._through):
+        """Unit features [n, e] in the order of the batch, a leaf of the graph."""
+        with batchnorm.replaced_forward(self._norms, self._statistics):
             while (features := self._pass()) is None:
-                self._through.next_level()
+                self._statistics.finish_level()
         return features.requires_grad_()
 
     def _pass(self) -> Tensor | None:
-        """The features, if the pass has gone through all norms."""
-        found: list[tuple[_Part, Tensor]] = []
-        for part in self._work.each(self._parts, self._through.is_collective):
+        """The features; None if the pass ended at a norm whose statistics are not known yet."""
+        found: list[tuple[_MicroBatch, Tensor]] = []
+        for micro_batch in self._runner.each(self._micro_batches, self._statistics.is_collective):
             try:
-                with torch.set_grad_enabled(self._work.keep):
-                    raw = self._work.encode(part)
+                with torch.set_grad_enabled(self._runner.keep_graphs):
+                    raw = self._runner.encode(micro_batch)
                     features = unit(raw)
-            except batchnorm.Reached:
+            except batchnorm.StatisticsMissing:
                 continue
-            part.kept = features if self._work.keep else None
+            micro_batch.kept = features if self._runner.keep_graphs else None
             self.length += raw.detach().norm(dim=1).sum()
-            found.append((part, features.detach()))
+            found.append((micro_batch, features.detach()))
         if not found:
             return None
-        every = torch.cat([features for _, features in found])
-        out = torch.empty_like(every)
-        for part, features in found:
-            out[part.rows] = features
+        out = torch.empty_like(torch.cat([features for _, features in found]))
+        for micro_batch, features in found:
+            out[micro_batch.rows] = features
         return out
 
-    def backward(self, of_batch: Tensor) -> None:
-        """Add the gradients of the tower's parameters, given that of its features."""
-        assert of_batch.grad is not None
-        self._through.begin_backward()
-        with batchnorm.passing(self._norms, self._through):
-            for part in self._work.each(self._parts, self._through.is_collective):
-                features = unit(self._work.encode(part)) if part.kept is None else part.kept
-                part.kept = None
-                torch.autograd.backward(features, of_batch.grad[part.rows])
-            for level in reversed(range(self._through.levels)):
-                self._through.open_level(level)
-                for part in self._work.each(self._parts):
-                    with suppress(batchnorm.Reached):
-                        self._work.encode(part)
-                    self._through.backward_from_level()
+    def backward(self, batch_features: Tensor) -> None:
+        """Add to the gradients of the tower's parameters, given the gradient of its features."""
+        assert batch_features.grad is not None
+        self._statistics.begin_backward()
+        with batchnorm.replaced_forward(self._norms, self._statistics):
+            for micro_batch in self._runner.each(self._micro_batches, self._statistics.is_collective):
+                features = unit(self._runner.encode(micro_batch)) if micro_batch.kept is None else micro_batch.kept
+                micro_batch.kept = None
+                torch.autograd.backward(features, batch_features.grad[micro_batch.rows])
+            for level in reversed(range(self._statistics.levels)):
+                self._statistics.begin_level(level)
+                for micro_batch in self._runner.each(self._micro_batches):
+                    with suppress(batchnorm.StatisticsMissing):
+                        self._runner.encode(micro_batch)
+                    self._statistics.backward_from_level()
 
 
 def dropout_seed(drawn: int, rank: int, tower: str, number: int) -> int:
@@ -253,40 +261,42 @@ def dropout_seed(drawn: int, rank: int, tower: str, number: int) -> int:
     return int(choice.rank(drawn, "dropout", f"{tower} {rank}", [number.to_bytes(8, "big")])[0]) >> 1
 
 
-def _image_parts(model: CLIP, images: Tensor, most: int, seed: Callable[[int], int]) -> list[_Part]:
+def _image_micro_batches(model: CLIP, images: Tensor, most: int, seed: Callable[[int], int]) -> list[_MicroBatch]:
     dtype, device = model.visual.conv1.weight.dtype, model.logit_scale.device
 
     def encode(rows: slice) -> Tensor:
         return model.encode_image(normalise(images[rows].to(device, non_blocking=True)).to(dtype))
 
-    return [_Part(rows, partial(encode, rows), seed(i)) for i, rows in enumerate(evenly(len(images), most))]
+    return [_MicroBatch(rows, partial(encode, rows), seed(i)) for i, rows in enumerate(even_slices(len(images), most))]
 
 
-def _text_parts(model: CLIP, ids: Tensor, most: int, seed: Callable[[int], int]) -> list[_Part]:
+def _text_micro_batches(model: CLIP, ids: Tensor, most: int, seed: Callable[[int], int]) -> list[_MicroBatch]:
     device = model.logit_scale.device
-    overhead = CHUNK_TOKENS.get(device.type, LARGE_CHUNK_TOKENS)
+    overhead = MICRO_BATCH_OVERHEAD.get(device.type, GPU_MICRO_BATCH_OVERHEAD)
 
     def encode(rows: Tensor) -> Tensor:
         return model.encode_text(trim(ids[rows]).to(device, non_blocking=True))
 
     tokens = lengths(ids)
-    chunks = by_length(tokens, most, overhead)
+    chunks = group_by_length(tokens, most, overhead)
     read = [len(rows) * int(tokens[rows].max()) for rows in chunks]
     return [
-        _Part(rows.to(device), partial(encode, rows), seed(i), n)
+        _MicroBatch(rows.to(device), partial(encode, rows), seed(i), n)
         for i, (rows, n) in enumerate(zip(chunks, read, strict=True))
     ]
 
 
 def _figures(
-    sums: Sequence[Tensor], tokens: int, of_images: Tensor, of_texts: Tensor, n: int, ranks: Ranks
+    sums: Sequence[Tensor], tokens: int, image_features: Tensor, text_features: Tensor, n: int, ranks: Ranks
 ) -> dict[str, Any]:
-    """What is measured, of this rank's sums: loss, squared distances of pairs, lengths of images and of texts."""
-    total = torch.stack([*(value.double() for value in sums), of_images.new_tensor(tokens, dtype=torch.float64)])
-    ranks.sum_([total])
+    """The metrics, from this rank's sums of: loss, squared distances of pairs, norms of images and of texts."""
+    total = torch.stack([*(value.double() for value in sums), image_features.new_tensor(tokens, dtype=torch.float64)])
+    ranks.all_reduce_([total])
     loss, apart, of_image, of_text, read = total.tolist()
-    sample = slice(max(1, SAMPLED // ranks.world))  # of each rank
-    images, texts = ranks.gather(torch.stack([of_images[sample], of_texts[sample]], dim=1))[0].unbind(dim=1)
+    sample = slice(max(1, UNIFORMITY_ROWS // ranks.world))  # of each rank
+    images, texts = ranks.all_gather(torch.stack([image_features[sample], text_features[sample]], dim=1))[0].unbind(
+        dim=1
+    )
     return {
         "loss": loss,
         "alignment": apart / n,

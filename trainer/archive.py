@@ -1,8 +1,9 @@
-"""Tensors out of torch's zip archives, those of torch.save and those of TorchScript, without running anything in them.
+"""Reads the tensors of torch's zip archives (torch.save, TorchScript) without executing anything in them.
 
-An archive is a zip: `data.pkl` is a pickle that says which tensor has which name, `data/0` and on are the bytes. A
-pickle is a program, and Python's own reader calls what it names. Here it is read as data: the few instructions that
-torch writes build plain values, a call is looked at and never made, and any other name or instruction is refused.
+An archive is a zip: `data.pkl` is a pickle that maps names to tensors, `data/0` and on are their bytes. A pickle is a
+program, and Python's own reader calls the functions that it names. This reader interprets the few opcodes that torch
+writes and builds plain values; calls are matched against an allowlist and not made, and any other name or opcode is
+refused.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def read_tensors(file: BinaryIO, path: str, within: Callable[[Mapping[str, Any]]
     try:
         with zipfile.ZipFile(file) as archive:
             folder, members = _members(archive)
-            said = _unpickle(archive.read(members[f"{folder}{_PICKLE}"]))
-            stored = dict(_flat(within(said) if isinstance(said, dict) else said))
+            content = _unpickle(archive.read(members[f"{folder}{_PICKLE}"]))
+            stored = dict(_flat(within(content) if isinstance(content, dict) else content))
             elements = sum(math.prod(tensor.size) * tensor.storage.dtype.itemsize for tensor in stored.values())
             if elements > sum(member.file_size for member in members.values()):
                 raise _NotTensors("whose tensors take more room than the file has")
@@ -253,8 +254,8 @@ def _name(text: str) -> _Name:
     return _Name(text)
 
 
-def _storage(said: Any) -> _Storage:
-    match said:
+def _storage(content: Any) -> _Storage:
+    match content:
         case ("storage", _Name(text), str(key), str(), int(length)) if text in _TYPES and length > 0:
             return _Storage(key, _TYPES[text], length)
     raise ValueError("its pickle points to something else than a tensor's bytes")

@@ -1,14 +1,15 @@
-"""Batch norm where a batch is computed in micro-batches and by several ranks: what it means is a choice.
+"""Batch norm of a batch that is split into micro-batches and over ranks, in three implementations.
 
-`PerMicroBatch`: each micro-batch normalises by its own mean and variance, as with one process a micro-batch. The
-running ones move once a step, towards the mean over the micro-batches, each weighted by its rows.
+`PerMicroBatch` (batch_norm = "micro"): each micro-batch is normalised by its own mean and variance, as if each were
+computed by a process without synchronised batch norm.
 
-Or the whole batch normalises, exactly, and the gradient goes through its statistics. Where each rank holds the graph of
-all its rows, `Synchronised` sums over the ranks within one pass. Else `LevelByLevel` finds the statistics of one level
-of norms after the other, with a pass over the micro-batches each, and goes back through the levels in the same way:
-nothing is held beyond a micro-batch, for about twice as many forward passes as there are levels.
+With batch_norm = "global" the statistics are those of the whole batch, exactly, and are differentiated through.
+`Synchronised`, where each rank holds the graph of all its rows, all-reduces within one pass, as SyncBatchNorm does.
+`LevelByLevel` needs memory for one micro-batch only: it finds the statistics of one level of norms after the other,
+with a pass over the micro-batches for each, and backpropagates through the levels in reverse order. That takes about
+twice as many forward passes as there are levels.
 
-Neither changes the running statistics of a model: `Running.commit` does, once a step was made.
+None of them touches the running statistics: `RunningUpdate.commit` does, once the optimiser has made its step.
 """
 
 from __future__ import annotations
@@ -24,43 +25,43 @@ from torch.nn import functional as F
 
 from trainer.ranks import Ranks
 
-Through = Callable[["BatchNorm", Tensor], Tensor]
+Forward = Callable[["BatchNorm", Tensor], Tensor]
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """nn.BatchNorm2d, [n, c, h, w] -> [n, c, h, w], whose forward pass can be another one for the time of a step.
+    """nn.BatchNorm2d, [n, c, h, w] -> [n, c, h, w], whose forward pass can be replaced during a step.
 
-    `with_next` says that what the next norm reads does not depend on this one, so that one pass finds both statistics.
+    `shares_pass_with_next`: the next norm's input does not depend on this one, so one pass finds both statistics.
     """
 
-    def __init__(self, channels: int, *, with_next: bool = False) -> None:
+    def __init__(self, channels: int, *, shares_pass_with_next: bool = False) -> None:
         super().__init__(channels)
-        self.with_next = with_next
-        self.through: Through | None = None
+        self.shares_pass_with_next = shares_pass_with_next
+        self.replacement: Forward | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if self.through is None else self.through(self, x)
+        return super().forward(x) if self.replacement is None else self.replacement(self, x)
 
 
 def norms_of(model: nn.Module) -> list[BatchNorm]:
-    """The norms that normalise by the batch: those that are not in evaluation."""
+    """The batch norms in training mode; those in evaluation mode use their running statistics."""
     return [module for module in model.modules() if isinstance(module, BatchNorm) and module.training]
 
 
 @contextmanager
-def passing(norms: Sequence[BatchNorm], through: Through) -> Iterator[None]:
-    """All forward passes of the norms are `through`, in between."""
+def replaced_forward(norms: Sequence[BatchNorm], forward: Forward) -> Iterator[None]:
+    """Within the block `forward` is the forward pass of the norms."""
     for norm in norms:
-        norm.through = through
+        norm.replacement = forward
     try:
         yield
     finally:
         for norm in norms:
-            norm.through = None
+            norm.replacement = None
 
 
 class Moments:
-    """Number of values, and mean and variance of each channel, part added to part as Chan, Golub and LeVeque do."""
+    """Count, mean and variance of each channel, merged from parts by the formula of Chan, Golub and LeVeque (1979)."""
 
     def __init__(self, like: Tensor) -> None:
         self.count = 0.0
@@ -82,36 +83,36 @@ class Moments:
         count = x.numel() // x.shape[1]
         self.add(count, mean.double(), variance.double() * count)
 
-    def over(self, ranks: Ranks) -> Moments:
-        """Those of all ranks together, to the same bits on each."""
+    def all_reduced(self, ranks: Ranks) -> Moments:
+        """The moments over all ranks, bit for bit the same on each. Collective."""
         if ranks.world == 1:
             return self
         own = torch.cat([self.mean.new_tensor([self.count]), self.mean, self.squares])
         merged = Moments(self.mean[None])
-        for row in ranks.gather(own[None])[0]:
+        for row in ranks.all_gather(own[None])[0]:
             mean, squares = row[1:].chunk(2)
             merged.add(float(row[0]), mean, squares)
         return merged
 
-    def used(self, norm: BatchNorm) -> tuple[Tensor, Tensor]:
-        """Mean and variance to normalise by."""
+    def biased(self, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance, which batch norm normalises by."""
         like = norm.weight
         return self.mean.to(like.dtype), (self.squares / self.count).to(like.dtype)
 
-    def observed(self) -> tuple[Tensor, Tensor]:
-        """Mean and unbiased variance, as running statistics collect them."""
+    def unbiased(self) -> tuple[Tensor, Tensor]:
+        """Mean and unbiased variance, which the running statistics average."""
         return self.mean, self.squares / max(self.count - 1, 1)
 
 
-class Running:
-    """What the running statistics of each norm are to move towards."""
+class RunningUpdate:
+    """The batch statistics of a step that the running statistics have yet to be updated with."""
 
     def __init__(self, observed: dict[BatchNorm, tuple[Tensor, Tensor]]) -> None:
         self._observed = observed
 
     @torch.no_grad()
     def commit(self) -> None:
-        """Move them, as nn.BatchNorm2d does in its forward pass."""
+        """Update the running statistics, as nn.BatchNorm2d does in its forward pass."""
         for norm, (mean, variance) in self._observed.items():
             assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
             assert norm.num_batches_tracked is not None
@@ -120,47 +121,50 @@ class Running:
             norm.num_batches_tracked += 1
 
 
-class Statistics:
-    """What the norms of a model do in the forward passes of one step, and what their running statistics learn of it."""
+class BatchStatistics:
+    """The forward pass of a model's batch norms during one step, and the update of their running statistics."""
 
-    is_collective = False  # the forward pass of a micro-batch, and its backward pass
-    levels = 0  # that a backward pass goes through one after the other
+    is_collective = False  # whether the forward and backward passes of a micro-batch are
+    levels = 0  # of norms, each of which needs backward passes of its own
 
     def __call__(self, norm: BatchNorm, x: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def next_level(self) -> None:
-        """A pass over the micro-batches has ended with `Reached`."""
+    def finish_level(self) -> None:
+        """Called after a pass over the micro-batches that ended with `StatisticsMissing`."""
         raise NotImplementedError
 
     def begin_backward(self) -> None:
-        """All forward passes without a graph are done."""
+        """Called between the passes without a graph and those with one."""
 
-    def open_level(self, level: int) -> None:
-        """The next passes end at this level, each of them followed by `backward_from_level`."""
+    def begin_level(self, level: int) -> None:
+        """The next forward passes end at this level, each of them followed by `backward_from_level`."""
         raise NotImplementedError
 
     def backward_from_level(self) -> None:
         raise NotImplementedError
 
-    def running(self, ranks: Ranks) -> Running:
-        """What `commit` is to apply. Collective."""
-        return Running({})
+    def running(self, ranks: Ranks) -> RunningUpdate:
+        """The update of the running statistics. Collective."""
+        return RunningUpdate({})
 
 
-class PerMicroBatch(Statistics):
-    """Each micro-batch by itself. `rows`: of the whole batch, of all ranks."""
+class PerMicroBatch(BatchStatistics):
+    """Each micro-batch by itself. The running statistics get the mean of theirs, weighted by rows.
+
+    `rows`: of the whole batch, of all ranks.
+    """
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._noting = True
+        self._recording = True
         self._sums: dict[BatchNorm, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, norm: BatchNorm, x: Tensor) -> Tensor:
         wide = norm.weight.dtype
-        mean, variance = torch.zeros(2, x.shape[1], dtype=wide, device=x.device)  # written to by a momentum of 1
+        mean, variance = torch.zeros(2, x.shape[1], dtype=wide, device=x.device)  # momentum 1 overwrites them
         y = F.batch_norm(x, mean, variance, norm.weight, norm.bias, True, 1.0, norm.eps)
-        if self._noting:
+        if self._recording:
             zeros = torch.zeros(2, x.shape[1], dtype=torch.float64, device=x.device)
             sums = self._sums.setdefault(norm, (zeros[0], zeros[1]))
             sums[0].add_(mean, alpha=len(x) / self._rows)
@@ -168,18 +172,17 @@ class PerMicroBatch(Statistics):
         return y
 
     def begin_backward(self) -> None:
-        self._noting = False
+        self._recording = False
 
-    def running(self, ranks: Ranks) -> Running:
-        """The mean over the micro-batches of all ranks."""
-        ranks.sum_([tensor for pair in self._sums.values() for tensor in pair])
-        return Running(self._sums)
+    def running(self, ranks: Ranks) -> RunningUpdate:
+        ranks.all_reduce_([tensor for pair in self._sums.values() for tensor in pair])
+        return RunningUpdate(self._sums)
 
 
-class Synchronised(Statistics):
-    """The rows of all ranks, each of which computes its own in one pass and holds their graph.
+class Synchronised(BatchStatistics):
+    """Statistics over the rows of all ranks, each of which holds the graph of its own rows.
 
-    Of one rank this is nn.BatchNorm2d, whose sums over many small images are 100 times less exact on a CPU.
+    On one rank it computes what nn.BatchNorm2d does, whose sums over many small images are less exact on a CPU.
     """
 
     is_collective = True
@@ -191,129 +194,134 @@ class Synchronised(Statistics):
     def __call__(self, norm: BatchNorm, x: Tensor) -> Tensor:
         moments = Moments(x)
         moments.add_values(x)
-        moments = moments.over(self._ranks)
-        self._observed[norm] = moments.observed()
+        moments = moments.all_reduced(self._ranks)
+        self._observed[norm] = moments.unbiased()
         y: Tensor = _Normalise.apply(x, norm.weight, norm.bias, moments, norm, self._ranks)
         return y
 
-    def running(self, ranks: Ranks) -> Running:
-        return Running(self._observed)
+    def running(self, ranks: Ranks) -> RunningUpdate:
+        return RunningUpdate(self._observed)
 
 
 class _Normalise(torch.autograd.Function):
-    """Batch norm by given statistics, whose gradient goes through them. Backward is collective."""
+    """Batch norm by given statistics, differentiated through them. Backward is collective."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, moments: Moments, norm: BatchNorm, ranks: Ranks
     ) -> Tensor:
-        mean, variance = moments.used(norm)
+        mean, variance = moments.biased(norm)
         ctx.save_for_backward(x, weight, mean, variance)
         ctx.count, ctx.eps, ctx.ranks = moments.count, norm.eps, ranks
         return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, norm.eps)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, by_y: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance = ctx.saved_tensors
-        wide = by_y.to(weight.dtype)
-        by_bias, by_weight = wide.sum(dim=(0, 2, 3)), (wide * _standard(x, mean, variance, ctx.eps)).sum(dim=(0, 2, 3))
-        all_bias, all_weight = by_bias.clone(), by_weight.clone()
-        ctx.ranks.sum_([all_bias, all_weight])
-        through = _through_statistics(x, weight, mean, variance, ctx.eps, ctx.count, all_bias, all_weight)
-        by_x = wide * _channels(weight * (variance + ctx.eps).rsqrt()) + through
-        return by_x.to(x.dtype), by_weight, by_bias, None, None, None
+        wide = grad_y.to(weight.dtype)
+        grad_bias, grad_weight = (
+            wide.sum(dim=(0, 2, 3)),
+            (wide * _standardised(x, mean, variance, ctx.eps)).sum(dim=(0, 2, 3)),
+        )
+        total_grad_bias, total_grad_weight = grad_bias.clone(), grad_weight.clone()
+        ctx.ranks.all_reduce_([total_grad_bias, total_grad_weight])
+        from_statistics = _grad_through_statistics(
+            x, weight, mean, variance, ctx.eps, ctx.count, total_grad_bias, total_grad_weight
+        )
+        grad_x = wide * _per_channel(weight * (variance + ctx.eps).rsqrt()) + from_statistics
+        return grad_x.to(x.dtype), grad_weight, grad_bias, None, None, None
 
 
-class Reached(Exception):
-    """A forward pass of `LevelByLevel` has come to norms whose statistics are not known, and ends there."""
+class StatisticsMissing(Exception):
+    """A forward pass of `LevelByLevel` has reached norms whose statistics are not known yet, and ends there."""
 
 
-class LevelByLevel(Statistics):
-    """The rows of all micro-batches and ranks, with nothing held but statistics.
+class LevelByLevel(BatchStatistics):
+    """Statistics over all micro-batches and ranks, in the memory of one micro-batch.
 
-    Forward, again and again: a pass over the micro-batches, each of which raises `Reached`, then `next_level`, until a
-    pass goes through. Backward: a pass through, with the statistics as constants; then, from the last level to the
-    first, `open_level` and for each micro-batch a forward pass that raises `Reached` and
-    `backward_from_level`. All but the last are collective.
+    Forward: a pass over the micro-batches, each of which raises `StatisticsMissing`, then `finish_level`, until a pass
+    reaches the end. Backward: a whole pass with the statistics as constants; then, from the last level to the
+    first, `begin_level`, and for each micro-batch a forward pass that raises `StatisticsMissing`, followed by
+    `backward_from_level`. All of them but `backward_from_level` are collective.
 
-    That is enough, because the gradient with respect to a norm's mean is -weight/deviation times that of its bias, and
-    with respect to its variance -weight/(2 variance) times that of its weight: all that comes after a norm, through
-    later statistics, too, has been added to these two once its level is reached. Levels, micro-batches and what they
-    hold are the same each time, if dropout is.
+    No adjoints are kept: the gradient with respect to a norm's mean is -weight/deviation times that of its bias, and
+    with respect to its variance -weight/(2 variance) times that of its weight. When a level is reached, everything
+    behind it, later statistics included, has been added to these two. Every pass over a micro-batch has to compute the
+    same activations, so dropout is seeded per micro-batch.
     """
 
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
         self._known: dict[BatchNorm, Moments] = {}
         self._levels: list[list[BatchNorm]] = []
-        self._found: dict[BatchNorm, Moments] = {}  # of the level that is being looked at
-        self._open: int | None = None  # the level that a backward pass starts from
+        self._current: dict[BatchNorm, Moments] = {}  # of the level whose statistics are being computed
+        self._backward_level: int | None = None  # the level that a backward pass starts from
         self._inputs: list[tuple[BatchNorm, Tensor]] = []
         self._sums: dict[BatchNorm, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, norm: BatchNorm, x: Tensor) -> Tensor:
-        if self._open is not None and norm in self._levels[self._open]:
+        if self._backward_level is not None and norm in self._levels[self._backward_level]:
             self._inputs.append((norm, x))
         elif norm in self._known:
-            mean, variance = self._known[norm].used(norm)
+            mean, variance = self._known[norm].biased(norm)
             return F.batch_norm(x, mean, variance, norm.weight, norm.bias, False, 0.0, norm.eps)
         else:
-            self._found.setdefault(norm, Moments(x)).add_values(x)
-        if norm.with_next:
-            return x.detach().clone()  # of the right shape: nobody looks at what comes of it
-        raise Reached
+            self._current.setdefault(norm, Moments(x)).add_values(x)
+        if norm.shares_pass_with_next:
+            return x.detach().clone()  # only its shape matters: the pass ends at the next norm
+        raise StatisticsMissing
 
-    def next_level(self) -> None:
-        self._levels.append(list(self._found))
-        self._known |= {norm: moments.over(self._ranks) for norm, moments in self._found.items()}
-        self._found = {}
+    def finish_level(self) -> None:
+        self._levels.append(list(self._current))
+        self._known |= {norm: moments.all_reduced(self._ranks) for norm, moments in self._current.items()}
+        self._current = {}
         self.levels = len(self._levels)
 
-    def open_level(self, level: int) -> None:
-        self._open = level
+    def begin_level(self, level: int) -> None:
+        self._backward_level = level
         self._sums = {}
         for norm in self._levels[level]:
             assert norm.weight.grad is not None and norm.bias.grad is not None
             self._sums[norm] = (norm.weight.grad.clone(), norm.bias.grad.clone())
-        self._ranks.sum_([tensor for pair in self._sums.values() for tensor in pair])
+        self._ranks.all_reduce_([tensor for pair in self._sums.values() for tensor in pair])
 
     def backward_from_level(self) -> None:
-        """Add the gradients of what came before the level in the last pass, through the level's statistics."""
+        """Backpropagate the last pass from this level's inputs, given their gradient through the level's statistics."""
         inputs, self._inputs = self._inputs, []
-        seeds = []
+        gradients = []
         for norm, x in inputs:
-            moments, (by_weight, by_bias) = self._known[norm], self._sums[norm]
-            mean, variance = moments.used(norm)
-            seed = _through_statistics(
-                x.detach(), norm.weight.detach(), mean, variance, norm.eps, moments.count, by_bias, by_weight
+            moments, (grad_weight, grad_bias) = self._known[norm], self._sums[norm]
+            mean, variance = moments.biased(norm)
+            gradient = _grad_through_statistics(
+                x.detach(), norm.weight.detach(), mean, variance, norm.eps, moments.count, grad_bias, grad_weight
             )
-            seeds.append(seed.to(x.dtype))
-        torch.autograd.backward([x for _, x in inputs], seeds)
+            gradients.append(gradient.to(x.dtype))
+        torch.autograd.backward([x for _, x in inputs], gradients)
 
-    def running(self, ranks: Ranks) -> Running:
-        return Running({norm: moments.observed() for norm, moments in self._known.items()})
+    def running(self, ranks: Ranks) -> RunningUpdate:
+        return RunningUpdate({norm: moments.unbiased() for norm, moments in self._known.items()})
 
 
-def _through_statistics(
+def _grad_through_statistics(
     x: Tensor,
     weight: Tensor,
     mean: Tensor,
     variance: Tensor,
     eps: float,
     count: float,
-    by_bias: Tensor,
-    by_weight: Tensor,
+    grad_bias: Tensor,
+    grad_weight: Tensor,
 ) -> Tensor:
-    """The gradient of x through mean and variance of `count` values, from those of bias and weight of all of them."""
+    """The gradient of x through the mean and variance of `count` values, from the gradients of bias and weight."""
     factor = weight * (variance + eps).rsqrt() / -count
-    return _channels(factor * by_bias) + _standard(x, mean, variance, eps) * _channels(factor * by_weight)
+    return _per_channel(factor * grad_bias) + _standardised(x, mean, variance, eps) * _per_channel(factor * grad_weight)
 
 
-def _standard(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
-    return (x.to(mean.dtype) - _channels(mean)) * _channels((variance + eps).rsqrt())
+def _standardised(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
+    return (x.to(mean.dtype) - _per_channel(mean)) * _per_channel((variance + eps).rsqrt())
 
 
-def _channels(values: Tensor) -> Tensor:
-    """One value a channel, to be used with [n, c, h, w]."""
+def _per_channel(values: Tensor) -> Tensor:
+    """Values [c] as [c, 1, 1], to broadcast over [n, c, h, w]."""
     return values[:, None, None]

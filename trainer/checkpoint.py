@@ -1,8 +1,8 @@
-"""Checkpoints, of which a killed training goes on bit for bit, and the model that a finished one leaves.
+"""Checkpoints, from which a killed training resumes bit for bit, and the model of a finished one.
 
-A checkpoint is one file that appears whole: the weights, the optimiser, torch's random state, the metrics of all steps
-so far (their number is the step), and the facts that it was made from. Its name ends in its digest, for the sums in
-torch's zip cover the tensors, and not where they are.
+A checkpoint is one file that is published atomically: the weights, the optimiser, torch's random state, the metrics of
+all steps so far (their number is the step), and the facts that it was made from. Its name ends in its digest, since the
+checksums in torch's zip cover the tensors' bytes and not their offsets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from core.errors import Failure
 from core.files import Pending, join, names_in, open_input, publishing, read_bytes, remove, to_json
 from core.manifest import Manifest, Part
-from trainer.data import Losses
+from trainer.data import SkippedSamples
 from trainer.model import CLIP, ModelConfig
 from trainer.optim import halve_text_weights
 from trainer.precision import LossScale
@@ -32,9 +32,9 @@ from trainer.stage import part
 _NAME = re.compile(r"checkpoint-\d{8}-([0-9a-f]{16})\.pt")
 _VERSION = 3
 
-_BROKEN = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError)  # torch's ways
+_BROKEN = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError)  # of torch.load
 
-METRICS = (  # of a step: see trainer.accumulate.Measured
+METRICS = (  # of a step: see trainer.accumulate.StepMetrics
     "loss",
     "learning_rate",
     "scale",
@@ -55,9 +55,9 @@ class State:
     optimiser: torch.optim.Optimizer
     loss_scale: LossScale = field(default_factory=LossScale)
     metrics: list[tuple[float, ...]] = field(default_factory=list)  # one of METRICS a step
-    lost: Losses = field(default_factory=Losses)  # samples that others were trained on instead of
-    is_whole: bool = True  # not in the middle of changing weights
-    results: list[dict[str, Any]] = field(default_factory=list)  # of the evaluations on the way, each with its step
+    skipped: SkippedSamples = field(default_factory=SkippedSamples)  # samples that could not be trained on
+    is_consistent: bool = True  # False while a step changes the weights
+    results: list[dict[str, Any]] = field(default_factory=list)  # of evaluations during training, each with its step
 
     @property
     def step(self) -> int:
@@ -67,7 +67,7 @@ class State:
 
 def save(folder: str, state: State, facts: Mapping[str, Any], machine: str, keep: int) -> None:
     """Write the checkpoint of this step, and remove all but the last `keep`."""
-    said = {
+    content = {
         "version": _VERSION,
         "facts": to_json(facts).decode(),
         "machine": machine,
@@ -76,12 +76,12 @@ def save(folder: str, state: State, facts: Mapping[str, Any], machine: str, keep
         "random": torch.get_rng_state(),
         "loss_scale": asdict(state.loss_scale),
         "metrics": torch.tensor(state.metrics, dtype=torch.float64),
-        "lost": {"counts": dict(state.lost.counts), "first": state.lost.first},
+        "lost": {"counts": dict(state.skipped.counts), "first": state.skipped.first},
         "results": to_json(state.results).decode(),
     }
     pending = Pending(folder)
     try:
-        torch.save(said, cast(Any, pending.file))
+        torch.save(content, cast(Any, pending.file))
         pending.place(f"checkpoint-{state.step:08}-{pending.file.sha256[:16]}.pt")
     except BaseException:
         pending.discard()
@@ -115,22 +115,22 @@ def restore(path: str, state: State, facts: Mapping[str, Any]) -> str:
     """Put a checkpoint into a state; the machine that made it. Failure where it is damaged or of other facts."""
     named = _NAME.fullmatch(path.rsplit("/", 1)[-1])
     remedy = "remove it and run train again, which goes on from the one before"
-    said = _load(path, named[1] if named else "a name with a digest", remedy)
-    if not isinstance(said, dict) or said.get("version") != _VERSION:
+    content = _load(path, named[1] if named else "a name with a digest", remedy)
+    if not isinstance(content, dict) or content.get("version") != _VERSION:
         raise Failure(f"{path} is no checkpoint of this version of openwit: move it away to train anew")
-    if changed := _changed(json.loads(said["facts"]), json.loads(to_json(facts))):
+    if changed := _changed(json.loads(content["facts"]), json.loads(to_json(facts))):
         raise Failure(
             f"{path} was made with another {', '.join(changed)}: set that back to go on from it, "
             f"or remove {path.rsplit('/', 1)[0]} to train anew"
         )
-    state.model.load_state_dict(said["model"])
-    state.optimiser.load_state_dict(said["optimiser"])
-    torch.set_rng_state(said["random"])
-    state.loss_scale = LossScale(**said["loss_scale"])
-    state.metrics = [tuple(row) for row in said["metrics"].tolist()]
-    state.lost = Losses(Counter(said["lost"]["counts"]), said["lost"]["first"])
-    state.results = json.loads(said["results"])
-    return cast(str, said["machine"])
+    state.model.load_state_dict(content["model"])
+    state.optimiser.load_state_dict(content["optimiser"])
+    torch.set_rng_state(content["random"])
+    state.loss_scale = LossScale(**content["loss_scale"])
+    state.metrics = [tuple(row) for row in content["metrics"].tolist()]
+    state.skipped = SkippedSamples(Counter(content["lost"]["counts"]), content["lost"]["first"])
+    state.results = json.loads(content["results"])
+    return cast(str, content["machine"])
 
 
 def _names(folder: str) -> list[str]:
@@ -182,9 +182,9 @@ def load_model(trained: Manifest) -> CLIP:
     (sizes,), (weights,) = trained.of("model_config"), trained.of("model")
     remedy = "remove it and run train again"
     path = join(trained.folder, sizes.name)
-    said = read_bytes(path)
-    if hashlib.sha256(said).hexdigest() != sizes.sha256:
+    content = read_bytes(path)
+    if hashlib.sha256(content).hexdigest() != sizes.sha256:
         raise Failure(f"{path} is not the one that its manifest names, or is damaged: {remedy}")
-    model = CLIP(ModelConfig(**json.loads(said)["model"]))
+    model = CLIP(ModelConfig(**json.loads(content)["model"]))
     model.load_state_dict(_load(join(trained.folder, weights.name), weights.sha256, remedy))
     return model.eval()

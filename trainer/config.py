@@ -21,7 +21,7 @@ Fraction = Annotated[float, Meta(ge=0, lt=1)]
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """RUNTIME marks what does not change what is learnt: a training goes on with another value of it."""
+    """RUNTIME marks keys that do not change the result: a training resumes with another value of them."""
 
     # the model
     model: str = "ViT-B/32"
@@ -57,7 +57,7 @@ class Config(Struct, frozen=True, kw_only=True):
     recompute: Annotated[bool, recipes.RUNTIME] = False  # activations in the backward pass instead of keeping them
     compile: bool = False  # both towers of a vision transformer by torch.compile
 
-    # what it leaves on its way
+    # checkpoints, evaluation and logging
     checkpoint_every: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 1_000  # steps …
     checkpoint_minutes: Annotated[float, Meta(gt=0), recipes.RUNTIME] = 30.0  # … or minutes, whichever is first
     evaluate_every: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # steps, as [eval] says; 0: only once it is trained

@@ -1,7 +1,7 @@
-"""Batches out of a pack folder: which sample stands where, its crop and its caption are pure functions of the seed.
+"""Batches from a pack: the order of the samples, their crops and captions are pure functions of the seed.
 
-So a run resumes at any step without reading what came before, and neither the threads that decode nor the ranks that
-share a batch change what is trained on. (The same numpy and Pillow taken for granted: they draw and resize the crops.)
+So a run resumes at any step without reading what came before, and neither the threads that decode nor the number of
+ranks changes what is trained on. (Given the same numpy and Pillow, which draw and resize the crops.)
 """
 
 from __future__ import annotations
@@ -32,47 +32,47 @@ from trainer.tokenizer import Tokenizer
 J = TypeVar("J")
 R = TypeVar("R")
 
-CHUNK = 32  # examples that a thread makes at a time
-MOST_DAMAGED = 100  # samples of which none is sound: then it is no longer one that is damaged
+CHUNK = 32  # examples that a thread decodes at a time
+MOST_DAMAGED = 100  # damaged samples in a row, after which a run stops even if it may replace them
 
 OnDamage = Literal["stop", "replace"]
 
 
 @dataclass
-class Losses:
-    """Samples that could not be trained on, by cause; for each cause the first of them, in a sentence."""
+class SkippedSamples:
+    """Samples that could not be trained on, counted by reason, with a sentence about the first one of each reason."""
 
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, reason: str, sentence: str) -> None:
-        """One more."""
+        """Count a sample."""
         self.counts[reason] += 1
         self.first.setdefault(reason, sentence)
 
-    def update(self, later: Losses) -> None:
-        """Those of another batch, that came after these."""
+    def update(self, later: SkippedSamples) -> None:
+        """Add those of a later batch."""
         self.counts.update(later.counts)
         self.first = {**later.first, **self.first}
 
-    def taken(self) -> Losses:
-        """All of them, which are then here no more."""
-        taken = Losses(self.counts, self.first)
+    def take(self) -> SkippedSamples:
+        """Return all of them and start anew at zero."""
+        taken = SkippedSamples(self.counts, self.first)
         self.counts, self.first = Counter(), {}
         return taken
 
     @property
-    def any(self) -> str:
-        """One of them, in a sentence."""
+    def example(self) -> str:
+        """A sentence about one of them."""
         return next(iter(self.first.values()), "")
 
     def __bool__(self) -> bool:
         return bool(self.counts)
 
     def __str__(self) -> str:
-        """How many of each cause, the most frequent first: "3 broken_image, 1 shard_cut"."""
-        causes = sorted(self.counts.items(), key=lambda cause: (-cause[1], cause[0]))
-        return ", ".join(f"{n:,} {reason}" for reason, n in causes)
+        """The count of each reason, the most frequent first: "3 broken_image, 1 shard_cut"."""
+        reasons = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        return ", ".join(f"{n:,} {reason}" for reason, n in reasons)
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,21 @@ class Batch:
     """Row i of each: an image, a caption of it, and the number of their sample in the pack.
 
     `name(i)`: the sample of row i for a message, its key and its tar.
-    `lost`: what was to stand in this batch and was replaced. The sum over the batches of all steps is the run's. Of
-    streams: what was met on the way to it.
+    `skipped`: of a pack the samples that were replaced in this batch, of a stream those that were skipped before it.
+    The sum over the batches of all steps is the run's.
     """
 
     images: Tensor  # uint8 [b, size, size, 3]
     ids: Tensor  # int64 [b, context]
     samples: Integers  # int64 [b]
-    lost: Losses = field(default_factory=Losses)
+    skipped: SkippedSamples = field(default_factory=SkippedSamples)
     name: Callable[[int], str] = str
 
 
 def split(ids: Ids, seed: int, holdout: float) -> tuple[Integers, Integers]:
     """The numbers of the samples to train on and of those held out: int64 [n], int64 [m], ascending.
 
-    A hash of its id alone decides on a sample, so it stays on its side whatever else is packed.
+    A sample's side is a hash of its id alone, so it does not change with what else is packed.
     """
     raw = ids.tobytes()
     ranks = choice.rank(seed, "holdout", "", (raw[at : at + 16] for at in range(0, len(raw), 16)))
@@ -126,10 +126,10 @@ def tar_of(shards: Shards, number: int) -> str:
 
 
 class Examples:
-    """What a run trains on: the samples of a pack that are not held out, as the endless stream of `shards.order`.
+    """Training examples: the samples of a pack that are not held out, in the order of `shards.order`, without end.
 
-    A damaged sample raises Failure, or is replaced by the sample that stands in its row one step later, or two, …: a
-    function of the stream and its place alone, and within an epoch none that is in the batch already.
+    A damaged sample raises Failure, or is replaced by the sample at its row one step later, or two, …: a function of
+    the order alone, and within an epoch never a sample that is in the batch already.
     """
 
     def __init__(
@@ -166,17 +166,17 @@ class Examples:
                 for at in range(0, share, CHUNK):
                     yield samples[at : at + CHUNK], positions[at : at + CHUNK]
 
-        def make(job: tuple[Integers, Integers]) -> tuple[npt.NDArray[np.uint8], Tensor, Integers, Losses]:
+        def make(job: tuple[Integers, Integers]) -> tuple[npt.NDArray[np.uint8], Tensor, Integers, SkippedSamples]:
             return self._make(*job, size, stream)
 
         with closing(in_order(make, jobs(), threads, chunks + threads)) as made:
             while parts := list(itertools.islice(made, chunks)):
-                images, ids, samples, lost = zip(*parts, strict=True)
+                images, ids, samples, skipped = zip(*parts, strict=True)
                 numbers = np.concatenate(samples)
                 name = partial(self._name, numbers)
                 batch = Batch(torch.from_numpy(np.concatenate(images)), torch.cat(ids), numbers, name=name)
-                for losses in lost:
-                    batch.lost.update(losses)
+                for skipped_here in skipped:
+                    batch.skipped.update(skipped_here)
                 yield batch
 
     def _name(self, samples: Integers, row: int) -> str:
@@ -185,17 +185,17 @@ class Examples:
 
     def _make(
         self, samples: Integers, positions: Integers, size: int, stream: Stream
-    ) -> tuple[npt.NDArray[np.uint8], Tensor, Integers, Losses]:
+    ) -> tuple[npt.NDArray[np.uint8], Tensor, Integers, SkippedSamples]:
         """The examples of some samples, which stand at these positions of the stream; `size` positions are a step."""
-        crops, texts, used, lost = [], [], samples.copy(), Losses()
+        crops, texts, used, skipped = [], [], samples.copy(), SkippedSamples()
         for row, (number, position) in enumerate(zip(samples.tolist(), positions.tolist(), strict=True)):
-            crop, text, used[row] = self._sound(number, position, size, stream, lost)
+            crop, text, used[row] = self._sound(number, position, size, stream, skipped)
             crops.append(crop)
             texts.append(text)
-        return np.stack(crops), self._tokenizer.encode(texts, self._context), used, lost
+        return np.stack(crops), self._tokenizer.encode(texts, self._context), used, skipped
 
     def _sound(
-        self, number: int, position: int, size: int, stream: Stream, lost: Losses
+        self, number: int, position: int, size: int, stream: Stream, skipped: SkippedSamples
     ) -> tuple[npt.NDArray[np.uint8], str, int]:
         """The example of a sample, or of the first sound one in its row of the steps behind, and its number."""
         damage: Damaged | None = None
@@ -210,7 +210,7 @@ class Examples:
                 number = int(self.trained[stream.samples(np.array([position]))[0]])
                 continue
             if damage:
-                lost.add(damage.reason, str(damage))
+                skipped.add(damage.reason, str(damage))
             return crop, text, number
         raise Failure(f"{self.shards.folder}: {MOST_DAMAGED} samples in a row are damaged; the first: {damage}")
 

@@ -85,7 +85,7 @@ def embedding_table(width: int) -> pa.Schema:
 
 @dataclass(frozen=True)
 class _Model:
-    """What embeds: where its weights and its merges are, and how its scores are called."""
+    """The model to embed with: its weights, its merges, and the name of its scores."""
 
     name: str
     inputs: dict[str, str]  # what it is made of → digest
@@ -117,7 +117,7 @@ def embed(recipe: recipes.Recipe) -> None:
     folder = recipe.folder("embed")
     pack = runs.require_finished(recipe, "pack", "embed")
     trained = None if config.weights or config.merges else runs.require_finished(recipe, "train", "embed")
-    model = _own(recipe, trained) if trained else _others(recipe, config)
+    model = _trained_model(recipe, trained) if trained else _model_of_file(recipe, config)
     name = config.name or model.name
     facts: dict[str, Any] = {
         "stage": "embed",
@@ -144,7 +144,7 @@ def embed(recipe: recipes.Recipe) -> None:
 # ── the model ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _own(recipe: recipes.Recipe, trained: Manifest) -> _Model:
+def _trained_model(recipe: recipes.Recipe, trained: Manifest) -> _Model:
     """The model that the recipe has trained."""
     config = recipe.config("train", TrainConfig)
     merges = stage.merges_of(recipe, config.merges, trained)
@@ -152,7 +152,7 @@ def _own(recipe: recipes.Recipe, trained: Manifest) -> _Model:
     return _Model(f"clip:{config.model}", inputs, lambda: load_model(trained), merges)
 
 
-def _others(recipe: recipes.Recipe, config: Config) -> _Model:
+def _model_of_file(recipe: recipes.Recipe, config: Config) -> _Model:
     """The model of a file of weights."""
     if not (config.weights and config.merges):
         raise UsageError(f"{recipe.path}: embed.weights and embed.merges belong together: give both, or neither")

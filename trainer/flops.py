@@ -1,7 +1,7 @@
-"""What a step costs: arithmetic of both towers, bytes that are moved, and the share of a device's peak that was used.
+"""The cost of a step: FLOPs of both towers, bytes of memory traffic, and model FLOPs utilisation (MFU).
 
-FLOPs are two a multiply-add, of convolutions, linear layers and the two products of attention; norms, activations and
-the loss are left out, as everywhere. Causal attention counts as if every token saw every other. Sizes: tables 19, 20.
+A multiply-add is two FLOPs. Convolutions, linear layers and the two matrix products of attention are counted; norms,
+activations and the loss are not, as is usual. Causal attention counts as full attention. Sizes: tables 19, 20.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _PEAKS: tuple[tuple[str, float, float], ...] = (  # name in CUDA; dense bfloat16
 def image_flops(config: ModelConfig, *, whole: bool = False) -> float:
     """Of the forward pass of one image.
 
-    `whole`: of the released models, which compute all tokens of the last block; ours computes those that are read.
+    `whole`: of the released models, which compute all tokens of the last block; ours computes only the one that is
+    used.
     """
     if isinstance(config.vision_layers, tuple):
         return 2.0 * (sum(multiply for multiply, _ in _convolutions(config)) + _attention_pool(config))
@@ -45,13 +46,13 @@ def image_flops(config: ModelConfig, *, whole: bool = False) -> float:
 
 
 def text_flops(config: ModelConfig, tokens: float, *, whole: bool = False) -> float:
-    """Of the forward pass of one text that is computed with so many tokens, padding included."""
+    """Of the forward pass of one text of so many tokens, padding included."""
     blocks = _blocks(config.text_layers, config.text_width, tokens, whole) if config.text_layers else 0
     return 2.0 * (blocks + config.text_width * config.embed_dim)
 
 
 def forward_flops(config: ModelConfig, pairs: int, tokens: int) -> float:
-    """Of the forward pass of so many pairs, whose texts are computed with so many tokens in all, as if all alike."""
+    """Of the forward pass of so many pairs, with so many tokens of texts in all, taken as equally long."""
     return pairs * (image_flops(config) + text_flops(config, tokens / pairs))
 
 
@@ -63,7 +64,7 @@ def _blocks(layers: int, width: int, tokens: float, whole: bool) -> float:
 
 
 def _convolutions(config: ModelConfig) -> Iterator[tuple[int, int]]:
-    """Of each convolution of a residual network its multiply-adds, and the numbers that it puts out."""
+    """The multiply-adds and the output elements of each convolution of a residual network."""
 
     def one(inputs: int, outputs: int, kernel: int, side: int) -> tuple[int, int]:
         return inputs * outputs * kernel**2 * side**2, outputs * side**2
@@ -93,58 +94,60 @@ def _attention_pool(config: ModelConfig) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one step. Bytes are those that have to pass through the device's memory, at the least."""
+    """Of one step. Bytes are a lower bound of the device's memory traffic."""
 
     flops: float  # three times the forward pass: two of the three are the backward pass
     activation_bytes: float  # written in the forward pass, read in the backward pass
     weight_bytes: float  # read by the optimiser with gradients and moments, and written
 
     def seconds(self, device: str) -> tuple[float, float] | None:
-        """At the least, for arithmetic and for bytes, on a device of that name; None where its peak isn't known."""
-        found = limits(device)
+        """Lower bounds by arithmetic and by bytes, on a device of that name; None where its peak isn't known."""
+        found = device_limits(device)
         return found and (self.flops / found[0], (self.activation_bytes + self.weight_bytes) / found[1])
 
 
 def step_cost(config: ModelConfig, batch: int, tokens: int, *, half: bool = True, half_moments: bool = False) -> Cost:
-    """Of a step of `batch` pairs whose texts are computed with so many tokens, in bfloat16 (`half`) or float32."""
+    """Of a step of `batch` pairs whose texts have so many tokens, in bfloat16 (`half`) or float32."""
     forward = image_flops(config) + text_flops(config, tokens)
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in CLIP(config).parameters())
-    kept = _kept_by_image(config, half) + _kept_by_blocks(config.text_layers, config.text_width, tokens, half)
+    kept = _image_activations(config, half) + _block_activations(config.text_layers, config.text_width, tokens, half)
     moved = 3 * 4 + (4 if half_moments else 8) * 2  # weight read and written, gradient read, both moments both
     return Cost(3 * batch * forward, 2 * batch * kept, moved * weights)
 
 
-def _kept_by_image(config: ModelConfig, half: bool) -> float:
+def _image_activations(config: ModelConfig, half: bool) -> float:
     if isinstance(
         config.vision_layers, tuple
     ):  # a convolution's output is kept for its norm, the norm's for what follows
         return 2 * (2 if half else 4) * sum(numbers for _, numbers in _convolutions(config))
     assert config.patch is not None
-    return _kept_by_blocks(
+    return _block_activations(
         config.vision_layers, config.vision_width, (config.image_size // config.patch) ** 2 + 1, half
     )
 
 
-def _kept_by_blocks(layers: int, width: int, tokens: int, half: bool) -> float:
+def _block_activations(layers: int, width: int, tokens: int, half: bool) -> float:
     """Bytes: of each token two inputs of norms in float32, and their outputs, queries, keys, values, what attention
     mixed, and the hidden layer twice (14 widths) in the precision of products."""
     return layers * tokens * width * (2 * 4 + 14 * (2 if half else 4))
 
 
-def limits(device: str) -> tuple[float, float] | None:
+def device_limits(device: str) -> tuple[float, float] | None:
     return next(((flops, memory) for name, flops, memory in _PEAKS if re.search(name, device)), None)
 
 
 def peak_flops(device: torch.device) -> float | None:
     """Dense bfloat16 FLOP/s of a device by its data sheet; None for a CPU, and for what is not in the table."""
-    found = limits(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    found = device_limits(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
     return found and found[0]
 
 
 def utilisation(forward_flops: float, seconds: float, peak: float | None) -> float | None:
-    """Model FLOPs utilisation (MFU): three times the forward pass of what was really computed, over what the device
-    could have done in that time. What is computed a second time to save memory does not count."""
+    """Model FLOPs utilisation (MFU): three times the FLOPs of the forward pass over the device's peak in that time.
+
+    Padding that was trimmed does not count, nor does what is recomputed to save memory.
+    """
     return None if peak is None or math.isclose(seconds, 0) else 3 * forward_flops / (seconds * peak)
 
 
@@ -172,17 +175,17 @@ def cost_table(device: str, batch: int, tokens: int, models: dict[str, ModelConf
 
 
 def memory_needed(config: ModelConfig, pairs: int, *, half: bool, recompute: bool) -> float:
-    """Bytes, at the least, to train with micro-batches of so many pairs, texts as long as they may be.
+    """A lower bound of the bytes to train with micro-batches of so many pairs, texts of the full context.
 
-    Weights, gradients and two moments in float32, and what the forward pass keeps for the backward pass: with
-    `recompute` the inputs of the blocks and the inside of one.
+    Weights, gradients and two moments in float32, and the activations that the backward pass needs: with `recompute`
+    the inputs of the blocks and the activations of one.
     """
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in CLIP(config).parameters())
     layers = max(config.text_layers, 1)
     image, text = (
-        _kept_by_image(config, half),
-        _kept_by_blocks(config.text_layers, config.text_width, config.context, half),
+        _image_activations(config, half),
+        _block_activations(config.text_layers, config.text_width, config.context, half),
     )
     if recompute:
         blocks = sum(config.vision_layers) if isinstance(config.vision_layers, tuple) else config.vision_layers

@@ -1,4 +1,4 @@
-"""What a training reads: the recipe's pack or tars of others, the tokenizer's merges, weights to start from."""
+"""The inputs of a training: the recipe's pack or other people's tars, the tokenizer's merges, initial weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Inputs:
         self._digests = {name: digest_file(path) for name, path in self._files.items()}
 
     def digests(self) -> dict[str, str]:
-        """What a manifest says that a training was made from."""
+        """The digests of the inputs, for the manifest."""
         data = {"pack": self.pack.digest} if self.pack else {"shards": digest_of(self._shards)}
         return {**data, **self._digests}
 
@@ -103,14 +103,14 @@ class Inputs:
 
 def counts(examples: Examples | Streams, state: State, batch_size: int) -> Counts:
     """For the manifest: the samples of a pack and the rows of all batches; of a stream these are its samples."""
-    rows = stage.counted(state.step * batch_size, **state.lost.counts)
+    rows = stage.counted(state.step * batch_size, **state.skipped.counts)
     if isinstance(examples, Streams):
         return {"samples": rows}
     return {"samples": stage.counted(len(examples.trained), held_out=len(examples.held_out)), "rows": rows}
 
 
-def said(examples: Examples | Streams) -> str:
-    """What was trained on, for a line."""
+def described(examples: Examples | Streams) -> str:
+    """The training data, for the last line of the command."""
     if isinstance(examples, Streams):
         return "streams"
     return f"{len(examples.trained):,} samples ({len(examples.held_out):,} held out)"

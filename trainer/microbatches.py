@@ -1,4 +1,4 @@
-"""Which rows of a batch are computed together: as many as fit, texts of like lengths."""
+"""How a batch is split into micro-batches: as many rows as fit, texts of similar lengths together."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 
-def evenly(n: int, most: int) -> list[slice]:
-    """n rows in as few parts of at most `most` as there can be, whose sizes differ by one at the most."""
+def even_slices(n: int, most: int) -> list[slice]:
+    """Split n rows into as few slices of at most `most` rows as possible, whose sizes differ by at most one."""
     parts = -(-n // most)
     ends = [n * part // parts for part in range(parts + 1)]
     return [slice(start, end) for start, end in pairwise(ends)]
@@ -21,11 +21,11 @@ def lengths(ids: Tensor) -> Tensor:
     return ids.argmax(dim=1) + 1  # the end mark is the largest id
 
 
-def by_length(tokens: Tensor, most: int, overhead: int) -> list[Tensor]:
-    """The rows, shortest texts first, in parts of at most `most` for which the least is computed: int64 each.
+def group_by_length(tokens: Tensor, most: int, overhead: int) -> list[Tensor]:
+    """Group rows by the length of their texts into micro-batches of at most `most` rows (int64 each), shortest first.
 
-    A part costs its rows times the tokens of its longest text, and `overhead` tokens besides. Which of the lengths end
-    a part is found by dynamic programming over the lengths that there are, of which a context has few.
+    A micro-batch costs its rows times the tokens of its longest text, plus `overhead` tokens. The split of the least
+    cost is found by dynamic programming over the distinct lengths, at most as many as the context has tokens.
     """
     order = torch.argsort(tokens, stable=True)
     distinct, counts = torch.unique(tokens, return_counts=True)
@@ -38,6 +38,6 @@ def by_length(tokens: Tensor, most: int, overhead: int) -> list[Tensor]:
     parts, i = list[Tensor](), len(distinct)
     while i > 0:
         some = order[ends[cuts[i]] : ends[i]]
-        parts = [*(some[rows] for rows in evenly(len(some), most)), *parts]
+        parts = [*(some[rows] for rows in even_slices(len(some), most)), *parts]
         i = cuts[i]
     return parts

@@ -114,7 +114,7 @@ MODELS: dict[str, ModelConfig] = {
 
 
 class LayerNorm(nn.LayerNorm):
-    """Computed in float32 at least, returned in the input's type: gains stay exact beside half-precision rows."""
+    """Computed in float32 or wider and returned in the input's dtype, so that gains keep their precision."""
 
     def forward(self, x: Tensor) -> Tensor:
         wide = torch.promote_types(x.dtype, torch.float32)
@@ -146,8 +146,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def token_of_each(x: Tensor, positions: Tensor) -> Tensor:
-    """Of each row of [n, l, w] the token at its position (int64 [n]): [n, 1, w]."""
+def gathered_tokens(x: Tensor, positions: Tensor) -> Tensor:
+    """The token of each row of [n, l, w] at its position (int64 [n]): [n, 1, w]."""
     return x[torch.arange(len(x), device=x.device), positions][:, None]
 
 
@@ -166,7 +166,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
         """`read`, int64 [n]: the position of the only token of each row whose output is wanted, [n, 1, w] then."""
         if read is not None:
-            return self._of_one(x, read)
+            return self._single_query(x, read)
         n, length, width = x.shape
         qkv = linear(x, self.in_proj_weight, self.in_proj_bias)  # [n, l, 3 w]
         query, key, value = qkv.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [n, h, l, w/h]
@@ -174,9 +174,9 @@ class Attention(nn.Module):
         out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(n, length, width))
         return out
 
-    def _of_one(self, x: Tensor, read: Tensor) -> Tensor:
+    def _single_query(self, x: Tensor, read: Tensor) -> Tensor:
         n, length, width = x.shape
-        query = linear(token_of_each(x, read), self.in_proj_weight[:width], self.in_proj_bias[:width])
+        query = linear(gathered_tokens(x, read), self.in_proj_weight[:width], self.in_proj_bias[:width])
         pairs = linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])  # [n, l, 2 w]
         key, value = pairs.view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [n, h, l, w/h]
         seen = torch.arange(length, device=x.device) <= read[:, None] if self.causal else None  # [n, l]
@@ -205,7 +205,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
         """`read` as of `Attention`: the output is [n, 1, w] then."""
         mixed = self.attn(self.ln_1(x), read)
-        x = (x if read is None else token_of_each(x, read)) + mixed
+        x = (x if read is None else gathered_tokens(x, read)) + mixed
         x = x + self.mlp(self.ln_2(x))
         return x
 

@@ -3,10 +3,9 @@
 Sources: section 2.5 and tables 18 to 20. The paper kept Adam's moments in half precision, and the weights of the text
 encoder too, with stochastic rounding; it gives no details. Ours are bfloat16 throughout. It has the range of float32
 and needs no scale: a squared gradient, often 1e-12, is nothing in float16. What it lacks is digits. A second moment
-changes by a thousandth a step at beta2 = 0.999, and a weight by less, where two neighbours in bfloat16 are up to a
-hundred-and-twenty-eighth apart: rounded to the nearest, both would stand still. They are rounded up or down by chance
-instead, so that their mean is what it would be; the first moment, which changes by a tenth, is rounded to the nearest.
-All arithmetic is float32.
+changes by a thousandth a step at beta2 = 0.999, and a weight by less, while neighbours in bfloat16 are up to 1/128
+apart: rounded to the nearest, neither would ever change. They are rounded stochastically instead, which is right in
+expectation; the first moment, which changes by a tenth, is rounded to the nearest. All arithmetic is float32.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def halve_text_weights(model: CLIP) -> None:
 
 
 class HalfAdamW(torch.optim.Optimizer):
-    """torch.optim.AdamW with `moments` stored in that type, and bfloat16 parameters that are rounded by chance.
+    """torch.optim.AdamW with moments of the dtype `moments`, and stochastic rounding of bfloat16 parameters.
 
     With float32 for both it does what torch's own does with `foreach=False`, bit for bit.
     """
@@ -147,8 +146,8 @@ class HalfAdamW(torch.optim.Optimizer):
             zeros = torch.zeros_like(parameter, dtype=self._moments)
             state.update(step=0, exp_avg=zeros, exp_avg_sq=zeros.clone())
         state["step"] += 1
-        gradient = wide(gradient)
-        weight, first, second = wide(parameter), wide(state["exp_avg"]), wide(state["exp_avg_sq"])
+        gradient = widened(gradient)
+        weight, first, second = widened(parameter), widened(state["exp_avg"]), widened(state["exp_avg_sq"])
         (beta1, beta2), step = group["betas"], state["step"]
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         first.lerp_(gradient, 1 - beta1)
@@ -161,7 +160,7 @@ class HalfAdamW(torch.optim.Optimizer):
         random.manual_seed(int(seeds[0]) >> 1)
         for stored, exact in ((state["exp_avg_sq"], second), (parameter, weight)):
             if stored.dtype == torch.bfloat16:
-                round_by_chance_(stored, exact, random)
+                stochastic_round_(stored, exact, random)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What `state_dict` gave, in the types that it gave: torch's own takes a moment into its parameter's type."""
@@ -172,16 +171,16 @@ class HalfAdamW(torch.optim.Optimizer):
             self.state[parameters[number]] = {"step": saved["step"], **moments}
 
 
-def wide(x: Tensor) -> Tensor:
-    """`x` in float32 at least: itself, or a copy."""
+def widened(x: Tensor) -> Tensor:
+    """`x` in float32 or wider: itself, or a copy."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def round_by_chance_(out: Tensor, exact: Tensor, random: torch.Generator) -> None:
-    """Put float32 values into a bfloat16 tensor, each as one of its two neighbours; the mean over `random` is exact.
+def stochastic_round_(out: Tensor, exact: Tensor, random: torch.Generator) -> None:
+    """Stochastic rounding of float32 values into a bfloat16 tensor: to one of the two neighbours, without bias.
 
-    bfloat16 is the upper half of a float32. To add a number from 0 to 65,535 to its bits carries into the upper half
-    with the probability that the lower half is of the distance to the next one.
+    bfloat16 is the upper half of a float32. A random number from 0 to 65,535, added to the bits, carries into the upper
+    half with a probability proportional to the lower half.
     """
     noise = torch.randint(0, 1 << 16, exact.shape, generator=random, device=exact.device, dtype=torch.int32)
     out.copy_(noise.add_(exact.view(torch.int32)).bitwise_and_(-(1 << 16)).view(torch.float32))

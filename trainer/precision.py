@@ -1,11 +1,11 @@
-"""In how many bits the towers compute: autocast, and the loss scale that float16 needs (paper, section 2.5).
+"""Mixed precision: autocast, and the loss scale that float16 needs (paper, section 2.5).
 
 A step in float16, with gradients that were computed for `scale.value` times the loss:
 
     norm = scale.unscale_(model.parameters())
     if math.isfinite(norm):
         optimiser.step()
-        scale.held()
+        scale.succeeded()
     elif not scale.overflowed():
         raise Failure(...)  # the loss itself is not finite
 
@@ -25,7 +25,7 @@ from torch import nn
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _INITIAL, _LARGEST = 2.0**16, 2.0**24
-_PATIENCE = 2_000  # steps without overflow after which a larger scale is tried
+_GROWTH_INTERVAL = 2_000  # steps without overflow after which a larger scale is tried
 
 _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -55,20 +55,20 @@ class LossScale:
 
     @torch.no_grad()
     def unscale_(self, parameters: Iterable[nn.Parameter]) -> float:
-        """Divide all gradients by the scale; the length of the whole, not finite if any number in it is not."""
+        """Divide all gradients by the scale; returns their norm, which is not finite if any gradient is not."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if self.value != 1:
             torch._foreach_mul_(gradients, 1 / self.value)
         return float(torch.nn.utils.get_total_norm(gradients))
 
-    def held(self) -> None:
-        """After a step that was made."""
+    def succeeded(self) -> None:
+        """Call after a step that was made."""
         self.steps += 1
-        if self.dynamic and self.steps >= _PATIENCE:
+        if self.dynamic and self.steps >= _GROWTH_INTERVAL:
             self.value, self.steps = min(2 * self.value, _LARGEST), 0
 
     def overflowed(self) -> bool:
-        """After a step that was skipped: whether a smaller scale may help."""
+        """Call after a step that was skipped; whether a smaller scale may help."""
         if not self.dynamic or self.value <= 1:
             return False
         self.value, self.steps, self.skipped = self.value / 2, 0, self.skipped + 1

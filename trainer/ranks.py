@@ -1,4 +1,4 @@
-"""Several processes that train one model: alone, or started by torchrun, one a device.
+"""The processes of a training: one alone, or several that torchrun has started, one a device.
 
     torchrun --nproc-per-node=8 -m trainer.train --recipe …
 
@@ -22,65 +22,65 @@ from core.errors import Failure, UsageError, describe
 
 T = TypeVar("T")
 
-BUCKET = 1 << 25  # numbers that are summed by one call: 128 MiB in float32
+BUCKET = 1 << 25  # numbers in one all-reduce: 128 MiB in float32
 
 
 class Ranks:
-    """Who takes part. The methods are collective: every rank calls them, in the same order."""
+    """This process among all of them. Every method is collective: all ranks call it, in the same order."""
 
     def __init__(self, rank: int, world: int, timeout: float = 0.0) -> None:
         self.rank, self.world, self.timeout = rank, world, timeout
-        self.doing = "the start"  # what a message names: the caller keeps it up to date
+        self.doing = "the start"  # named in error messages: the caller keeps it up to date
 
-    def sum_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over the ranks, to the same bits on all of them; float32 at least."""
+    def all_reduce_(self, tensors: Sequence[Tensor]) -> None:
+        """Sum each tensor over the ranks, in place and in float32 at least; bit for bit the same on all of them."""
         if self.world == 1:
             return
         for bucket in _buckets(tensors):
             wide = torch.promote_types(bucket[0].dtype, torch.float32)
             flat = torch.cat([tensor.detach().flatten().to(wide) for tensor in bucket])
-            self._call(partial(dist.all_reduce, flat))
+            self._run(partial(dist.all_reduce, flat))
             for tensor, total in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
                 tensor.detach().copy_(total.view_as(tensor))
 
-    def gather(self, rows: Tensor) -> tuple[Tensor, int]:
-        """The rows of all ranks one after the other [N, …], and the place of the first of this rank's rows.
+    def all_gather(self, rows: Tensor) -> tuple[Tensor, int]:
+        """The rows of all ranks in the order of the ranks [N, …], and the index of this rank's first row.
 
         Ranks may have different numbers of rows. No gradient passes through.
         """
         rows = rows.detach()
         if self.world == 1:
             return rows, 0
-        counts = self._gather(torch.tensor([len(rows)], device=rows.device))
+        counts = self._all_gather_equal(torch.tensor([len(rows)], device=rows.device))
         lengths = [int(count) for count in torch.cat(counts).tolist()]
         padded = rows.new_zeros(max(lengths), *rows.shape[1:])
         padded[: len(rows)] = rows
-        parts = self._gather(padded)
+        parts = self._all_gather_equal(padded)
         every = torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
         return every, sum(lengths[: self.rank])
 
-    def of_all(self, value: T) -> list[T]:
-        """The value of each rank, in their order; anything that can be pickled."""
+    def all_gather_object(self, value: T) -> list[T]:
+        """The value of each rank, in the order of the ranks; anything that can be pickled."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
-        self._call(lambda: dist.all_gather_object(values, value))
+        self._run(lambda: dist.all_gather_object(values, value))
         return values
 
-    def any(self, here: bool, device: torch.device) -> bool:
-        """Whether it is so on any rank."""
+    def any_rank(self, here: bool, device: torch.device) -> bool:
+        """Whether `here` is True on any rank."""
         if self.world == 1:
             return here
         flag = torch.tensor([float(here)], device=device)
-        self.sum_([flag])
+        self.all_reduce_([flag])
         return bool(flag)
 
-    def _gather(self, same_shape: Tensor) -> list[Tensor]:
+    def _all_gather_equal(self, same_shape: Tensor) -> list[Tensor]:
         parts = [torch.empty_like(same_shape) for _ in range(self.world)]
-        self._call(lambda: dist.all_gather(parts, same_shape.contiguous()))
+        self._run(lambda: dist.all_gather(parts, same_shape.contiguous()))
         return parts
 
-    def _call(self, collective: Callable[[], object]) -> None:
+    def _run(self, collective: Callable[[], object]) -> None:
         try:
             collective()
         except RuntimeError as error:  # torch has no narrower one: gloo's are plain, NCCL's are of this class
@@ -91,17 +91,17 @@ class Ranks:
             ) from error
 
 
-ALONE = Ranks(0, 1)
+SINGLE_PROCESS = Ranks(0, 1)
 
 
 @contextmanager
-def started(timeout: float) -> Iterator[Ranks]:
-    """The ranks that torchrun has started, or this process alone. `timeout`: seconds to wait for another rank.
+def process_group(timeout: float) -> Iterator[Ranks]:
+    """Join the process group of torchrun; without torchrun, this process alone. `timeout`: seconds to wait for a rank.
 
-    Raises UsageError where the machine has too few devices, and Failure where a rank does not come.
+    Raises UsageError where the machine has too few devices, and Failure where a rank does not join.
     """
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE") == "1":
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     rank, world = _number("RANK"), _number("WORLD_SIZE")
     backend = "gloo"
@@ -110,16 +110,16 @@ def started(timeout: float) -> Iterator[Ranks]:
         if local >= devices:
             raise UsageError(f"torchrun starts more than {devices} processes on a machine of {devices} CUDA devices")
         torch.cuda.set_device(local)
-        # Without it NCCL aborts a process that waits too long, and nobody learns why.
+        # Without it NCCL aborts a process that has waited too long, without an error to report.
         os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
     ranks = Ranks(rank, world, timeout)
-    ranks._call(lambda: dist.init_process_group(backend, timeout=timedelta(seconds=timeout)))
+    ranks._run(lambda: dist.init_process_group(backend, timeout=timedelta(seconds=timeout)))
     yield ranks
-    dist.destroy_process_group()  # not after an error: it might wait for the rank that is lost
+    dist.destroy_process_group()  # not after an error: it may block on a lost rank
 
 
 def local_ranks() -> int:
-    """Processes of this training on this machine."""
+    """The number of ranks on this machine."""
     return _number("LOCAL_WORLD_SIZE") if "LOCAL_WORLD_SIZE" in os.environ else 1
 
 
@@ -132,7 +132,7 @@ def _number(name: str) -> int:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors of one dtype that follow one another, up to BUCKET numbers, or a single larger one."""
+    """Consecutive tensors of one dtype, of up to BUCKET numbers together, or a single larger one."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         full = sum(other.numel() for other in bucket) + tensor.numel() > BUCKET

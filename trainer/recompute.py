@@ -1,4 +1,4 @@
-"""Activation checkpointing: a block's activations are computed again in the backward pass instead of being kept."""
+"""Activation checkpointing: a block's activations are recomputed in the backward pass instead of being stored."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(block: nn.Module, on: bool, *inputs: Tensor | None) -> Tensor:
-    """block(*inputs); where `on`, and a backward pass may come, of its activations only the inputs are kept.
+    """block(*inputs); where `on`, and gradients are enabled, only the inputs are stored for the backward pass.
 
-    Dropout draws the same again, and the running statistics of batch norms move once.
+    Dropout draws the same numbers again, and the running statistics of batch norms are updated once.
     """
     if not (on and torch.is_grad_enabled()):
         out: Tensor = block(*inputs)

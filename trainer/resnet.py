@@ -38,7 +38,9 @@ class Bottleneck(nn.Module):
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
             layers = {"-1": nn.AvgPool2d(stride), "0": nn.Conv2d(inputs, outputs, 1, bias=False)}
-            self.downsample = nn.Sequential(OrderedDict({**layers, "1": BatchNorm(outputs, with_next=True)}))
+            self.downsample = nn.Sequential(
+                OrderedDict({**layers, "1": BatchNorm(outputs, shares_pass_with_next=True)})
+            )
         nn.init.zeros_(self.bn3.weight)  # a new block adds nothing to its shortcut
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where tars of others lie: which files a recipe means; their bytes from disks, stores, web servers and commands."""
+"""The sources of other people's tars: paths, patterns, object stores, web servers and shell commands."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ WEB = ("http://", "https://")
 _READ = 8 << 20  # bytes that a store is asked for at once
 _TRIES = 4  # at a server that hangs up
 PATIENCE = 300.0  # seconds that a command may write nothing
-_SILENCE = 20.0  # seconds that a server may say nothing
-_GLANCE = 500  # milliseconds between looks at whether anybody still waits
-_PASSING = (TimeoutError, ConnectionError, http.client.HTTPException, urllib.error.URLError)
+_TIMEOUT = 20.0  # seconds that a server may send nothing
+_POLL = 500  # milliseconds between checks of `stop`
+_TRANSIENT = (TimeoutError, ConnectionError, http.client.HTTPException, urllib.error.URLError)
 _GZIP = b"\x1f\x8b"
 _TAR = (".tar", ".tar.gz", ".tgz")
 
@@ -53,7 +53,7 @@ class ShardError(Exception):
 
 
 class Readable(Protocol):
-    """What a shard is read from."""
+    """A file object that a shard is read from."""
 
     def read(self, n: int, /) -> bytes:
         """At most n bytes; none at the end."""
@@ -61,10 +61,10 @@ class Readable(Protocol):
 
 
 def shards_in(sources: Sequence[str], recipe: str, key: str) -> list[str]:
-    """The shards that a recipe's list stands for, each once, sorted within each of its words.
+    """Expand a recipe's list of sources into shards, each once, sorted within each source.
 
-    A word is a path, a pattern, a folder (all tars in it), a URL of a web server, or `pipe:` and a shell command; each
-    may have ranges, {00000..00099}. UsageError where one stands for nothing; what a web server has is seen later.
+    A source is a path, a pattern, a folder (all tars in it), a URL of a web server, or `pipe:` and a shell command;
+    each may have ranges, {00000..00099}. UsageError where one matches nothing; URLs are checked when they are read.
     """
     if not sources:
         raise UsageError(f"{recipe}: {key} is empty: name shards")
@@ -100,10 +100,10 @@ def name_of(shard: str) -> str:
 
 @contextmanager
 def opened(shard: str, stop: threading.Event) -> Iterator[Readable]:
-    """The bytes of a shard, unpacked if they are gzip's. All that goes wrong with them is a ShardError.
+    """The bytes of a shard, decompressed if it is gzip. Every error of the source is raised as ShardError.
 
-    A `pipe:` is a shell command that writes the tar; with that it can do anything, so it comes from a recipe and from
-    nowhere else. What is left of it is killed when the shard is left early. Once `stop` is set, nothing is waited for.
+    `pipe:` is a shell command that writes the tar. It can do anything, so it is only ever taken from a recipe. Its
+    process group is killed when the shard is closed early. Once `stop` is set, no read waits any longer.
     """
     with closing(_Source(shard, stop)) as source:
         first = source.read(len(_GZIP))
@@ -112,7 +112,7 @@ def opened(shard: str, stop: threading.Event) -> Iterator[Readable]:
 
 
 class _Source:
-    """A shard's bytes as they lie there. What the libraries of the stores raise, each its own, becomes a ShardError."""
+    """A shard's bytes before decompression. Exceptions of fsspec's backends become ShardError."""
 
     def __init__(self, shard: str, stop: threading.Event) -> None:
         self._kept = b""
@@ -146,9 +146,9 @@ def _open(shard: str, stop: threading.Event) -> Any:
 
 
 class _Command:
-    """What a shell command writes; an exit status other than 0 is an error at the end of it.
+    """The output of a shell command; an exit status other than 0 raises at its end.
 
-    The library's own pipe waits two hours for a command that is no longer read.
+    webdataset's own pipe waits up to two hours for a command whose output is no longer read.
     """
 
     def __init__(self, command: str, stop: threading.Event) -> None:
@@ -160,9 +160,9 @@ class _Command:
 
     def read(self, n: int) -> bytes:
         began = time.monotonic()
-        while not self._ready.poll(_GLANCE):
+        while not self._ready.poll(_POLL):
             if self._stop.is_set():
-                raise OSError("it was not waited for")
+                raise OSError("reading was stopped")
             if time.monotonic() - began > PATIENCE:
                 raise OSError(f"the command wrote nothing for {PATIENCE:,.0f} seconds")
         data = self._output.read(n)
@@ -179,9 +179,9 @@ class _Command:
 
 
 class _Download:
-    """A file on a web server, by one request, and by another one for the rest where the server hangs up in between.
+    """A file on a web server: one request, and range requests for the rest where the server closes the connection.
 
-    Servers do, for a shard is read as slowly as its samples are trained on.
+    Servers close slow connections, and a shard is read only as fast as its samples are trained on.
     """
 
     def __init__(self, url: str, stop: threading.Event) -> None:
@@ -198,13 +198,13 @@ class _Download:
         for attempt in itertools.count(1):
             try:
                 return self._read(n)
-            except _PASSING as error:
+            except _TRANSIENT as error:
                 self.close()
                 final = isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429
                 if final or attempt == _TRIES:
                     raise
             if self._stop.wait(2.0**attempt / 2):
-                raise OSError("it was not waited for")
+                raise OSError("reading was stopped")
         raise AssertionError
 
     def _read(self, n: int) -> bytes:
@@ -217,14 +217,14 @@ class _Download:
 
     def _ask(self) -> http.client.HTTPResponse:
         request = urllib.request.Request(self._url)
-        if self._user:  # which is not said to whom the server sends us on to
+        if self._user:  # not sent on to the target of a redirect
             request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(self._user).decode()}")
         if self._at:
             request.add_header("Range", f"bytes={self._at}-")
             if self._version and not self._version.startswith("W/"):
                 request.add_header("If-Range", self._version)
         try:
-            answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SILENCE)
+            answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)
         except urllib.error.HTTPError as error:
             error.close()
             raise
@@ -244,7 +244,7 @@ class _Download:
 
 
 class _Unzipped:
-    """What a gzip file holds."""
+    """The decompressed bytes of a gzip file."""
 
     def __init__(self, source: _Source) -> None:
         self._file: Any = gzip.GzipFile(fileobj=source, mode="rb")  # type: ignore[call-overload]

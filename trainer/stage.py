@@ -1,6 +1,6 @@
-"""What `train` and `eval` need to be stages: one input file, parts and counts for the manifest, the device.
+"""What `train`, `eval` and `embed` share as stages: input files, parts and counts for the manifest, the device.
 
-How a run begins and ends, for all stages, is in core/runs.py.
+How a run of any stage begins and ends is in core/runs.py.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def device() -> torch.device:
 
 
 def free_memory() -> int | None:
-    """Bytes that the device has to give: of a CPU what Linux or a container has; None where nothing says."""
+    """Free bytes of the device; on a CPU of the machine or the container; None where neither tells."""
     if device().type == "cuda":
         return torch.cuda.mem_get_info()[0]
     try:
@@ -93,7 +93,7 @@ def free_memory() -> int | None:
 
 
 def machine() -> str:
-    """What the last bits of a float depend on, beside torch itself: the processor and how many threads share a sum."""
+    """What the last bits of a result depend on beside torch: the processor and the number of threads."""
     if device().type == "cuda":
         return torch.cuda.get_device_name()
     return f"CPU {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"

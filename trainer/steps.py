@@ -1,4 +1,4 @@
-"""The steps of a training: each is made whole or undone, and a stop leaves a checkpoint of the last that was made."""
+"""The steps of a training: each is completed or discarded, and a stop leaves a checkpoint of the last completed one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from core.errors import Failure
 from core.progress import Progress
 from trainer import precision, stage
-from trainer.accumulate import Measured, gradients
+from trainer.accumulate import StepMetrics, gradients
 from trainer.checkpoint import METRICS, State
 from trainer.config import Config
 from trainer.data import Batch
@@ -21,10 +21,10 @@ from trainer.flops import forward_flops
 from trainer.loss import clip_temperature_
 from trainer.optim import learning_rate
 from trainer.ranks import Ranks
-from trainer.stopping import Asked, Interrupted, StopSignals
-from trainer.telemetry import Telemetry, speed
+from trainer.stopping import Interrupted, StopRequested, StopSignals
+from trainer.telemetry import Telemetry, throughput
 
-NAMED = 3  # samples of a batch that broke a step
+NAMED_SAMPLES = 3  # of a batch, in the message about a step that is not finite
 
 
 def run(
@@ -33,27 +33,29 @@ def run(
     config: Config,
     ranks: Ranks,
     log: Telemetry | None,
-    keep: Callable[[], None],
+    save: Callable[[], None],
     evaluate: Callable[[], None],
 ) -> None:
-    """All steps that are left. `keep` writes a checkpoint: every so many steps or minutes, and however this ends.
+    """Make the remaining steps. `save` writes a checkpoint: every so many steps or minutes, and however this ends.
 
-    Raises Failure after SIGTERM and KeyboardInterrupt after Ctrl-C, once the last completed step is kept.
+    Raises Failure after SIGTERM and KeyboardInterrupt after Ctrl-C, once the last completed step is saved.
     """
-    training = _Training(state, config, ranks, log, keep)
+    training = _Training(state, config, ranks, log, save)
     progress = Progress("train", "steps", config.steps, state.step, to="stdout") if ranks.rank == 0 else nullcontext()
     with StopSignals() as stop:
         try:
             with closing(batches), progress as shown:
-                training.evaluate_if_due(evaluate, stop)  # which a stop may have broken off
-                while state.step < config.steps and training.one_more(batches, stop):
-                    training.keep_if_due()
+                training.evaluate_if_due(evaluate, stop)  # it may have been interrupted before
+                while state.step < config.steps and training.advance(batches, stop):
+                    training.save_if_due()
                     training.evaluate_if_due(evaluate, stop)
                     if shown:
-                        shown.at(state.step, training.note())
-        finally:  # whatever has failed: a sample, another rank, the next step
-            training.keep()
-        ranks.any(False, stage.device())  # nobody ends before the checkpoint is there: torchrun would end the others
+                        shown.at(state.step, training.summary())
+        finally:  # also after an error: of a sample, another rank, the next step
+            training.save()
+        ranks.any_rank(
+            False, stage.device()
+        )  # a barrier: if a rank ended before the save, torchrun would kill the others
     if state.step < config.steps:
         if stop.received and stop.received.name == "SIGINT":
             raise KeyboardInterrupt
@@ -65,28 +67,28 @@ def run(
 
 
 class _Training:
-    """The steps of this process: how long they took, and which of them a checkpoint holds."""
+    """The steps of this process, with their timing and the last step that a checkpoint holds."""
 
     def __init__(
-        self, state: State, config: Config, ranks: Ranks, log: Telemetry | None, keep: Callable[[], None]
+        self, state: State, config: Config, ranks: Ranks, log: Telemetry | None, save: Callable[[], None]
     ) -> None:
-        self._state, self._config, self._ranks, self._log, self._write = state, config, ranks, log, keep
-        self._kept, self._kept_at = state.step, time.monotonic()
+        self._state, self._config, self._ranks, self._log, self._save_checkpoint = state, config, ranks, log, save
+        self._saved, self._saved_at = state.step, time.monotonic()
         self._steps, self._seconds, self._waited = 0, 0.0, 0.0
 
-    def one_more(self, batches: Generator[Batch], stop: StopSignals) -> bool:
-        """Make one step; False where a signal came first to any rank, and nothing was made."""
-        asked, batch = time.monotonic(), None
-        with suppress(Asked), stop.waiting():
+    def advance(self, batches: Generator[Batch], stop: StopSignals) -> bool:
+        """Make one step; False where a rank received a signal first, and no step was made."""
+        started, batch = time.monotonic(), None
+        with suppress(StopRequested), stop.interruptible():
             batch = next(batches)
-        waited = time.monotonic() - asked
-        if self._ranks.any(batch is None, stage.device()) or batch is None:
+        waited = time.monotonic() - started
+        if self._ranks.any_rank(batch is None, stage.device()) or batch is None:
             return False
         try:
             tokens = step(self._state, batch, self._config, self._ranks, lambda: stop.received is not None)
         except Interrupted:
             return False
-        self._add(time.monotonic() - asked, waited, tokens)
+        self._add(time.monotonic() - started, waited, tokens)
         return True
 
     def _add(self, seconds: float, waited: float, tokens: int) -> None:
@@ -95,44 +97,44 @@ class _Training:
             pairs, world = self._config.batch_size, self._ranks.world
             flops = forward_flops(self._state.model.config, pairs, tokens) / world
             figures = dict(zip(METRICS, self._state.metrics[-1], strict=True))
-            self._log.add(self._state.step, {**figures, **speed(pairs, seconds, waited, flops, stage.device())})
+            self._log.add(self._state.step, {**figures, **throughput(pairs, seconds, waited, flops, stage.device())})
 
     def evaluate_if_due(self, evaluate: Callable[[], None], stop: StopSignals) -> None:
-        """Evaluate the model after every so many steps; a signal breaks it off."""
+        """Evaluate the model after every so many steps; a signal interrupts it."""
         done, every = self._state.step, self._config.evaluate_every
         is_done = any(row["step"] == done for row in self._state.results)
         if every and done and done % every == 0 and not is_done:
             self._ranks.doing = f"the evaluation after step {done:,}"
-            with suppress(Asked), stop.waiting():
+            with suppress(StopRequested), stop.interruptible():
                 evaluate()
 
-    def keep_if_due(self) -> None:
+    def save_if_due(self) -> None:
         """Write a checkpoint where the last is old enough, in steps or in minutes."""
         done = self._state.step
         is_due = done % self._config.checkpoint_every == 0 or done == self._config.steps
-        if is_due or time.monotonic() - self._kept_at >= 60 * self._config.checkpoint_minutes:
-            self.keep()
+        if is_due or time.monotonic() - self._saved_at >= 60 * self._config.checkpoint_minutes:
+            self.save()
 
-    def keep(self) -> None:
-        """Write a checkpoint, unless there is one of this step, or the next was broken off while it changed weights."""
-        if self._kept < self._state.step and self._state.is_whole:
-            self._write()
-            self._kept, self._kept_at = self._state.step, time.monotonic()
+    def save(self) -> None:
+        """Write a checkpoint, unless this step has one, or a step failed while it was changing weights."""
+        if self._saved < self._state.step and self._state.is_consistent:
+            self._save_checkpoint()
+            self._saved, self._saved_at = self._state.step, time.monotonic()
 
-    def note(self) -> str:
-        """For the line of progress."""
+    def summary(self) -> str:
+        """Loss and throughput for the progress line."""
         state, speed = self._state, self._steps * self._config.batch_size / self._seconds
-        lost = f", {sum(state.lost.counts.values()):,} samples replaced" if state.lost else ""
+        replaced = f", {sum(state.skipped.counts.values()):,} samples replaced" if state.skipped else ""
         waiting = self._waited / self._seconds
-        return f"loss {state.metrics[-1][0]:.3f}, {speed:,.0f} samples/s, {waiting:.0%} waiting for data{lost}"
+        return f"loss {state.metrics[-1][0]:.3f}, {speed:,.0f} samples/s, {waiting:.0%} waiting for data{replaced}"
 
 
 def step(
     state: State, batch: Batch, config: Config, ranks: Ranks, interrupted: Callable[[], bool] = lambda: False
 ) -> int:
-    """One step of gradient descent; how many tokens of texts it read, over all ranks.
+    """One step of gradient descent; returns the tokens of texts that it computed, over all ranks.
 
-    Failure, before anything is changed, where it would make the weights not finite.
+    Failure, before anything is changed, where the loss or the gradient is not finite.
     """
     assert config.learning_rate is not None and config.precision is not None  # `completed` has seen to it
     number = state.step + 1
@@ -141,7 +143,7 @@ def step(
     images, ids = (rows.pin_memory() if stage.device().type == "cuda" else rows for rows in (batch.images, batch.ids))
     micro_batch = min(config.micro_batch or len(images), len(images))
     try:
-        measured = gradients(
+        metrics = gradients(
             state.model,
             images,
             ids,
@@ -158,28 +160,28 @@ def step(
             f"{max(1, micro_batch // 2):,}; the same command goes on from the last checkpoint"
         ) from error
     norm = state.loss_scale.unscale_(state.model.parameters())
-    if math.isfinite(norm) and math.isfinite(measured.loss):
-        state.is_whole = False
+    if math.isfinite(norm) and math.isfinite(metrics.loss):
+        state.is_consistent = False
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         state.optimiser.step()
         clip_temperature_(state.model)
-        measured.commit()
-        state.loss_scale.held()
-    elif not math.isfinite(measured.loss) or not state.loss_scale.overflowed():
-        raise _would_break(number, batch, measured, norm)
-    figures = {**vars(measured), "learning_rate": rate, "gradient_norm": norm}
+        metrics.commit()
+        state.loss_scale.succeeded()
+    elif not math.isfinite(metrics.loss) or not state.loss_scale.overflowed():
+        raise _not_finite(number, batch, metrics, norm)
+    figures = {**vars(metrics), "learning_rate": rate, "gradient_norm": norm}
     state.metrics.append(tuple(float(figures[name]) for name in METRICS))
-    for lost in ranks.of_all(batch.lost):
-        state.lost.update(lost)
-    state.is_whole = True
-    return measured.tokens
+    for skipped in ranks.all_gather_object(batch.skipped):
+        state.skipped.update(skipped)
+    state.is_consistent = True
+    return metrics.tokens
 
 
-def _would_break(number: int, batch: Batch, measured: Measured, norm: float) -> Failure:
-    names = ", ".join(batch.name(row) for row in range(min(NAMED, len(batch.samples))))
+def _not_finite(number: int, batch: Batch, metrics: StepMetrics, norm: float) -> Failure:
+    names = ", ".join(batch.name(row) for row in range(min(NAMED_SAMPLES, len(batch.samples))))
     return Failure(
-        f"step {number:,} would break the model (loss {measured.loss}, gradient norm {norm}; its batch begins with the "
-        f"samples {names}): the same command makes it again from the last checkpoint; where it comes again, lower "
+        f"step {number:,} is not finite (loss {metrics.loss}, gradient norm {norm}; its batch begins with the "
+        f"samples {names}): the same command makes it again from the last checkpoint; if it fails again, lower "
         "train.learning_rate or lengthen train.warmup, remove the checkpoints and train anew"
     )

@@ -1,4 +1,4 @@
-"""A training is asked to stop by a signal: it undoes the step it is in, writes a checkpoint, and ends."""
+"""SIGTERM and Ctrl-C: a training discards the step it is in, writes a checkpoint, and ends."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from typing import Any, Self
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a scheduler's, and Ctrl-C
 
 
-class Asked(BaseException):
-    """A signal came while nothing was done that would have to be undone."""
+class StopRequested(BaseException):
+    """A signal arrived within `StopSignals.interruptible`."""
 
 
 class Interrupted(Exception):
-    """A step was asked to stop; nothing of what it did is left."""
+    """A step was interrupted by a signal, and none of its effects are left."""
 
 
 class StopSignals:
-    """While its block runs a signal is remembered. A second Ctrl-C interrupts; a second SIGTERM, as schedulers send it
-    while a checkpoint is being written, does nothing."""
+    """Within its block the first signal is recorded in `received`.
+
+    A second Ctrl-C raises KeyboardInterrupt. A second SIGTERM is ignored: schedulers send it while a checkpoint is
+    being written.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._waiting = False
+        self._is_interruptible = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -38,22 +41,22 @@ class StopSignals:
         self._restore()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Nothing in the block has to be undone: a signal raises Asked in it, or one that came before."""
-        self._waiting = True
+    def interruptible(self) -> Iterator[None]:
+        """For code without effects to undo: a signal raises StopRequested in it, at once if it came before."""
+        self._is_interruptible = True
         try:
             if self.received:
-                raise Asked
+                raise StopRequested
             yield
         finally:
-            self._waiting = False
+            self._is_interruptible = False
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received = signal.Signals(number)
             signal.signal(signal.SIGINT, self._before[signal.SIGINT])
-            if self._waiting:
-                raise Asked
+            if self._is_interruptible:
+                raise StopRequested
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -1,12 +1,12 @@
-"""Batches out of tars that others have made (img2dataset's, DataComp's, open_clip users'), like those of a pack.
+"""Batches from WebDataset tars of other tools (img2dataset, DataComp, open_clip's users), like those of a pack.
 
-Such tars have no index, so they are streams: shards in an order by hash, several of them read at a time, their samples
-mixed in webdataset's reservoir, decoded by threads. What a pack gives, and a stream cannot, `Streams.said` says once.
+Such tars have no index, so they are streamed: shards in an order by hash, several of them read at a time, their samples
+shuffled in webdataset's buffer and decoded by threads. `Streams.limitations` says what a stream cannot guarantee.
 
-A pass is all shards once, in an order of its own. They are dealt to the ranks, and a rank's to its readers, in that
-order; what a pass leaves over goes on into the next, so neither uneven shards nor fewer shards than ranks make anybody
-wait: a rank that has none in one pass has one in another. The reservoir is emptied at the end of a pass, for else a
-small set of pictures would stand in a batch several times over.
+A pass reads all shards once, in an order of its own. In that order shards are assigned to the ranks, round robin over
+the passes, and a rank's shards to its readers. So neither uneven shards nor fewer shards than ranks block a rank: one
+without a shard in this pass has one in the next. The shuffle buffer is emptied at the end of a pass: otherwise a small
+data set would be in a batch several times.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from core import choice
 from core.errors import Failure, UsageError
 from core.files import digest, file_size, is_local
 from pictures.drawing import is_drawing
-from trainer.data import CHUNK, MOST_DAMAGED, Batch, Losses, OnDamage, in_order
+from trainer.data import CHUNK, MOST_DAMAGED, Batch, OnDamage, SkippedSamples, in_order
 from trainer.images import ImageError, decode, training_crop
 from trainer.sources import PIPE, WEB, name_of
-from trainer.tars import CAPTIONS, IMAGES, Lost, Members, Raw, samples_of
+from trainer.tars import CAPTIONS, IMAGES, Members, RawSample, Skipped, samples_of
 from trainer.tokenizer import Tokenizer
 
-SHUFFLE = 5_000  # samples that wait in the reservoir of a rank; of 100 KB each they take 500 MB
+SHUFFLE = 5_000  # samples in the shuffle buffer of a rank: 500 MB at 100 KB each
 READERS = 4  # shards that a rank reads at a time
-_AHEAD = 16  # samples that a reader reads at a time; three times as many wait
+_AHEAD = 16  # samples that a reader reads at a time; up to three times as many are buffered
 
 
-Read = tuple[Raw, str]  # a sample, and a name of the pass that it was read in
+Read = tuple[RawSample, str]  # a sample, and a name of the pass that it was read in
 Example = tuple[npt.NDArray[np.uint8], Tensor, int, str]  # a row of a batch: crop, ids, number and name
 
 
 class Streams:
-    """What a run trains on: all samples of some shards, without end. None is held out.
+    """Training examples: all samples of some shards, without end. None is held out.
 
     `images`, `captions`: see `tars.Members`. Batches are a function of the shards, the seed, the step that they begin
     at, the ranks, `shuffle` and `readers`, and not of threads.
@@ -72,8 +72,8 @@ class Streams:
         self._members = Members.named(images, captions)
         self._shuffle, self._readers = shuffle, readers
 
-    def said(self) -> str:
-        """What cannot be promised of streams, in a sentence for the start."""
+    def limitations(self) -> str:
+        """What a stream cannot guarantee and a pack does, in a sentence."""
         commands = sum(shard.startswith(PIPE) for shard in self._shards)
         shell = f", {commands:,} of them by commands of the recipe in a shell" if commands else ""
         return (
@@ -95,68 +95,74 @@ class Streams:
         share, rest = divmod(size, world)
         if rest:
             raise UsageError(f"a batch of {size} cannot be shared by {world} ranks: give a batch size they divide")
-        lost, stop = Losses(), threading.Event()
+        skipped, stop = SkippedSamples(), threading.Event()
         ahead = -(-share // CHUNK) + threads
         ready: deque[Example] = deque()
         with (
-            closing(self._samples(first, rank, world, lost, stop)) as samples,
-            closing(in_order(self._make, _jobs(samples, lost), threads, ahead)) as made,
+            closing(self._samples(first, rank, world, skipped, stop)) as samples,
+            closing(in_order(self._make, _jobs(samples, skipped), threads, ahead)) as made,
         ):
             try:
                 for _ in range(first, last):
-                    losses = Losses()
-                    self._fill(ready, share, made, losses)
+                    skipped_here = SkippedSamples()
+                    self._fill(ready, share, made, skipped_here)
                     images, ids, numbers, names = zip(*(ready.popleft() for _ in range(share)), strict=True)
                     which, name = np.array(numbers, dtype=np.int64), names.__getitem__
-                    yield Batch(torch.from_numpy(np.stack(images)), torch.stack(ids), which, losses, name)
+                    yield Batch(torch.from_numpy(np.stack(images)), torch.stack(ids), which, skipped_here, name)
             finally:
-                stop.set()  # first, for to close the others is to wait for them
+                stop.set()  # before closing the others, which waits for their threads
 
-    def _fill(self, ready: deque[Example], share: int, made: Iterator[_Made], losses: Losses) -> None:
-        """Take sound examples until there is a batch of them."""
-        barren = 0  # samples in a row
+    def _fill(self, ready: deque[Example], share: int, made: Iterator[_Decoded], skipped_here: SkippedSamples) -> None:
+        """Take examples that could be decoded until there are enough for a batch."""
+        failed = 0  # samples in a row
         while len(ready) < share:
-            examples, lost, tried = next(made)
-            losses.update(lost)
+            examples, skipped, tried = next(made)
+            skipped_here.update(skipped)
             ready.extend(examples)
-            barren = 0 if examples else barren + tried
-            if barren >= MOST_DAMAGED:
-                raise Failure(f"{barren:,} samples in a row are damaged ({losses}); the first: {losses.any}")
+            failed = 0 if examples else failed + tried
+            if failed >= MOST_DAMAGED:
+                raise Failure(
+                    f"{failed:,} samples in a row are damaged ({skipped_here}); the first: {skipped_here.example}"
+                )
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────
 
-    def _samples(self, first: int, rank: int, world: int, lost: Losses, stop: threading.Event) -> Generator[Read]:
-        """The samples of one rank pass after pass, each with a name of its pass."""
-        barren = 0  # shards since the last sample
+    def _samples(
+        self, first: int, rank: int, world: int, skipped: SkippedSamples, stop: threading.Event
+    ) -> Generator[Read]:
+        """The samples of one rank, pass after pass, each with the name of its pass."""
+        empty = 0  # shards since the last sample
         for number in itertools.count():
             scope = f"{first}.{number}"
-            shards = self._dealt(scope, number, rank, world)
+            shards = self._shards_of_rank(scope, number, rank, world)
             generator = random.Random(f"{self._seed}.{scope}.{rank}")
-            barren += len(shards)
-            with closing(self._mixed(shards, lost, stop)) as mixed:
-                for raw in webdataset.shuffle(self._shuffle, initial=self._shuffle, rng=generator)(mixed):
-                    barren = 0
+            empty += len(shards)
+            with closing(self._interleaved(shards, skipped, stop)) as interleaved:
+                for raw in webdataset.shuffle(self._shuffle, initial=self._shuffle, rng=generator)(interleaved):
+                    empty = 0
                     yield raw, scope
-            if barren >= len(self._shards):
+            if empty >= len(self._shards):
                 raise Failure(
                     f"none of {len(self._shards):,} shards ({name_of(self._shards[0])} …) has a sample with a picture "
-                    f"and a caption ({lost or 'they are empty'}): give other shards, or say with train.image and "
+                    f"and a caption ({skipped or 'they are empty'}): give other shards, or say with train.image and "
                     "train.caption what theirs are called"
                 )
 
-    def _dealt(self, scope: str, number: int, rank: int, world: int) -> list[str]:
-        """The shards of one rank in one pass; over passes each rank has as many as any other, within one."""
+    def _shards_of_rank(self, scope: str, number: int, rank: int, world: int) -> list[str]:
+        """The shards of one rank in one pass; over all passes the ranks' numbers of shards differ by at most one."""
         n = len(self._shards)
         ranks = choice.rank(self._seed, "shards", scope, (i.to_bytes(8, "big") for i in range(n)))
         order = np.argsort(ranks, kind="stable").tolist()
         return [self._shards[shard] for i, shard in enumerate(order) if (number * n + i) % world == rank]
 
-    def _mixed(self, shards: Sequence[str], lost: Losses, stop: threading.Event) -> Generator[Raw]:
-        """The samples of some shards, one of each reader in turn."""
+    def _interleaved(
+        self, shards: Sequence[str], skipped: SkippedSamples, stop: threading.Event
+    ) -> Generator[RawSample]:
+        """The samples of some shards, one from each reader in turn."""
         readers = min(self._readers, len(shards))
         with ExitStack() as stack:
             reading = [
-                stack.enter_context(closing(self._read(shards[reader::readers], lost, stop)))
+                stack.enter_context(closing(self._read(shards[reader::readers], skipped, stop)))
                 for reader in range(readers)
             ]
             while reading:
@@ -167,11 +173,11 @@ class Streams:
                     else:
                         yield raw
 
-    def _read(self, shards: Sequence[str], lost: Losses, stop: threading.Event) -> Generator[Raw]:
+    def _read(self, shards: Sequence[str], skipped: SkippedSamples, stop: threading.Event) -> Generator[RawSample]:
         """The samples of shards one after the other, read ahead by a thread."""
         members = self._members
 
-        def chained() -> Generator[Raw | Lost]:
+        def chained() -> Generator[RawSample | Skipped]:
             for shard in shards:
                 if not stop.is_set():
                     yield from samples_of(shard, members, stop)
@@ -183,39 +189,39 @@ class Streams:
                     if not read:
                         return
                     for sample in read:
-                        if isinstance(sample, Raw):
+                        if isinstance(sample, RawSample):
                             yield sample
                         else:
-                            self._lose(sample, lost)
+                            self._skip(sample, skipped)
 
-    def _lose(self, sample: Lost, lost: Losses) -> None:
+    def _skip(self, sample: Skipped, skipped: SkippedSamples) -> None:
         sentence = f"{name_of(sample.shard)}{f': {sample.key}' if sample.key else ''}: {sample.reason}: {sample.detail}"
         if sample.is_damage and self._on_damage == "stop":
             raise Failure(
                 f'{sentence}; mend it, take it out of train.shards, or go on without it: train.on_damage = "replace"'
             )
-        lost.add(sample.reason, sentence)
+        skipped.add(sample.reason, sentence)
 
     # ── decoding ──────────────────────────────────────────────────────────────────────────────────
 
-    def _make(self, job: tuple[list[Read], Losses]) -> _Made:
-        """The examples of those of some samples that are sound."""
-        raws, lost = job
+    def _make(self, job: tuple[list[Read], SkippedSamples]) -> _Decoded:
+        """The examples of those samples that can be decoded."""
+        raws, skipped = job
         crops, texts, numbers, names = [], [], [], []
         for raw, scope in raws:
             try:
                 crop, text = self._example(raw, scope)
             except ImageError as error:
-                self._lose(Lost(error.reason, raw.shard, raw.key, str(error)), lost)
+                self._skip(Skipped(error.reason, raw.shard, raw.key, str(error)), skipped)
                 continue
             crops.append(crop)
             texts.append(text)
             numbers.append(_number(raw))
             names.append(f"{raw.key} in {name_of(raw.shard)}")
         ids = self._tokenizer.encode(texts, self._context)
-        return _Made(list(zip(crops, ids, numbers, names, strict=True)), lost, len(raws))
+        return _Decoded(list(zip(crops, ids, numbers, names, strict=True)), skipped, len(raws))
 
-    def _example(self, raw: Raw, scope: str) -> tuple[npt.NDArray[np.uint8], str]:
+    def _example(self, raw: RawSample, scope: str) -> tuple[npt.NDArray[np.uint8], str]:
         """The crop and the caption of one sample in one pass."""
         if is_drawing(raw.image):  # whoever made it decides how long it takes: fetch draws in processes that may die
             raise ImageError("format_unsupported", "SVG, which is drawn where pictures are fetched, and not here")
@@ -225,17 +231,17 @@ class Streams:
         return training_crop(decode(raw.image), self._image_size, np.random.default_rng(crop)), text
 
 
-class _Made(NamedTuple):
-    """What came of some samples: examples, what was lost up to the last of them, and how many samples there were."""
+class _Decoded(NamedTuple):
+    """The outcome of some samples: their examples, what was skipped up to the last one, and the number of samples."""
 
     examples: list[Example]
-    lost: Losses
+    skipped: SkippedSamples
     tried: int
 
 
 @contextmanager
 def _set_at_error(stop: threading.Event) -> Iterator[None]:
-    """Tell the reading threads before they are waited for."""
+    """After an error tell the reading threads to stop, before anything waits for them."""
     try:
         yield
     except BaseException:
@@ -243,20 +249,20 @@ def _set_at_error(stop: threading.Event) -> Iterator[None]:
         raise
 
 
-def _jobs(samples: Iterator[Read], lost: Losses) -> Iterator[tuple[list[Read], Losses]]:
-    """Some samples at a time, without end, and what was lost since those before."""
+def _jobs(samples: Iterator[Read], skipped: SkippedSamples) -> Iterator[tuple[list[Read], SkippedSamples]]:
+    """Chunks of samples, without end, each with what was skipped since the one before."""
     while True:
         some = list(itertools.islice(samples, CHUNK))
-        yield some, lost.taken()
+        yield some, skipped.take()
 
 
-def _number(raw: Raw) -> int:
-    """What stands for a sample's number: a hash of its shard and key, from 0 to 2^63 - 1."""
+def _number(raw: RawSample) -> int:
+    """A number for a sample of a stream: a hash of its shard and key, from 0 to 2^63 - 1."""
     return xxhash.xxh3_64_intdigest(f"{name_of(raw.shard)}\n{raw.key}".encode("utf-8", "surrogateescape")) >> 1
 
 
 def digest_of(shards: Sequence[str]) -> str:
-    """Of the shards' names, and of the sizes of those on this machine; not of what is in them."""
+    """A digest of the shards' names and of the sizes of local ones; their content is not read."""
     return digest([[name_of(shard), _size(shard)] for shard in shards])
 
 

@@ -1,10 +1,10 @@
-"""Samples out of tars that others have made, as the webdataset library reads them, and what it does not say.
+"""Samples from WebDataset tars of other tools: read by the webdataset library, with checks that it lacks.
 
-The library ends a shard where Python's tarfile sees no further header, and says nothing: a shard that was cut between
-two members, or has one damaged header, lacks the rest of its samples, whatever handler it is given. It reads members
-of any size whole. And to it a key ends at its first dot, and a sample where the next key begins. So all bytes go
-through `Watched`, which follows the headers by itself; keys are found by what they are asked to end in; and what lacks
-a caption or a picture waits for it to the end of its shard.
+The library ends a shard without an error where Python's tarfile finds no further header: a shard that was cut between
+two members, or has one damaged header, loses the rest of its samples, whatever handler is set. It reads members of any
+size into memory. Its keys end at the first dot, and a sample at the next key. So all bytes go through `CheckedTar`,
+which parses the headers by itself; keys are split at the endings that are asked for; and a sample without a caption or
+a picture is held until the end of its shard, in case the missing member follows.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MAX_MEMBER = 256 << 20  # bytes; a member is read whole
 MAX_IMAGE = 20_000_000  # bytes, as fetch has it: thousands of pictures wait to be shuffled
 MAX_TEXT = 1 << 20  # bytes of a caption, or of the json that it stands in
 _MAX_EXTENDED = 1 << 20  # bytes of a long name or of a pax header
-_MAX_BESIDE = 16 << 20  # bytes of what is said of shards, in a file beside them
-_MAX_WAITING = 256 << 20  # bytes of samples in parts
+_MAX_BESIDE = 16 << 20  # bytes of a file with the sizes of shards, beside them
+_MAX_WAITING = 256 << 20  # bytes of incomplete samples that are held
 _EXTENDED = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
 )  # fmt: skip
@@ -41,8 +41,8 @@ _RESIZED = re.compile(rb"(?:^|\n)\d+ (?:size|GNU\.sparse\.[\w.]+)=")  # records 
 
 
 @dataclass(frozen=True)
-class Raw:
-    """One picture as its bytes, with its caption, or with several of which one is drawn."""
+class RawSample:
+    """A picture as its bytes, with its captions, of which one is drawn."""
 
     shard: str
     key: str
@@ -51,8 +51,8 @@ class Raw:
 
 
 @dataclass(frozen=True)
-class Lost:
-    """A sample, or the rest of a shard, that is not trained on. `is_damage`: it was not just incomplete."""
+class Skipped:
+    """A sample, or the rest of a shard, that is not trained on. `is_damage`: not if it is merely incomplete."""
 
     reason: str
     shard: str
@@ -63,7 +63,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Members:
-    """Which members of a sample are read: endings without their dot, the first that is there counts.
+    """Which members of a sample are read: endings without their dot, of which the first that exists is taken.
 
     A caption may stand in a json: "json.meta.title".
     """
@@ -73,7 +73,7 @@ class Members:
 
     @classmethod
     def named(cls, images: Sequence[str], captions: Sequence[str]) -> Members:
-        """As people write them: ".JPG" is "jpg"; only within a json capitals count."""
+        """From endings as a recipe gives them: ".JPG" is "jpg"; only keys within a json are case-sensitive."""
         bare = [name.removeprefix(".") for name in captions]
         texts = [name if name.startswith("json.") else name.lower() for name in bare]
         return cls([name.removeprefix(".").lower() for name in images], texts)
@@ -83,44 +83,44 @@ class Members:
         return {*self.images, *("json" if name.startswith("json.") else name for name in self.captions)}
 
 
-def samples_of(shard: str, members: Members, stop: threading.Event) -> Iterator[Raw | Lost]:
-    """The samples of a shard, with what is lost of it where it was seen. A shard of no use is one Lost and no error.
+def samples_of(shard: str, members: Members, stop: threading.Event) -> Iterator[RawSample | Skipped]:
+    """The samples of a shard, and in their order those that are skipped. A shard that cannot be read is one Skipped.
 
-    `stop`: nobody waits for them any longer.
+    `stop`: set when the samples are no longer needed.
     """
     seen = pictures = 0
     try:
         with opened(shard, stop) as file:
-            watched = Watched(file)
-            for sample in _whole(_parts(watched, members), members, shard):
+            tar = CheckedTar(file)
+            for sample in _complete(_parts(tar, members), members, shard):
                 seen += 1
-                pictures += not (isinstance(sample, Lost) and sample.reason == "no_picture")
+                pictures += not (isinstance(sample, Skipped) and sample.reason == "no_picture")
                 yield sample
-            said = _said_to_hold(shard, stop)
-            watched.finish(whole=said is not None and pictures >= said)
-        if pictures < (said or 0) or (not seen and said is None):
+            expected = _expected_samples(shard, stop)
+            tar.finish(whole=expected is not None and pictures >= expected)
+        if pictures < (expected or 0) or (not seen and expected is None):
             raise ShardError(
-                "shard_short", f"it holds {pictures:,} samples of {'some' if said is None else f'{said:,}'}"
+                "shard_short", f"it holds {pictures:,} samples of {'some' if expected is None else f'{expected:,}'}"
             )
     except ShardError as error:
-        yield Lost(error.reason, shard, "", error.detail)
+        yield Skipped(error.reason, shard, "", error.detail)
 
 
-def _parts(watched: Watched, members: Members) -> Iterator[dict[str, Any]]:
-    """The library's samples: members that follow one another under one key."""
+def _parts(tar: CheckedTar, members: Members) -> Iterator[dict[str, Any]]:
+    """The library's samples: consecutive members of one key."""
     split = _splitter(members.endings())
     try:
-        files = tar_file_expander([{"url": "", "stream": watched}], select_files=_is_for(members.endings()))
+        files = tar_file_expander([{"url": "", "stream": tar}], select_files=_is_for(members.endings()))
         yield from group_by_keys(files, keys=split)
     except ShardError:
         raise
     except (tarfile.TarError, ValueError) as error:
-        watched.finish()  # knows better what it is
+        tar.finish()  # raises the more precise error
         raise ShardError("shard_damaged", f"{error.args[0]}") from error
 
 
 def _is_for(endings: set[str]) -> Callable[[str], bool]:
-    """Whether a member is read, by its name. What begins with a dot a Mac has left beside the file of that name."""
+    """Whether a member is read, by its name. Names that begin with a dot are macOS's AppleDouble files."""
 
     ends = tuple(f".{ending}" for ending in endings)
 
@@ -132,9 +132,9 @@ def _is_for(endings: set[str]) -> Callable[[str], bool]:
 
 
 def _splitter(endings: set[str]) -> Callable[[str], tuple[str, str]]:
-    """Names into keys and endings, as the library asks for them one after the other.
+    """Splits names into keys and endings, called by the library for one member after the other.
 
-    A key may have dots: img.v1.0001.jpg is no file of "img". But 000.seg.png among the files of 000 is one of them.
+    A key may have dots: the key of img.v1.0001.jpg is not "img". But 000.seg.png after 000.jpg belongs to 000.
     """
     before = ""
 
@@ -151,47 +151,47 @@ def _splitter(endings: set[str]) -> Callable[[str], tuple[str, str]]:
     return split
 
 
-def _whole(parts: Iterator[dict[str, Any]], members: Members, shard: str) -> Iterator[Raw | Lost]:
-    """Samples with picture and caption; those that came in parts are put together."""
+def _complete(parts: Iterator[dict[str, Any]], members: Members, shard: str) -> Iterator[RawSample | Skipped]:
+    """Samples with picture and caption; those whose members are not consecutive are joined."""
     waiting: dict[str, dict[str, Any]] = {}
     held = 0  # bytes
     for part in parts:
         key = part["__key__"]
         sample = {**waiting.get(key, {}), **part}
-        made = _made(sample, members, shard)
+        made = _to_sample(sample, members, shard)
         if key in waiting:
             held -= _bytes(waiting.pop(key))
-        if isinstance(made, Lost) and not made.is_damage:
+        if isinstance(made, Skipped) and not made.is_damage:
             waiting[key] = sample
             held += _bytes(sample)
             while held > _MAX_WAITING:
                 oldest = waiting.pop(next(iter(waiting)))
                 held -= _bytes(oldest)
-                yield _made(oldest, members, shard)
+                yield _to_sample(oldest, members, shard)
         else:
             yield made
     for sample in waiting.values():
-        yield _made(sample, members, shard)
+        yield _to_sample(sample, members, shard)
 
 
 def _bytes(sample: dict[str, Any]) -> int:
     return sum(len(value) for name, value in sample.items() if not name.startswith("__"))
 
 
-def _made(sample: dict[str, Any], members: Members, shard: str) -> Raw | Lost:
+def _to_sample(sample: dict[str, Any], members: Members, shard: str) -> RawSample | Skipped:
     key = sample["__key__"]
     image = next((sample[name] for name in members.images if name in sample), None)
     if image is None:
-        return Lost("no_picture", shard, key, f"it has {', '.join(_endings(sample))}", is_damage=False)
+        return Skipped("no_picture", shard, key, f"it has {', '.join(_endings(sample))}", is_damage=False)
     if len(image) > MAX_IMAGE:
-        return Lost("too_many_bytes", shard, key, f"{len(image):,} of at most {MAX_IMAGE:,}")
+        return Skipped("too_many_bytes", shard, key, f"{len(image):,} of at most {MAX_IMAGE:,}")
     try:
         captions = next(filter(None, (_captions(sample, name) for name in members.captions)), ())
     except (ValueError, msgspec.DecodeError) as error:
-        return Lost("caption_unreadable", shard, key, describe(error))
+        return Skipped("caption_unreadable", shard, key, describe(error))
     if not captions:
-        return Lost("no_caption", shard, key, f"it has {', '.join(_endings(sample))}", is_damage=False)
-    return Raw(shard, key, image, captions)
+        return Skipped("no_caption", shard, key, f"it has {', '.join(_endings(sample))}", is_damage=False)
+    return RawSample(shard, key, image, captions)
 
 
 def _endings(sample: dict[str, Any]) -> list[str]:
@@ -199,7 +199,7 @@ def _endings(sample: dict[str, Any]) -> list[str]:
 
 
 def _captions(sample: dict[str, Any], name: str) -> tuple[str, ...]:
-    """What stands under a name, without empty texts; ValueError or msgspec.DecodeError where it cannot be read."""
+    """The captions in a member, without empty ones; ValueError or msgspec.DecodeError where it cannot be read."""
     ending, *path = name.split(".") if name.startswith("json.") else [name]
     data = sample.get(ending, b"")
     if len(data) > MAX_TEXT:
@@ -214,19 +214,19 @@ def _captions(sample: dict[str, Any], name: str) -> tuple[str, ...]:
     return tuple(text for text in texts if isinstance(text, str) and text.strip())
 
 
-def _said_to_hold(shard: str, stop: threading.Event) -> int | None:
-    """How many samples img2dataset's `_stats.json`, or open_clip's `sizes.json`, says that a shard holds."""
+def _expected_samples(shard: str, stop: threading.Event) -> int | None:
+    """The number of samples of a shard by img2dataset's `_stats.json` or open_clip's `sizes.json`; None without one."""
     folder, _, name = shard.rpartition("/")
     if shard.startswith(PIPE) or (shard.startswith(WEB) and "?" in name):
         return None
     for beside, key in ((f"{name.partition('.')[0]}_stats.json", "successes"), ("sizes.json", name)):
         try:
             with opened(join(folder, beside), stop) as file:
-                said = msgspec.json.decode(_up_to(_MAX_BESIDE, file))[key]
+                expected = msgspec.json.decode(_up_to(_MAX_BESIDE, file))[key]
         except (ShardError, msgspec.DecodeError, LookupError, TypeError):
-            continue  # it need not be there, nor be what it is called like
-        if isinstance(said, int):
-            return said
+            continue  # optional, and other files may have that name
+        if isinstance(expected, int):
+            return expected
     return None
 
 
@@ -241,22 +241,22 @@ def _up_to(most: int, file: Readable) -> bytes:
 # ── watching ──────────────────────────────────────────────────────────────────────────────────────
 
 
-class Watched:
-    """A tar as a stream, whose headers are followed while another reads it.
+class CheckedTar:
+    """A tar as a file object, whose headers are checked while the library reads it.
 
-    What would make the reader take memory without bounds is a ShardError at once; what ends it without a word is one
-    in `finish`, so that all before it is read first.
+    What would take unbounded memory raises ShardError at once; what would end the library's reading silently raises it
+    in `finish`, so that all samples before it are read first.
     """
 
     def __init__(self, file: Readable) -> None:
         self._file = file
         self._at = 0  # bytes
         self._header = bytearray()
-        self._body = 0  # bytes of the member's that are to come, with what fills its last block
+        self._body = 0  # bytes of the member that are yet to come, padding of its last block included
         self._extended: bytearray | None = None  # the body of a pax header
-        self._ended = False  # at the mark of the end
-        self._wrong: ShardError | None = None
-        self._alike = b""  # of a header that was sound
+        self._ended = False  # at the end-of-archive marker
+        self._error: ShardError | None = None
+        self._template = b""  # fields of the last valid header
 
     def read(self, n: int) -> bytes:
         """n bytes; fewer only at the end."""
@@ -268,14 +268,14 @@ class Watched:
         return b"".join(parts)
 
     def finish(self, whole: bool = False) -> None:
-        """Read what the reader left. ShardError where it is not what stands behind a tar.
+        """Read the rest. ShardError where the tar is damaged, cut, or followed by other data.
 
-        `whole`: all samples are known to have come, so that the mark of the end may be missing.
+        `whole`: all samples are known to have been read, so a missing end-of-archive marker is no error.
         """
-        while not self._wrong and self.read(1 << 16):
+        while not self._error and self.read(1 << 16):
             pass
-        if self._wrong:
-            raise self._wrong
+        if self._error:
+            raise self._error
         if self._header or self._body:
             raise ShardError("shard_cut", f"it ends within a member, after {self._at:,} bytes")
         if not self._ended and not whole:
@@ -283,10 +283,10 @@ class Watched:
 
     def _follow(self, data: bytes) -> None:
         at = 0
-        while at < len(data) and not self._wrong:
+        while at < len(data) and not self._error:
             if self._ended:
                 if data.count(0, at) < len(data) - at:
-                    self._wrong = _damaged(self._at + at, "more stands behind the end: several tars in one?")
+                    self._error = _damaged(self._at + at, "more stands behind the end: several tars in one?")
                 break
             piece = data[at : at + (self._body or tarfile.BLOCKSIZE - len(self._header))]
             at += len(piece)
@@ -305,12 +305,12 @@ class Watched:
 
     def _member(self, header: bytes, at: int) -> None:
         try:
-            kind, size = self._judged(header)
+            kind, size = self._parsed(header)
         except tarfile.HeaderError as error:
             if header.count(0) == len(header):
                 self._ended = True
             elif at:
-                self._wrong = _damaged(at, f"{error}; what follows is lost")
+                self._error = _damaged(at, f"{error}; what follows is lost")
             else:
                 raise ShardError("shard_damaged", f"it is no tar: {error}") from error
             return
@@ -324,22 +324,22 @@ class Watched:
             self._body = -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
             self._extended = bytearray() if extended and self._body else None
 
-    def _judged(self, header: bytes) -> tuple[bytes, int]:
-        """The kind of a member and its bytes, as tarfile takes them, which is slow; HeaderError where it takes none.
+    def _parsed(self, header: bytes) -> tuple[bytes, int]:
+        """The type of a member and its size, as tarfile parses them; HeaderError where it is no header.
 
-        Most headers differ from the one before only in name, size, time and sum, which are looked at here.
+        tarfile is slow. Most headers differ from the one before only in name, size, time and checksum, parsed here.
         """
-        alike = header[100:124] + header[156:157] + header[329:345]  # mode and owner, kind, device
+        template = header[100:124] + header[156:157] + header[329:345]  # mode and owner, kind, device
         summed = sum(header) - sum(header[148:156]) + 8 * ord(" ")
-        if alike == self._alike and summed == tarfile.nti(header[148:156]):  # type: ignore[attr-defined]
+        if template == self._template and summed == tarfile.nti(header[148:156]):  # type: ignore[attr-defined]
             tarfile.nti(header[136:148])  # type: ignore[attr-defined]
             return tarfile.REGTYPE, tarfile.nti(header[124:136])  # type: ignore[attr-defined]
         member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
-        self._alike = alike if member.type == tarfile.REGTYPE else b""
+        self._template = template if member.type == tarfile.REGTYPE else b""
         return member.type, member.size
 
     def _pax(self, records: bytes, at: int) -> None:
-        """A pax header may give its member another size, which is the reader's to obey: nobody needs it below 8 GiB."""
+        """A pax header may override the size of its member, which tarfile obeys; only files above 8 GiB need that."""
         self._extended = None
         if _RESIZED.search(records):
             raise _damaged(at - len(records), "a pax header gives a member another size")

@@ -1,7 +1,7 @@
-"""What a training says of each step while it runs: a line of JSON, and the same as curves of TensorBoard.
+"""The log of a training: a line of JSON a step, and the same as scalars for TensorBoard.
 
-Figures that depend on time (samples/s, memory) differ from run to run, so this file is no part of a training and stands
-beside its folder; what the seed determines is in metrics.jsonl.
+Throughput and memory differ from run to run, so the log is no part of the training and lies beside its folder; what the
+seed determines is in metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Values = Mapping[str, float | None]
 
 
 class Telemetry:
-    """Lines of all steps so far in `folder`/speed.jsonl; with `curves`, a local folder, also events of TensorBoard.
+    """Appends to `folder`/speed.jsonl and, if `curves` names a local folder, to TensorBoard's event files there.
 
-    `step` is the last one that is done: of a run that resumes, the lines up to it stay, and those of steps that are to
-    be made again go. On a disk a line is there once its step is made, on a store with the next checkpoint. Raises
-    UsageError where TensorBoard is asked for and not installed, or cannot write.
+    `step` is the last completed one: when a run resumes, lines after it are removed, since those steps are made again.
+    On a disk a line is written with its step, on an object store with the next checkpoint. Raises UsageError where
+    TensorBoard is asked for and is not installed, or `curves` is not local.
     """
 
     def __init__(self, folder: str, step: int, curves: str | None = None) -> None:
@@ -42,21 +42,21 @@ class Telemetry:
         self._file = Path(self._path).open("a") if is_local(folder) else None  # noqa: SIM115 (until __exit__)
 
     def add(self, step: int, values: Values) -> None:
-        """The figures of a step, counted from 1, whatever they are; one that is not finite becomes null."""
-        said = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
-        line = json.dumps({"step": step, **said})
+        """Log the values of a step, counted from 1; one that is not finite becomes null."""
+        finite = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+        line = json.dumps({"step": step, **finite})
         if self._file:
             self._file.write(f"{line}\n")
             self._file.flush()
         else:
             self._lines.append(line)
         if self._curves is not None:
-            for name, value in said.items():
+            for name, value in finite.items():
                 if value is not None:
                     self._curves.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Put down what was added; to be called with each checkpoint."""
+        """Write what is buffered; called with each checkpoint."""
         if not self._file:
             self._publish()
         if self._curves is not None:
@@ -80,24 +80,24 @@ class Telemetry:
             self._curves.close()
 
 
-def speed(
+def throughput(
     samples: int, seconds: float, waited: float, forward_flops: float, device: torch.device
 ) -> dict[str, float | None]:
-    """What a step of so many samples did in its seconds, of which it waited some for data; null where it isn't known.
+    """Throughput of a step that took `seconds`, of which it waited `waited` for data; None where it isn't known.
 
-    `forward_flops`: of one forward pass over the tokens that were really computed (`trainer.flops`).
+    `forward_flops`: of one forward pass over the tokens that were computed (`trainer.flops`).
     """
     return {
         "samples_per_second": samples / seconds,
         "flops_per_second": 3 * forward_flops / seconds,
         "mfu": utilisation(forward_flops, seconds, peak_flops(device)),
         "data_wait_fraction": waited / seconds,
-        "peak_memory_bytes": float(memory(device)),
+        "peak_memory_bytes": float(peak_memory(device)),
     }
 
 
-def memory(device: torch.device) -> int:
-    """The most bytes in use so far: of the device's memory, or of this process on a CPU."""
+def peak_memory(device: torch.device) -> int:
+    """Peak bytes so far: allocated on the device, or resident of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -109,7 +109,7 @@ def _written(folder: str) -> list[str]:
 
 
 def _step(line: str) -> float:
-    """Of a line; of one that a kill has cut short it is none that is done."""
+    """The step of a line; infinity for a line that a kill has cut short, so that it is removed."""
     try:
         return float(json.loads(line)["step"])
     except ValueError:
@@ -117,7 +117,7 @@ def _step(line: str) -> float:
 
 
 def _writer(folder: str, first: int) -> Any:
-    """A writer of events; TensorBoard leaves out what was written before for the steps from `first` on."""
+    """TensorBoard's writer; earlier events of the steps from `first` on are purged."""
     if not is_local(folder):
         raise UsageError(f"TensorBoard's events can only be written on a disk, not to {folder}: name a local folder")
     try:

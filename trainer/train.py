@@ -40,11 +40,11 @@ from trainer.checkpoint import METRICS, State
 from trainer.config import Config, check, completed, sizes_of
 from trainer.evals.midway import Midway
 from trainer.flops import memory_needed
-from trainer.inputs import Inputs, counts, said
+from trainer.inputs import Inputs, counts, described
 from trainer.model import CLIP, ModelConfig, compile_towers, recompute_activations
 from trainer.optim import adamw
 from trainer.precision import LossScale
-from trainer.ranks import ALONE, Ranks, local_ranks, started
+from trainer.ranks import SINGLE_PROCESS, Ranks, local_ranks, process_group
 from trainer.streams import Streams
 from trainer.telemetry import Telemetry
 
@@ -59,11 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _from_recipe(recipe: recipes.Recipe) -> None:
     config = recipe.config("train", Config)
     sizes = sizes_of(recipe, config)
-    with started(config.patience) as ranks:
+    with process_group(config.patience) as ranks:
         train(recipe, config, sizes, ranks)
 
 
-def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks = ALONE) -> None:
+def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks = SINGLE_PROCESS) -> None:
     """Train a model of the given sizes on the recipe's data, unless that is done already."""
     began, is_first = time.time(), ranks.rank == 0
     config = completed(config, sizes, stage.device())
@@ -71,11 +71,11 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
     inputs, folder = Inputs(recipe, config), recipe.folder("train")
     facts = _facts(recipe, config, sizes, inputs.digests(), ranks)
     is_done = is_first and _nothing_to_do(recipe, folder, facts)
-    if ranks.any(is_done, stage.device()):
+    if ranks.any_rank(is_done, stage.device()):
         return
     halves = {"half_moments": config.moments == "bfloat16", "half_text": config.text_weights == "bfloat16"}
     room = checkpoint.room(folder, sizes, config.keep_checkpoints, **halves)
-    with exclusive(folder, "train", room) if is_first else nullcontext(_nobody_else) as require_lock:
+    with exclusive(folder, "train", room) if is_first else nullcontext(_no_lock) as require_lock:
         tokenizer = inputs.tokenizer()
         _check_memory(recipe, config, sizes, ranks)
         examples = inputs.examples(tokenizer, replace(sizes, vocab=tokenizer.vocab))
@@ -84,32 +84,32 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
         midway = Midway(recipe, tokenizer, examples) if is_first and config.evaluate_every else None
         if is_first:
             if isinstance(examples, Streams):
-                print(f"train: {examples.said()}", flush=True)
+                print(f"train: {examples.limitations()}", flush=True)
             runs.begin(folder, facts)
         threads = config.threads or max(1, runs.cores() // local_ranks())
         batches = examples.batches(before, config.steps, config.batch_size, threads, ranks.rank, ranks.world)
-        beside = f"{folder}_log"  # what it says of speed is no part of it
-        log = Telemetry(beside, before, beside if config.tensorboard else None) if is_first else None
+        log_folder = f"{folder}_log"  # throughput differs from run to run, so the log is no part of the folder
+        log = Telemetry(log_folder, before, log_folder if config.tensorboard else None) if is_first else None
         try:
             with log or nullcontext():
-                keep = partial(_keep, folder, state, facts, config, ranks, log, require_lock)
-                steps.run(state, batches, config, ranks, log, keep, partial(_evaluate, state, midway))
+                save = partial(_save_checkpoint, folder, state, facts, config, ranks, log, require_lock)
+                steps.run(state, batches, config, ranks, log, save, partial(_evaluate, state, midway))
         finally:
             if is_first:
-                metrics = _write_metrics(folder, state)  # of a training that stopped, too: they say why
+                metrics = _write_metrics(folder, state)  # also of a training that stopped: they show why
         if not is_first:
             return
-        parts = [*checkpoint.write_model(folder, state.model, _to_load(facts)), *metrics]
+        parts = [*checkpoint.write_model(folder, state.model, _model_facts(facts)), *metrics]
         seconds, here = time.time() - began, state.step - before
         work = {"steps": {"here": here, "of": state.step, "seconds": round(seconds, 3)}}
         ran = stage.how_it_ran(began, work, samples_per_second=round(here * config.batch_size / seconds, 1))
         inputs.require_unchanged()
         stage.finish(folder, facts, parts, counts(examples, state, config.batch_size), ran, require_lock)
-    if state.lost:
-        print(f"train: {state.lost} were replaced by other samples; the first: {state.lost.any}")
+    if state.skipped:
+        print(f"train: {state.skipped} were replaced by other samples; the first: {state.skipped.example}")
     print(
-        f"train: {state.step:,} steps of {config.batch_size:,} on {said(examples)}, loss {state.metrics[-1][0]:.3f} → "
-        f"{shown(folder)} in {time.time() - began:.1f} s"
+        f"train: {state.step:,} steps of {config.batch_size:,} on {described(examples)}, "
+        f"loss {state.metrics[-1][0]:.3f} → {shown(folder)} in {time.time() - began:.1f} s"
     )
 
 
@@ -171,7 +171,7 @@ def _start(
     """A new model and its optimiser, or where the last checkpoint left them."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     torch.use_deterministic_algorithms(True)
-    # What is allocated is written before it is read; to fill it first would cost as much again.
+    # Every tensor of ours is written before it is read; filling it first would double the cost.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed)
     model = CLIP(sizes)
@@ -202,12 +202,12 @@ def _start(
         other = "" if machine == here else f" (made on {machine}, not {here}: the last bits may differ)"
         if ranks.rank == 0:
             print(f"train: going on after step {state.step:,}{other}", flush=True)
-    if len(set(ranks.gather(torch.tensor([state.step], device=stage.device()))[0].tolist())) > 1:
+    if len(set(ranks.all_gather(torch.tensor([state.step], device=stage.device()))[0].tolist())) > 1:
         raise Failure(f"the ranks do not see the same checkpoints in {folder}: put run.out on a disk that all share")
     return state
 
 
-def _keep(
+def _save_checkpoint(
     folder: str,
     state: State,
     facts: dict[str, Any],
@@ -224,7 +224,7 @@ def _keep(
 
 
 def _evaluate(state: State, midway: Midway | None) -> None:
-    """Say and remember how good the model is after this step, once for all ranks."""
+    """Evaluate the model after this step on the first rank, print and record the results."""
     if midway is not None:  # the first rank's
         try:
             rows = [{"step": state.step, **row} for row in midway.results(state.model)]
@@ -236,20 +236,20 @@ def _evaluate(state: State, midway: Midway | None) -> None:
 
 
 def _machine(config: Config, ranks: Ranks) -> str:
-    """What the last bits depend on, beside the facts."""
+    """What the last bits of the weights depend on, beside the facts."""
     more = [f"micro-batches of {config.micro_batch:,}"] if config.micro_batch else []
     more += [f"{ranks.world} ranks"] if ranks.world > 1 else []
     return ", ".join([stage.machine(), *more])
 
 
-def _nobody_else() -> None:
-    """The folder is held by the first rank."""
+def _no_lock() -> None:
+    """For ranks other than the first, which holds the lock."""
 
 
-def _to_load(facts: dict[str, Any]) -> dict[str, Any]:
-    """What model.json says beside the sizes: how to make its inputs, and which samples it never saw."""
-    said = {key: facts["config"][key] for key in ("batch_size", "steps", "holdout")}
-    return {**said, "seed": facts["seed"], "inputs": facts["inputs"]}
+def _model_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts in model.json beside the sizes: how inputs are prepared, and which samples were held out."""
+    chosen = {key: facts["config"][key] for key in ("batch_size", "steps", "holdout")}
+    return {**chosen, "seed": facts["seed"], "inputs": facts["inputs"]}
 
 
 def _write_metrics(folder: str, state: State) -> list[Part]:

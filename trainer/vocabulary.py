@@ -42,8 +42,8 @@ from core.runs import cores, require_finished
 from shards.reader import Shards, finished
 from trainer.tokenizer import END_OF_WORD, MERGES, Splitter
 
-LEAST = 2  # places that a pair must stand in to be merged: once is no habit of the language
-MAX_WORD = 256  # bytes; a longer one is no word of any language, and merging costs the square of its length
+LEAST = 2  # occurrences that a pair needs to be merged
+MAX_WORD = 256  # bytes; longer strings are no words, and merging costs the square of the length
 
 Pair = tuple[str, str]
 
@@ -151,7 +151,7 @@ def _counted(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Counter[str], 
     if workers <= 1:
         yield from map(_count_shard, jobs)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _started) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _init_worker) as pool:
         try:
             yield from pool.map(_count_shard, jobs)
         except BrokenProcessPool as error:
@@ -179,7 +179,7 @@ def _opened(folder: str, digest: str) -> Shards:
     return Shards(folder, pinned(folder, digest))
 
 
-def _started() -> None:
+def _init_worker() -> None:
     """In a process that counts: Ctrl-C is the parent's to answer, and nothing goes on without the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

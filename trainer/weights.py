@@ -65,8 +65,8 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
     return weights
 
 
-def _state_dict(said: Mapping[str, Any]) -> Any:
-    return said.get("state_dict", said)
+def _state_dict(content: Mapping[str, Any]) -> Any:
+    return content.get("state_dict", content)
 
 
 def _read_safetensors(file: BinaryIO, path: str) -> Weights:
@@ -101,10 +101,10 @@ def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
         with torch.device("meta"):
             expected = {name: tuple(tensor.shape) for name, tensor in CLIP(config).state_dict().items()}
     except (KeyError, ValueError, UsageError, RuntimeError) as error:
-        said = (
+        reason = (
             f"there is no {printable(error.args[0])}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
         )
-        raise Failure(f"{path} does not hold the weights of a CLIP ({said})") from error
+        raise Failure(f"{path} does not hold the weights of a CLIP ({reason})") from error
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in sorted({*expected, *shapes}):
         here, wanted = shapes.get(name, "not there"), expected.get(name, "nothing")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.accumulate import CHUNK_TOKENS, dropout_seed
+from trainer.accumulate import MICRO_BATCH_OVERHEAD, dropout_seed
 from trainer.images import normalise
-from trainer.microbatches import by_length, evenly, lengths
+from trainer.microbatches import even_slices, group_by_length, lengths
 from trainer.model import CLIP, Block, ModelConfig, VisionTransformer, unit
 from trainer.tokenizer import trim
 
@@ -91,10 +91,10 @@ def held(
     of_images, of_texts = [], []
     for rank, rows in enumerate(rows_of_ranks):
         own_pixels, own_ids = pixels[rows], ids[rows]
-        for number, part in enumerate(evenly(len(own_ids), micro_batch)):
+        for number, part in enumerate(even_slices(len(own_ids), micro_batch)):
             torch.manual_seed(dropout_seed(drawn, rank, "image", number))
             of_images.append(unit(model.encode_image(own_pixels[part])))
-        texts = by_length(lengths(own_ids), micro_batch, CHUNK_TOKENS["cpu"])
+        texts = group_by_length(lengths(own_ids), micro_batch, MICRO_BATCH_OVERHEAD["cpu"])
         features = []
         for number, group in enumerate(texts):
             torch.manual_seed(dropout_seed(drawn, rank, "text", number))

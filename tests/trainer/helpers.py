@@ -18,7 +18,7 @@ from tests.shards.helpers import make_pack
 from trainer import train
 from trainer.config import Config
 from trainer.model import ModelConfig
-from trainer.ranks import started
+from trainer.ranks import process_group
 from trainer.tokenizer import MERGES
 
 SMALL = ModelConfig(
@@ -94,7 +94,7 @@ def run_training(recipe: Recipe) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with started(60) as ranks:
+        with process_group(60) as ranks:
             train.train(recipe, recipe.config("train", Config), SMALL, ranks)
     finally:
         torch.set_num_threads(before)

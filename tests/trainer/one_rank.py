@@ -18,7 +18,7 @@ from core.errors import Failure, UsageError
 from tests.trainer.gradients import RESNET, VIT, batch, gradient, model_of, running, with_dropout
 from trainer.accumulate import BatchNorms, gradients
 from trainer.model import ModelConfig
-from trainer.ranks import Ranks, started
+from trainer.ranks import Ranks, process_group
 from trainer.stopping import Interrupted
 
 CASES: dict[str, tuple[ModelConfig, BatchNorms, int]] = {  # name: sizes, batch_norm, micro_batch
@@ -51,7 +51,7 @@ def compute(ranks: Ranks, out: Path) -> None:
             ranks=ranks,
         )
         step.commit()
-        alike = ranks.gather(gradient(model)[None])[0]
+        alike = ranks.all_gather(gradient(model)[None])[0]
         assert all(torch.equal(row, alike[0]) for row in alike), f"{name}: the ranks have different gradients"
         found[name] = {"loss": step.loss, "gradient": gradient(model), "running": running(model)}
         found[name] |= {"alignment": step.alignment, "norm": step.norm_images}
@@ -90,9 +90,9 @@ def dropout(ranks: Ranks) -> dict[str, Any]:
         step = gradients(model, images[rows], ids[rows], micro_batch=3, batch_norm="micro", ranks=ranks)
         steps.append(gradient(model))
     assert torch.equal(*steps), "the same seed gives another gradient"
-    states = ranks.gather(torch.get_rng_state()[None])[0]
+    states = ranks.all_gather(torch.get_rng_state()[None])[0]
     assert all(torch.equal(state, states[0]) for state in states), "the generators of the ranks are in other states"
-    return {"loss": step.loss, "gradient": steps[0], "masks": ranks.gather(masks[0][None])[0]}
+    return {"loss": step.loss, "gradient": steps[0], "masks": ranks.all_gather(masks[0][None])[0]}
 
 
 def lose(ranks: Ranks, out: Path) -> None:
@@ -111,7 +111,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     try:
-        with started(float(timeout)) as ranks:
+        with process_group(float(timeout)) as ranks:
             (compute if what == "gradients" else lose)(ranks, Path(out))
     except Failure as error:
         print(error, flush=True)

@@ -22,9 +22,9 @@ from tests.trainer.gradients import (
     with_dropout,
     worst_error,
 )
-from trainer.accumulate import Measured, dropout_seed, gradients
+from trainer.accumulate import StepMetrics, dropout_seed, gradients
 from trainer.images import normalise
-from trainer.microbatches import evenly, lengths
+from trainer.microbatches import even_slices, lengths
 from trainer.model import ModelConfig, unit
 from trainer.stopping import Interrupted
 
@@ -140,7 +140,7 @@ def test_each_micro_batch_by_itself() -> None:
     assert worst_error(model, reference) < 1e-10
     found.commit()
     alone = []
-    for rows in evenly(20, 7):
+    for rows in even_slices(20, 7):
         one = model_of(RESNET)
         one.encode_image(normalise(images[rows]).double())
         alone.append((len(images[rows]) / 20, running(one)))
@@ -182,7 +182,7 @@ def test_nothing_is_left_of_an_interrupted_step(sizes: ModelConfig, after: int) 
         asked += 1
         return asked > after
 
-    def step(**more: Any) -> Measured:
+    def step(**more: Any) -> StepMetrics:
         return gradients(model, images, ids, micro_batch=5, batch_norm="global", **more)
 
     if after == 40 and sizes == VIT:

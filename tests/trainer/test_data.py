@@ -20,7 +20,7 @@ from shards.order import Stream
 from shards.reader import Damaged, Shards
 from tests.shards.helpers import make_pack
 from tests.trainer.helpers import pictures, write_merges
-from trainer.data import Batch, Examples, Losses, in_order, split
+from trainer.data import Batch, Examples, SkippedSamples, in_order, split
 from trainer.tokenizer import Tokenizer
 
 SEED, HOLDOUT = 3, 0.2
@@ -174,9 +174,9 @@ def replacing(shards: Shards, tokenizer: Tokenizer) -> Examples:
 
 def test_a_damaged_sample_is_replaced_and_counted(damaged: Shards, tokenizer: Tokenizer) -> None:
     batches = list(replacing(damaged, tokenizer).batches(0, 5, 27, threads=2))  # one epoch
-    lost = Losses()
+    lost = SkippedSamples()
     for batch in batches:
-        lost.update(batch.lost)
+        lost.update(batch.skipped)
         assert len(batch.samples) == 27
     assert lost.counts == {"not_an_image": 2, "changed_bytes": 1}
     assert str(lost) == "2 not_an_image, 1 changed_bytes"
@@ -188,21 +188,21 @@ def test_a_damaged_sample_is_replaced_and_counted(damaged: Shards, tokenizer: To
 def test_what_replaces_it_is_the_same_whoever_asks(damaged: Shards, tokenizer: Tokenizer) -> None:
     examples = replacing(damaged, tokenizer)
     whole = list(examples.batches(0, 6, 27 * 4, threads=1))
-    assert sum(bool(batch.lost) for batch in whole) >= 3
+    assert sum(bool(batch.skipped) for batch in whole) >= 3
     assert all(map(same, whole, examples.batches(0, 6, 27 * 4, threads=3)))
     assert all(map(same, whole[3:], examples.batches(3, 6, 27 * 4, threads=2)))
     shares = zip(*(examples.batches(0, 6, 27 * 4, 2, rank, 3) for rank in range(3)), strict=True)
     for batch, parts in zip(whole, shares, strict=True):
-        lost = Losses()
+        lost = SkippedSamples()
         for part in parts:
-            lost.update(part.lost)
-        assert same(batch, joined(parts)) and lost == batch.lost
+            lost.update(part.skipped)
+        assert same(batch, joined(parts)) and lost == batch.skipped
 
 
 def test_nothing_else_changes_where_a_sample_is_replaced(damaged: Shards, tokenizer: Tokenizer) -> None:
     (batch,) = replacing(damaged, tokenizer).batches(0, 1, 135, threads=2)
     order = Stream(135, 1).batch(0, 135)
-    assert np.count_nonzero(batch.samples != order) == 3 == batch.lost.counts.total()
+    assert np.count_nonzero(batch.samples != order) == 3 == batch.skipped.counts.total()
 
 
 @pytest.mark.parametrize("caption", ["broken", "changed"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.flops import cost_table, image_flops, limits, peak_flops, step_cost, text_flops, utilisation
+from trainer.flops import cost_table, device_limits, image_flops, peak_flops, step_cost, text_flops, utilisation
 from trainer.model import CLIP, MODELS
 
 
@@ -69,7 +69,7 @@ def test_the_last_block_saves_most_of_itself() -> None:
     ],
 )
 def test_peaks_of_devices(device: str, peak: float | None) -> None:
-    found = limits(device)
+    found = device_limits(device)
     assert (found and found[0]) == peak
 
 

@@ -5,12 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.microbatches import by_length, evenly, lengths
+from trainer.microbatches import even_slices, group_by_length, lengths
 
 
 @given(n=st.integers(1, 200), most=st.integers(1, 60))
 def test_parts_are_even(n: int, most: int) -> None:
-    parts = [range(n)[rows] for rows in evenly(n, most)]
+    parts = [range(n)[rows] for rows in even_slices(n, most)]
     assert [row for part in parts for row in part] == list(range(n))
     assert len(parts) == -(-n // most)
     sizes = [len(part) for part in parts]
@@ -32,7 +32,7 @@ def cost(parts: list[list[int]], most: int, overhead: int) -> int:
     overhead=st.sampled_from([0, 1, 5, 40]),
 )
 def test_no_other_cut_between_lengths_costs_less(tokens: list[int], most: int, overhead: int) -> None:
-    parts = by_length(torch.tensor(tokens), most, overhead)
+    parts = group_by_length(torch.tensor(tokens), most, overhead)
     assert sorted(row for part in parts for row in part.tolist()) == list(range(len(tokens)))
     assert max(map(len, parts)) <= most
     ranked = sorted(tokens)
@@ -49,4 +49,4 @@ def test_no_other_cut_between_lengths_costs_less(tokens: list[int], most: int, o
 )
 def test_a_part_is_worth_its_overhead(overhead: int, expected: list[list[int]]) -> None:
     tokens = torch.tensor([3, 77, 9, 9, 9, 6, 30, 3])
-    assert [part.tolist() for part in by_length(tokens, 4, overhead)] == expected
+    assert [part.tolist() for part in group_by_length(tokens, 4, overhead)] == expected

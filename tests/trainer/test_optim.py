@@ -21,7 +21,7 @@ from trainer.optim import (
     learning_rate,
     paper_settings,
     parameter_groups,
-    round_by_chance_,
+    stochastic_round_,
 )
 
 MODEL = ModelConfig(
@@ -217,7 +217,7 @@ def test_a_second_moment_does_not_stand_still() -> None:
 def test_rounding_by_chance_is_unbiased_and_to_a_neighbour(value: float) -> None:
     n = 200_000
     exact, out = torch.full((n,), value), torch.empty(n, dtype=torch.bfloat16)
-    round_by_chance_(out, exact, torch.Generator().manual_seed(0))
+    stochastic_round_(out, exact, torch.Generator().manual_seed(0))
     below = (exact[:1].view(torch.int32) & -65536).view(torch.float32).double().item()
     above = ((exact[:1].view(torch.int32) & -65536) + 65536).view(torch.float32).double().item()
     assert set(out.double().tolist()) <= {below, above}

@@ -40,10 +40,10 @@ def test_the_scale_halves_at_an_overflow_and_doubles_when_it_holds() -> None:
     scale = LossScale.of("float16")
     assert scale.overflowed()
     for _ in range(1_999):
-        scale.held()
+        scale.succeeded()
     assert (scale.value, scale.skipped) == (2.0**15, 1)
     scale = LossScale(**asdict(scale))  # as from a checkpoint
-    scale.held()
+    scale.succeeded()
     assert (scale.value, scale.skipped) == (2.0**16, 1)
 
 
@@ -58,7 +58,7 @@ def test_at_scale_one_there_is_nothing_left_to_try() -> None:
 def test_other_precisions_are_not_scaled(precision: Precision) -> None:
     scale = LossScale.of(precision)
     for _ in range(5_000):
-        scale.held()
+        scale.succeeded()
     assert scale == LossScale(steps=5_000)
     assert not scale.overflowed()
 

@@ -32,9 +32,9 @@ from tests.trainer.gradients import (
 from tests.trainer.one_rank import CASES, ROWS, rows_of
 from trainer.accumulate import gradients
 from trainer.images import normalise
-from trainer.microbatches import evenly
+from trainer.microbatches import even_slices
 from trainer.model import CLIP, unit
-from trainer.ranks import ALONE, Ranks, started
+from trainer.ranks import SINGLE_PROCESS, Ranks, process_group
 
 MODULE = "tests.trainer.one_rank"
 
@@ -91,7 +91,7 @@ def each_by_itself(model: CLIP, world: int) -> Tensor:
     micro_batches = [
         places[rows_of(rank, world)][rows]
         for rank in range(world)
-        for rows in evenly(len(places[rows_of(rank, world)]), CASES["resnet, micro"][2])
+        for rows in even_slices(len(places[rows_of(rank, world)]), CASES["resnet, micro"][2])
     ]
     pixels = normalise(images).double()
     features = [unit(model.encode_image(pixels[rows.start : rows.stop])) for rows in micro_batches]
@@ -146,16 +146,16 @@ def test_a_rank_that_never_comes(tmp_path: Path) -> None:
 
 def test_alone_nothing_is_asked_of_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with started(1.0) as ranks:
-        assert ranks is ALONE
+    with process_group(1.0) as ranks:
+        assert ranks is SINGLE_PROCESS
         rows = torch.randn(3, 2, requires_grad=True)
-        assert torch.equal(ranks.gather(rows)[0], rows) and not ranks.gather(rows)[0].requires_grad
-        assert ranks.any(True, torch.device("cpu")) and not ranks.any(False, torch.device("cpu"))
+        assert torch.equal(ranks.all_gather(rows)[0], rows) and not ranks.all_gather(rows)[0].requires_grad
+        assert ranks.any_rank(True, torch.device("cpu")) and not ranks.any_rank(False, torch.device("cpu"))
 
 
 def test_a_number_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "first")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match=r"RANK = 'first' is no number: start with torchrun"), started(1.0):
+    with pytest.raises(UsageError, match=r"RANK = 'first' is no number: start with torchrun"), process_group(1.0):
         pass
-    assert isinstance(ALONE, Ranks)
+    assert isinstance(SINGLE_PROCESS, Ranks)

@@ -16,7 +16,7 @@ from tests import stores
 from tests.shards.helpers import make_pack
 from tests.trainer.helpers import COLOURS, pictures, write_merges
 from tests.trainer.others import caption, header_at, image, img2dataset_folder, sample, web, write_tar
-from trainer.data import Batch, Losses, OnDamage
+from trainer.data import Batch, OnDamage, SkippedSamples
 from trainer.sources import shards_in
 from trainer.streams import Streams, digest_of
 from trainer.tokenizer import Tokenizer
@@ -49,17 +49,17 @@ def streams(
 
 def same(one: Batch, other: Batch) -> bool:
     equal = torch.equal(one.images, other.images) and torch.equal(one.ids, other.ids)
-    return equal and np.array_equal(one.samples, other.samples) and one.lost == other.lost
+    return equal and np.array_equal(one.samples, other.samples) and one.skipped == other.skipped
 
 
 def seen(*batches: Batch) -> Counter[int]:
     return Counter(number for batch in batches for number in batch.samples.tolist())
 
 
-def losses(batches: list[Batch]) -> Losses:
-    lost = Losses()
+def losses(batches: list[Batch]) -> SkippedSamples:
+    lost = SkippedSamples()
     for batch in batches:
-        lost.update(batch.lost)
+        lost.update(batch.skipped)
     return lost
 
 
@@ -70,7 +70,7 @@ def test_a_batch_is_of_the_same_kind_as_a_packs(folder: Path, tokenizer: Tokeniz
     (batch,) = streams(folder, tokenizer).batches(0, 1, 70, threads=2)
     assert batch.images.shape == (70, 16, 16, 3) and batch.images.dtype == torch.uint8
     assert batch.ids.shape == (70, 24) and batch.ids.dtype == torch.int64
-    assert batch.samples.shape == (70,) and batch.samples.dtype == np.int64 and not batch.lost
+    assert batch.samples.shape == (70,) and batch.samples.dtype == np.int64 and not batch.skipped
 
 
 def test_image_and_caption_belong_together(folder: Path, tokenizer: Tokenizer) -> None:
@@ -100,7 +100,7 @@ def test_a_pass_has_every_sample_once(
 
 def test_the_order_of_shards_is_the_same_on_every_machine(tokenizer: Tokenizer) -> None:
     made = Streams([f"pipe:cat {i}.tar" for i in range(8)], tokenizer, 16, 24, seed=3)
-    dealt = ["".join(shard[9] for shard in made._dealt("0.0", 0, rank, 2)) for rank in range(2)]
+    dealt = ["".join(shard[9] for shard in made._shards_of_rank("0.0", 0, rank, 2)) for rank in range(2)]
     assert dealt == ["5074", "2631"]
 
 
@@ -161,7 +161,7 @@ def test_ranks_that_do_not_divide_a_batch_are_an_error(folder: Path, tokenizer: 
 
 def test_what_is_not_promised_is_said(folder: Path, tokenizer: Tokenizer) -> None:
     made = Streams([f"pipe:cat {folder}/00000.tar", f"{folder}/00001.tar"], tokenizer, 16, 24, 0)
-    assert made.said().startswith(
+    assert made.limitations().startswith(
         "2 shards are read as streams, 1 of them by commands of the recipe in a shell: a samp"
     )
 
@@ -193,7 +193,7 @@ def test_a_disk_a_web_server_a_store_and_a_command_give_the_same(folder: Path, t
             f"pipe:cat {folder}/{{00000..00005}}.tar",
         ):
             (batch,) = streams(source, tokenizer).batches(0, 1, N, threads=2)
-            assert captions(batch) == captions(expected) and not batch.lost and len(seen(batch)) == N
+            assert captions(batch) == captions(expected) and not batch.skipped and len(seen(batch)) == N
 
 
 def test_our_own_pack_is_a_webdataset_too(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -246,7 +246,7 @@ def test_losses_are_counted_once_a_pass_with_the_batch_on_the_way_to_which_they_
     made = streams(damaged, tokenizer, "replace", shuffle=1, readers=1)
     batches = list(made.batches(0, 30, 24, threads=2))  # thirty passes, and what is read ahead
     assert all(30 <= n <= 32 for n in losses(batches).counts.values())
-    assert sum(bool(batch.lost) for batch in batches) > 15
+    assert sum(bool(batch.skipped) for batch in batches) > 15
 
 
 def test_a_web_server_is_asked_how_many_samples_there_should_be(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -262,7 +262,7 @@ def test_a_missing_shard_is_replaced_or_stops(folder: Path, tokenizer: Tokenizer
         with pytest.raises(Failure, match=r"/0000[67]\.tar: shard_unreadable: .*404"):
             list(streams(source, tokenizer).batches(0, 1, 8, threads=1))
         (batch,) = streams(source, tokenizer, "replace").batches(0, 1, 2 * EACH, threads=1)
-        assert set(batch.lost.counts) == {"shard_unreadable"} and len(seen(batch)) == 2 * EACH
+        assert set(batch.skipped.counts) == {"shard_unreadable"} and len(seen(batch)) == 2 * EACH
 
 
 @pytest.mark.parametrize("on_damage", ["stop", "replace"])
@@ -288,7 +288,9 @@ def test_a_picture_made_to_hurt_is_held_to_the_same_limits_as_our_own(tmp_path: 
     bomb = image(0)[:16] + (60_000).to_bytes(4, "big") * 2 + image(0)[24:]  # a PNG of 60,000 x 60,000 pixels
     write_tar(tmp_path / "a.tar", [("bomb.png", bomb), ("bomb.txt", b"a bomb"), *sample("0", 0)])
     (batch,) = streams(tmp_path, tokenizer, "replace").batches(0, 1, 4, threads=1)
-    assert set(batch.lost.counts) <= {"too_many_pixels", "not_an_image", "broken_image"} and len(set(seen(batch))) == 1
+    assert (
+        set(batch.skipped.counts) <= {"too_many_pixels", "not_an_image", "broken_image"} and len(set(seen(batch))) == 1
+    )
 
 
 def test_a_drawing_is_not_drawn(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -14,17 +14,17 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from tests.trainer.others import Member, caption, header_at, image, img2dataset_folder, sample, write_tar
 from trainer import tars
-from trainer.tars import Lost, Members, Raw, samples_of
+from trainer.tars import Members, RawSample, Skipped, samples_of
 
 USUAL = Members()
 
 
-def read(shard: str | Path, members: Members = USUAL) -> tuple[list[Raw], list[Lost]]:
+def read(shard: str | Path, members: Members = USUAL) -> tuple[list[RawSample], list[Skipped]]:
     found = list(samples_of(str(shard), members, threading.Event()))
-    return [one for one in found if isinstance(one, Raw)], [one for one in found if isinstance(one, Lost)]
+    return [one for one in found if isinstance(one, RawSample)], [one for one in found if isinstance(one, Skipped)]
 
 
-def keys(raws: list[Raw]) -> list[str]:
+def keys(raws: list[RawSample]) -> list[str]:
     return [raw.key for raw in raws]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from core.errors import UsageError
-from trainer.telemetry import NAME, Telemetry, memory, speed
+from trainer.telemetry import NAME, Telemetry, peak_memory, throughput
 
 
 def lines(folder: Path) -> list[dict[str, float | None]]:
@@ -47,19 +47,19 @@ def test_a_training_that_starts_anew_keeps_no_old_line(tmp_path: Path) -> None:
 
 
 def test_speed_on_a_cpu() -> None:
-    figures = speed(64, 2.0, 0.5, 1e12, torch.device("cpu"))
+    figures = throughput(64, 2.0, 0.5, 1e12, torch.device("cpu"))
     assert figures["samples_per_second"] == 32
     assert figures["flops_per_second"] == 1.5e12
     assert figures["mfu"] is None
     assert figures["data_wait_fraction"] == 0.25
-    assert figures["peak_memory_bytes"] == pytest.approx(memory(torch.device("cpu")), rel=0.1)
+    assert figures["peak_memory_bytes"] == pytest.approx(peak_memory(torch.device("cpu")), rel=0.1)
 
 
 def test_memory_is_what_this_process_has_used() -> None:
-    before = memory(torch.device("cpu"))
+    before = peak_memory(torch.device("cpu"))
     assert 50e6 < before < 64e9
     held = torch.ones(before // 4 + 10_000_000)  # float32: more than all before
-    assert memory(torch.device("cpu")) > before + 30e6
+    assert peak_memory(torch.device("cpu")) > before + 30e6
     assert held[0] == 1
 
 
