@@ -24,12 +24,14 @@ RUN_BY = {  # which test runs a block of shell, line by line as it stands
     ("docs/spark.md", 1): "tests/test_spark_pages.py",
     ("docs/spark.md", 2): "tests/test_spark_pages.py",
     ("docs/spark.md", 3): "tests/test_spark_pages.py",
+    ("docs/training.md", 0): "tests/trainer/test_pages.py",
+    ("docs/training.md", 1): "tests/trainer/test_pages.py",
 }
 SECURITY = (ROOT / "SECURITY.md").read_text()
 README = (ROOT / "README.md").read_text()
 
-# Commands of others, on machines that a test does not have: pip, clusters, containers, Google.
-ELSEWHERE = {".", "pip", "uv", "tar", "cp", "spark-submit", "python3.11", "/opt/openwit/env/bin/pip"}
+# Commands of others: pip, torchrun, clusters, containers, Google.
+ELSEWHERE = {".", "pip", "uv", "tar", "cp", "torchrun", "spark-submit", "python3.11", "/opt/openwit/env/bin/pip"}
 
 
 def commands() -> list[str]:
