@@ -1,16 +1,17 @@
 """device: steps of ViT-B/32 and ViT-L/14 on one GPU beside open_clip's own model, and an exact step of 32,768 pairs.
 
-    python -m benchmarks.device prepare      # with OPENWIT_DATA: out/device, at most 40 MiB of shards
-    make bench BENCH=device                  # on the machine with the GPU; at most 8 minutes
+    python -m benchmarks.device prepare     # where OPENWIT_DATA is: out/device, at most 40 MiB of shards
+    python -m benchmarks.device             # on the machine with the GPU, which has out/device; at most 8 minutes
+    make bench BENCH=device                 # both, on one machine
 
 Same card, pictures, captions and weights, bfloat16, torch.compile; ours trims captions to their length, open_clip's
 text tower computes 77 tokens. MFU: three forward passes of what each of them computes, over the data sheet's peak. The
-exact step is GradCache over the whole batch; memory is what torch has allocated at the most. What was not measured in
-the time is named at the end, and then nothing is claimed. out/device is ignored by git: take it along by hand.
+exact step is GradCache over the whole batch; memory is torch's peak allocation. What could not be measured is named at
+the end, and then nothing is claimed. Beside torch, tokenizers, safetensors, pyarrow, fsspec, xxhash and rich
+it imports msgspec; the peer is left out where open_clip (open_clip_torch, ftfy, timm, torchvision) is not installed.
 
-It needs msgspec, which a machine with torch may lack, and for the peer open_clip_torch and ftfy.
-Without CUDA the same script takes tiny sizes and claims nothing. At the end of both: what bounds a step of each of the
-paper's models on an H200.
+Without CUDA the same script takes tiny sizes and claims nothing. Both end with a table of what bounds a step of each of
+the paper's models on an H200.
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ def model_on(device: torch.device, name: str) -> CLIP:
     torch.manual_seed(SEED)
     model = CLIP(MODELS[name]).to(device)
     if device.type == "cuda":
+        torch.compiler.reset()  # graphs of the model before, and their memory
         compile_towers(model)
     return model
 

@@ -17,7 +17,7 @@ from core.errors import Failure
 from pictures import formats
 
 FORMATS = (*formats.FORMATS, "PPM")
-MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of a decompression bomb
+MAX_PIXELS = 89_478_485  # 256 MiB of RGB, above which Pillow warns of a decompression bomb
 MAX_ASPECT = 20  # the ends of a longer picture are cut first: resized whole, 1 x 65,535 pixels would take 10 GB
 CROP_AREA = (0.9, 1.0)  # of the largest square; the paper gives no number, this is open_clip's and MetaCLIP's
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of red, green and blue in [0, 1], as the released models use them

@@ -87,8 +87,8 @@ def adamw(
 ) -> torch.optim.Optimizer:
     """AdamW over all parameters of a model on its device; torch's own, unless something is stored in bfloat16.
 
-    `half_text` stores the text tower's weights so, in the model itself. What is drawn to round is a function of `seed`,
-    the step and the parameter's number, so a run that resumes, and every rank, rounds alike.
+    `half_text` converts the text tower's weights in the model itself. The random numbers of the rounding are a function
+    of `seed`, the step and the parameter's number, so a resumed run and every rank round alike.
     """
     if half_text:
         halve_text_weights(model)

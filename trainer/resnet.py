@@ -22,8 +22,8 @@ STRIDE = 32  # pixels of the image a side of the last stage's cell: 2 and 2 in t
 
 
 class Bottleneck(nn.Module):
-    """x + conv1x1(conv3x3(conv1x1(x))), [n, inputs, h, w] -> [n, 4 width, h/stride, w/stride]; all convolutions of
-    stride one: what is to be made smaller is averaged first, in the shortcut as well."""
+    """x + conv1x1(conv3x3(conv1x1(x))), [n, inputs, h, w] -> [n, 4 width, h/stride, w/stride]; all convolutions have
+    stride one: an average pool before them downsamples, in the shortcut as well."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(
                 OrderedDict({**layers, "1": BatchNorm(outputs, shares_pass_with_next=True)})
             )
-        nn.init.zeros_(self.bn3.weight)  # a new block adds nothing to its shortcut
+        nn.init.zeros_(self.bn3.weight)  # a new block is the identity
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.downsample(x)  # first: its norm and bn1 read what no other norm stands between
+        shortcut = self.downsample(x)  # first, so that its norm and bn1 find their statistics in one pass
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = F.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(self.avgpool(out)))
@@ -106,7 +106,7 @@ class ModifiedResNet(nn.Module):
         self.attnpool = AttentionPool(image_size // STRIDE, 32 * width, heads, embed_dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.is_cuda:  # tensor cores want channels beside each other; all that follows keeps to it
+        if images.is_cuda:  # for tensor cores; the layers that follow preserve it
             images = images.contiguous(memory_format=torch.channels_last)
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)  # [n, w/2, size/2, size/2]
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)

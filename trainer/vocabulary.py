@@ -52,11 +52,11 @@ Pair = tuple[str, str]
 
 
 def learn(words: Mapping[str, int], most: int = MERGES) -> list[Pair]:
-    """The merges of some words (spelt as `Splitter` does) and how often each stands in the texts, `most` at the most.
+    """Learn at most `most` merges from words (spelt as `Splitter` does) and their counts.
 
-    Again and again the pair of neighbours that stands in the most places becomes one piece (Sennrich et al., Neural
-    Machine Translation of Rare Words with Subword Units, section 3.2). Of pairs that stand in equally many, the one
-    whose line in the file comes first, byte by byte. Fewer merges come out where no pair stands in LEAST places.
+    Byte-pair encoding: the most frequent pair of adjacent pieces is merged, repeatedly (Sennrich et al., Neural Machine
+    Translation of Rare Words with Subword Units, section 3.2). Of equally frequent pairs the one whose line in the file
+    is the smallest, byte by byte. It ends early where no pair occurs LEAST times.
     """
     spelt, often = [], []
     for word, n in words.items():
@@ -64,10 +64,10 @@ def learn(words: Mapping[str, int], most: int = MERGES) -> list[Pair]:
             spelt.append([*word[:-1], word[-1] + END_OF_WORD])
             often.append(n)
     counts: Counter[Pair] = Counter()
-    places: defaultdict[Pair, set[int]] = defaultdict(set)  # numbers of the words that hold a pair, or held it once
+    places: defaultdict[Pair, set[int]] = defaultdict(set)  # numbers of the words that contain a pair, or did before
     for i, (pieces, times) in enumerate(zip(spelt, often, strict=True)):
         _count(pieces, times, i, counts, places)
-    # What a pair counts may have fallen since it was queued; where it rose, it was queued once more.
+    # A pair's count may have fallen since it was queued; a pair whose count rose was queued again.
     queue = [(-n, pair) for pair, n in counts.items()]
     heapq.heapify(queue)
     merges: list[Pair] = []

@@ -1,6 +1,6 @@
-"""Weights by path: our own, OpenAI's archives, open_clip's checkpoints, safetensors; and the sizes that they are of.
+"""Reads weights by path (our own, OpenAI's archives, open_clip's checkpoints, safetensors) and infers their sizes.
 
-    weights = read_weights("ViT-B-32.pt")  # as OpenAI gives it away, a TorchScript archive
+    weights = read_weights("ViT-B-32.pt")  # as OpenAI publishes it, a TorchScript archive
     model = model_of(weights, "ViT-B-32.pt")
 
 Nothing in a file is executed. Names become those of OpenAI's models, which are `trainer.model`'s. A state dict does not
@@ -31,9 +31,14 @@ Weights = dict[str, Tensor]
 
 _WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before each name
 _TEXT = "text."  # what open_clip puts before the names of the text tower in its CustomTextCLIP
-_NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # what TorchScript remembers besides
-_UPDATES = "num_batches_tracked"  # of a batch norm; nothing reads it where the momentum is fixed
-MAX_LAYERS = 1_000  # in one tower: before a model is built only to be told that it is none
+_NOT_WEIGHTS = {
+    "input_resolution",
+    "context_length",
+    "vocab_size",
+    "attn_mask",
+}  # other members of the TorchScript module
+_UPDATES = "num_batches_tracked"  # of a batch norm; unused where the momentum is fixed
+MAX_LAYERS = 1_000  # in one tower; more are refused before a model is built
 _IMAGE_POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding")
 
 
@@ -41,7 +46,7 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
     """The state dict of a file, by OpenAI's names, on the CPU; numbers with a fraction as `dtype`.
 
     Reads zips of torch.save with a state dict, or with one under "state_dict" (open_clip), TorchScript archives
-    (OpenAI), and safetensors; which of them it is, the content says. Failure where it is none, or damaged.
+    (OpenAI), and safetensors; the format is told by the content. Failure where it is none of them, or damaged.
     """
     with open_input(path) as file:
         start = file.read(9)
@@ -59,7 +64,7 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
     }
     if len(weights) < len(kept):
         twice = Counter(map(_openai_name, kept)).most_common(1)[0][0]
-        raise Failure(f"{path} says {printable(twice)} twice, under names that are one but for what is put before them")
+        raise Failure(f"{path} holds {printable(twice)} twice, under names that differ only in their prefix")
     for name in [name for name in weights if name.endswith("running_mean")]:  # not every torch has counted updates
         weights.setdefault(name.removesuffix("running_mean") + _UPDATES, torch.tensor(0))
     return weights
@@ -91,10 +96,10 @@ def custom_text(weights: Mapping[str, Tensor]) -> Weights:
 
 
 def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
-    """The sizes of the model that these weights are of, from their shapes alone; heads are 64 wide, as all of CLIP's.
+    """The sizes of the model with these weights, inferred from their shapes; heads are 64 wide, as in all of CLIP.
 
-    Of a bag of words nothing says how long a text may be: it is 77 tokens then. Failure, with the first name that is
-    missing, left over or of another shape, where they are of none; `path` names the file in it.
+    A bag of words does not determine its context, which is taken as 77 tokens. Failure, with the first name that is
+    missing, unexpected or of another shape, where they are no CLIP; `path` names the file in it.
     """
     try:
         config = _sizes(weights)

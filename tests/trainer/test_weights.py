@@ -160,7 +160,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_names_that_become_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match=r"says 'visual.proj' twice"):
+    with pytest.raises(Failure, match=r"holds 'visual.proj' twice"):
         read_weights(write(tmp_path / "w.pt", {"visual.proj": torch.ones(1), "module.visual.proj": torch.ones(1)}))
 
 
