@@ -93,11 +93,9 @@ def gradients(
         statistics = _batch_statistics(norms, batch_norm, counts, micro_batch, ranks)
         runner = _Runner(device, autocast, ranks, interrupted, keep_graphs=max(counts) <= micro_batch)
         seed = partial(dropout_seed, int(torch.randint(1 << 62, ())), ranks.rank)
-        image_tower = _Tower(
-            _image_micro_batches(model, images, micro_batch, partial(seed, "image")), runner, norms, statistics
-        )
+        pictures = _image_micro_batches(model, images, micro_batch, partial(seed, "image"))
         texts = _text_micro_batches(model, ids, micro_batch, partial(seed, "text"))
-        text_tower = _Tower(texts, runner)
+        image_tower, text_tower = _Tower(pictures, runner, norms, statistics), _Tower(texts, runner)
         image_features, text_features = image_tower.forward(), text_tower.forward()
         factor = model.logit_scale.exp()
         loss = contrastive_loss(image_features, text_features, factor, ranks, interrupted)
@@ -108,14 +106,8 @@ def gradients(
         running = statistics.running(ranks)
         with torch.no_grad():
             sums = [loss, (image_features - text_features).square().sum(), image_tower.length, text_tower.length]
-            figures = _figures(
-                sums,
-                sum(part.tokens for part in texts),
-                image_features,
-                text_features,
-                sum(counts),
-                ranks,
-            )
+            tokens = sum(part.tokens for part in texts)
+            figures = _figures(sums, tokens, image_features, text_features, sum(counts), ranks)
             return StepMetrics(scale=float(factor), **figures, _running=running)
     except BaseException:
         torch.set_rng_state(generator)
