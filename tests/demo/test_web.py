@@ -17,11 +17,11 @@ from demo.pictures import CLASSES
 from demo.plan import Plan, Size
 from demo.sites import plan_web
 from demo.web import Web, draw
+from evaluation.labels import read_labels
 from pipeline.text.ngrams import best_bigrams, count_pairs, count_words
 from pipeline.text.wikipedia import articles, plain, views
 from tests.demo.conftest import SMALL
 from tests.running import ROOT
-from trainer.evals.labels import read_labels
 from trainer.evals.zeroshot import MAX_BYTES
 from trainer.tokenizer import Tokenizer
 

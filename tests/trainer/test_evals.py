@@ -23,6 +23,7 @@ from core.recipe import Recipe
 from core.registry import STAGES
 from core.tables import read_table
 from core.tars import tar_members
+from evaluation.labels import read_labels
 from pictures.formats import FORMATS
 from shards.reader import Shards
 from tests.shards.helpers import make_pack
@@ -31,7 +32,6 @@ from trainer.data import split
 from trainer.evals import __main__ as evals
 from trainer.evals import retrieval, zeroshot
 from trainer.evals.features import Encoder
-from trainer.evals.labels import read_labels
 from trainer.model import unit
 
 CLOTHES = "cls/clothing_72px"

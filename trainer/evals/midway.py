@@ -7,12 +7,12 @@ from typing import Any
 from core import recipe as recipes
 from core import runs
 from core.errors import UsageError
+from evaluation.labels import read
 from trainer import stage
 from trainer.data import Examples
 from trainer.evals import retrieval, zeroshot
 from trainer.evals.config import Config, check
 from trainer.evals.features import Encoder
-from trainer.evals.labels import read
 from trainer.model import CLIP
 from trainer.tokenizer import Tokenizer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Failure
-from trainer.evals import labels
+from evaluation import labels
 
 COMPOSED = unicodedata.normalize("NFC", "café.jpg")
 IN_TWO = unicodedata.normalize("NFD", "café.jpg")
