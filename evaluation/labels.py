@@ -37,7 +37,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 class Labelled:
     """What is evaluated: at least one picture, each with one of the classes."""
 
-    label_of: dict[str, str]  # name in the tar → class
+    label_of: dict[str, str]  # name in the tar → class, in the order of the tar
     classes: list[str]  # sorted
     unlabelled: int  # other files in the tar
 
@@ -45,9 +45,9 @@ class Labelled:
 def read(pictures: str, labels: str) -> Labelled:
     """Bring a tar and its labels together. Failure names what does not fit, and what to do."""
     names, numbers = [], {}
-    for name, body in tar_members(pictures, MAX_CLASS_BYTES, _is_class):
+    for name, body in tar_members(pictures, MAX_CLASS_BYTES, is_class_file):
         names.append(name)
-        if _is_class(name):
+        if is_class_file(name):
             numbers[name] = body
     lines = read_lines(labels)
     if numbers and not any("\t" in line for line in lines):
@@ -57,7 +57,7 @@ def read(pictures: str, labels: str) -> Labelled:
         given = read_labels(labels)
         meant = match(list(given), names)
         _check(meant, given, names, pictures, labels)
-        label_of = {name: given[as_given] for name, as_given in meant.items()}
+        label_of = {name: given[meant[name]] for name in names if name in meant}
         classes = sorted(set(given.values()))
         others = len(names) - len(label_of)
     return Labelled(label_of, classes, others)
@@ -67,7 +67,12 @@ def read(pictures: str, labels: str) -> Labelled:
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a text in UTF-8, or in UTF-16 as spreadsheets save it; blanks at both ends of a line taken off."""
+    """The lines of a text, NFC, blanks at both ends of a line taken off."""
+    return [unicodedata.normalize("NFC", line.strip()) for line in read_text(path).split("\n")]
+
+
+def read_text(path: str) -> str:
+    """A text in UTF-8, or in UTF-16 as spreadsheets save it; lines end with \\n. Failure where it is neither."""
     data = read_bytes(path)
     try:
         text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
@@ -75,8 +80,7 @@ def read_lines(path: str) -> list[str]:
         raise Failure(f"{path} is not UTF-8 ({error}): convert it") from None
     if "\0" in text:
         raise Failure(f"{path} is not UTF-8 (it holds zero bytes, as UTF-16 does): convert it")
-    lines = _INVISIBLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [unicodedata.normalize("NFC", line.strip()) for line in lines]
+    return _INVISIBLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_labels(path: str) -> dict[str, str]:
@@ -116,34 +120,47 @@ def _by_number(
     names: Sequence[str], numbers: Mapping[str, bytes], lines: Sequence[str], pictures: str, labels: str
 ) -> tuple[dict[str, str], list[str]]:
     """CLIP_benchmark's form: NAME.cls beside NAME.jpg holds a number, that of a line of class names, from 0."""
-    classes = "\n".join(map(_unquoted, lines)).rstrip("\n").split("\n")
-    if "" in classes:
-        raise Failure(f"{labels} has an empty line among its class names, line {classes.index('') + 1}: remove it")
+    classes = class_names(lines, labels)
     twice = [name for name, count in Counter(classes).items() if count > 1]
     if twice:
         raise Failure(f"{labels} has {twice[0]} among its class names twice: give each class a name of its own")
-    pairs = _pairs(names, pictures)
     if match([line.split(",")[0].strip("\"' ") for line in classes if "," in line], names):
         raise Failure(f"{labels} has names of pictures, but no tabs: give lines of a name, a tab and a label")
-    label_of: dict[str, str] = {}
-    for name, of_class in pairs.items():
+    number_of = class_numbers(names, numbers, len(classes), pictures, labels)
+    if not number_of:
+        raise Failure(f"{pictures} has no picture beside {min(numbers)} and the like: give the tar whole")
+    return {name: classes[number] for name, number in number_of.items()}, sorted(classes)
+
+
+def class_names(lines: Sequence[str], labels: str) -> list[str]:
+    """The class names of a file's lines; Failure where a line between others is empty, for lines are numbers."""
+    classes = "\n".join(map(_unquoted, lines)).rstrip("\n").split("\n")
+    if "" in classes:
+        raise Failure(f"{labels} has an empty line among its class names, line {classes.index('') + 1}: remove it")
+    return classes
+
+
+def class_numbers(
+    names: Sequence[str], numbers: Mapping[str, bytes], count: int, pictures: str, labels: str
+) -> dict[str, int]:
+    """Pictures that have a .cls file beside them → the number in it, below `count`; in the order of `names`."""
+    number_of: dict[str, int] = {}
+    for name, of_class in _pairs(names, pictures).items():
         text = _INVISIBLE.sub("", numbers[of_class].decode("utf-8", "replace")).strip()
-        number = int(text) if _NUMBER.fullmatch(text) else len(classes)
-        if number >= len(classes):
+        number = int(text) if _NUMBER.fullmatch(text) else count
+        if number >= count:
             raise Failure(
-                f"{of_class} in {pictures} holds {text[:40]!r}, not a number from 0 to {len(classes) - 1}, of a line "
+                f"{of_class} in {pictures} holds {text[:40]!r}, not a number from 0 to {count - 1}, of a line "
                 f"of {labels}: give the class names that belong to these pictures"
             )
-        label_of[name] = classes[number]
-    if not label_of:
-        raise Failure(f"{pictures} has no picture beside {min(numbers)} and the like: give the tar whole")
-    return label_of, sorted(classes)
+        number_of[name] = number
+    return number_of
 
 
 def _pairs(names: Sequence[str], pictures: str) -> dict[str, str]:
     """Pictures → the .cls files of the same path: but for capitals, where no other path differs in them only."""
     path_of = {name: posixpath.splitext(normal(name))[0] for name in names}
-    of_path = {path_of[name]: name for name in names if _is_class(name)}
+    of_path = {path_of[name]: name for name in names if is_class_file(name)}
     of_capitals = {path.casefold(): name for path, name in of_path.items()}
     pictured = {path_of[name] for name in filter(is_picture, names)}
     similar = [Counter(map(str.casefold, paths)) for paths in (of_path, pictured)]
@@ -215,7 +232,8 @@ def _folder(names: Iterable[str]) -> str:
     return shared and f"{shared}/"
 
 
-def _is_class(name: str) -> bool:
+def is_class_file(name: str) -> bool:
+    """Whether a file beside a picture holds the number of its class."""
     return name.lower().endswith(".cls") and not _is_note(name)
 
 

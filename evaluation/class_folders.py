@@ -1,0 +1,175 @@
+"""Pictures in a folder a class, and clips as folders of frames in a folder a class.
+
+torchvision takes the first folder of a path for the class, Hugging Face the last one. Where these differ, the names of
+the set's classes decide; where those are not known, the folder is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from core.errors import Failure, describe
+from evaluation.examples import MAX_BYTES, Pictures, listed
+from evaluation.labels import is_picture
+
+Frames = Literal["middle", "all"]
+_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "__pycache__", "lost+found"})  # in small letters
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The pictures below a folder."""
+
+    files: dict[str, Path]  # relative path as shown (accents composed, /) → where it is; sorted
+    empty: list[str]  # folders without a picture anywhere below, the highest ones
+    left_out: dict[str, int]  # why files were not taken → how many
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is one that programs leave behind: .DS_Store, ._NAME, Thumbs.db, .ipynb_checkpoints."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder that may hold pictures."""
+    return path.is_dir() and not is_hidden(path.name)
+
+
+def walk(base: Path) -> Tree:
+    """All pictures below a folder, through links. Failure names files that are empty or links to what is not there."""
+    files: dict[str, Path] = {}
+    without: list[str] = []
+    left_out: Counter[str] = Counter()
+    broken: list[str] = []
+    empty_files: list[str] = []
+
+    def visit(folder: Path, shown: str, above: frozenset[str]) -> bool:
+        """Whether there is a picture in it."""
+        found = False
+        for entry in sorted(folder.iterdir(), key=lambda entry: _shown(entry.name)):
+            name = shown + _shown(entry.name)
+            if is_hidden(entry.name):
+                left_out["hidden"] += 1
+            elif entry.is_dir():
+                real = os.path.realpath(entry)
+                if real in above:
+                    left_out["link_to_a_folder_above"] += 1
+                elif visit(entry, f"{name}/", above | {real}):
+                    found = True
+                else:
+                    without[:] = [other for other in without if not other.startswith(f"{name}/")]
+                    without.append(name)
+            elif not is_picture(entry.name):
+                left_out["not_a_picture"] += 1
+            elif not entry.exists():
+                broken.append(name)
+            else:
+                found = True
+                if name in files:
+                    raise Failure(f"{base} has {name} twice, with accents in two spellings: remove one of them")
+                if entry.stat().st_size == 0:
+                    empty_files.append(name)
+                files[name] = entry
+        return found
+
+    visit(base, "", frozenset({os.path.realpath(base)}))
+    if broken:
+        raise Failure(f"{base} has {len(broken)} links to what is not there, {listed(broken)}: restore what they mean")
+    if empty_files:
+        raise Failure(
+            f"{base} has {len(empty_files)} of {len(files):,} pictures that are empty files, {listed(empty_files)}: "
+            "restore them, or take them out"
+        )
+    return Tree(dict(sorted(files.items())), without, dict(left_out))
+
+
+def _shown(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise Failure(f"the file name {name.encode(errors='surrogateescape')!r} is not UTF-8: rename it") from None
+    return unicodedata.normalize("NFC", name)
+
+
+def read_folders(
+    base: Path, frames: Frames | None = None, known: Callable[[Sequence[str]], bool] | None = None
+) -> Pictures:
+    """Pictures by class folders; with `frames`, an example is a folder of pictures within one. Failure names oddities.
+
+    `known` tells whether all of some labels are classes of the set. Frames are in the order of the numbers in their
+    names; of n the middle one is number n // 2, counted from 0.
+    """
+    tree = walk(base)
+    if not tree.files:
+        raise Failure(f"{base} holds no pictures: give another folder, or fill it")
+    if tree.empty:
+        raise Failure(f"{base} has folders without pictures, {listed(tree.empty)}: fill them, or remove them")
+    examples: dict[str, list[str]] = defaultdict(list)  # id → its files
+    for name in tree.files:
+        examples[name.rpartition("/")[0] if frames else name].append(name)
+    folders = {example: example.rpartition("/")[0] for example in examples}
+    outside = [example for example, folder in folders.items() if not folder]
+    if outside:
+        what = "clips" if frames else "pictures"
+        first = listed([name or examples[name][0] for name in outside])
+        raise Failure(f"{base} has {what} outside of class folders, {first}: move each into the folder of its class")
+    label_of = _labels(base, sorted(set(folders.values())), known)
+    classes = sorted(set(label_of.values()))
+    number = {label: i for i, label in enumerate(classes)}
+    chosen = {example: _frames(names, frames) for example, names in examples.items()}
+    ids = sorted(chosen)
+
+    def read() -> Iterator[tuple[str, tuple[bytes, ...]]]:
+        for example in ids:
+            yield example, tuple(_body(tree.files[name]) for name in chosen[example])
+
+    labels = tuple((number[label_of[folders[example]]],) for example in ids)
+    return Pictures(str(base), tuple(classes), tuple(ids), labels, read, tree.left_out)
+
+
+def _labels(base: Path, folders: Sequence[str], known: Callable[[Sequence[str]], bool] | None) -> dict[str, str]:
+    """Folders of pictures → their classes: the first folder, the whole path, the path without its first folders, or
+    the last folder, whichever makes them all classes of the set."""
+    parts = {folder: folder.split("/") for folder in folders}
+    first = {folder: some[0] for folder, some in parts.items()}
+    deepest = max(map(len, parts.values()))
+    if deepest == 1:
+        return first
+    if known is None:
+        nested = next(folder for folder, some in parts.items() if len(some) > 1)
+        raise Failure(
+            f"{base} has folders in class folders ({nested}), and which of them is the class cannot be seen: make it "
+            "one folder a class, or name the classes in metadata.csv"
+        )
+    ways = [first]
+    for left_out in range(min(map(len, parts.values()))):
+        ways.append({folder: "/".join(some[left_out:]) for folder, some in parts.items()})
+    ways.append({folder: some[-1] for folder, some in parts.items()})
+    return next((way for way in ways if known(sorted(set(way.values())))), first)
+
+
+def _frames(names: Sequence[str], frames: Frames | None) -> list[str]:
+    in_order = sorted(names, key=natural)
+    return [in_order[len(in_order) // 2]] if frames == "middle" else in_order
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts names by the numbers in them: frame_2 before frame_10."""
+    pieces = re.split(r"([0-9]+)", name)
+    return [(int(piece) if i % 2 else 0, piece) for i, piece in enumerate(pieces)]
+
+
+def _body(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise Failure(f"{path} has more than {MAX_BYTES:,} bytes: take it out")
+        return path.read_bytes()
+    except OSError as error:
+        raise Failure(f"{path} cannot be read ({describe(error)}): restore it, or take it out") from error

@@ -1,0 +1,125 @@
+"""Which class of an evaluation set a label found in the data means.
+
+The same class is written in many ways: `apple_pie`, `Apple Pie`, a WordNet id, a country's code, a number. A label is
+matched by its letters and digits alone, then by the names that the published data use, then by number where the order
+of the classes is the data's own. What matches nothing, or two classes, is refused by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+
+from core.errors import Failure
+
+_SHOWN = 5  # labels that a message names
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def fold(label: str) -> str:
+    """A label's letters and digits without case: what is left of `Apple_Pie`, `apple pie` and `apple-pie` is the same.
+
+    A label of other characters only is itself.
+    """
+    text = unicodedata.normalize("NFKC", label).casefold()
+    return "".join(c for c in text if c.isalnum() or unicodedata.combining(c)) or text.strip()
+
+
+def match_classes(
+    found: Sequence[str],
+    names: Sequence[Sequence[str]],
+    also: Sequence[Sequence[str]],
+    numbers: bool,
+    where: str,
+) -> list[int]:
+    """The class of each found label: int [len(found)], into `names`.
+
+    `names`: the names of each class, at least one; `also`: other labels that data have for it; `numbers`: whether a
+    label may be the number of its class, from 0 or from 1; `where`: the data, for messages. Failure where a label means
+    no class, or several, or two labels mean the same class.
+    """
+    folded = [{fold(name) for name in (*some, *others)} for some, others in zip(names, also, strict=True)]
+    if len(found) == len(names) and all(some & set(_keys(label)) for label, some in zip(found, folded, strict=True)):
+        return list(range(len(names)))  # in order: two classes may have one name, as ImageNet's sunglasses
+    meant = _by_number(found, names, where) if numbers else None
+    if meant is None:
+        meant = _by_name(found, names, also, where)
+    first: dict[int, str] = {}
+    for label, number in zip(found, meant, strict=True):
+        if number in first:
+            raise Failure(
+                f"{where} has two labels for the class {names[number][0]!r}, {first[number]!r} and {label!r}: make "
+                "them one"
+            )
+        first[number] = label
+    return meant
+
+
+def _keys(label: str) -> list[str]:
+    """What a label is looked up by: itself, then what stands before its first comma ("tench, Tinca tinca")."""
+    return [fold(label), fold(label.partition(",")[0])] if "," in label else [fold(label)]
+
+
+def _by_number(found: Sequence[str], names: Sequence[Sequence[str]], where: str) -> list[int] | None:
+    """Labels that are all numbers: from 0 if one is 0, from 1 if one is the number of classes; None: other labels."""
+    if not all(_NUMBER.fullmatch(label) for label in found) or any(_NUMBER.fullmatch(name[0]) for name in names):
+        return None
+    numbers = [int(label) for label in found]
+    if min(numbers) == 0 or max(numbers) == len(names):
+        base = min(min(numbers), 1)
+        if max(numbers) < len(names) + base:
+            return [number - base for number in numbers]
+    if max(numbers) >= len(names):
+        raise Failure(
+            f"{where} has labels from {min(numbers)} to {max(numbers)}, and the set {len(names)} classes: give labels "
+            f"from 0 to {len(names) - 1}, or names of classes"
+        )
+    raise Failure(
+        f"{where} has labels from {min(numbers)} to {max(numbers)}, which may count from 0 or from 1: give names of "
+        "classes, or a list of all labels"
+    )
+
+
+def _by_name(
+    found: Sequence[str], names: Sequence[Sequence[str]], also: Sequence[Sequence[str]], where: str
+) -> list[int]:
+    by_name, by_other = _index(names), _index(also)
+    meant: list[int] = []
+    unknown: list[str] = []
+    for label in found:
+        classes = next((some for key in _keys(label) if (some := by_name.get(key) or by_other.get(key))), set())
+        if len(classes) > 1:
+            numbers = " and ".join(map(str, sorted(classes)))
+            raise Failure(f"{where} has the label {label!r}, a name of the classes {numbers}: give ids or numbers")
+        meant += classes
+        if not classes:
+            unknown.append(label)
+    if unknown:
+        raise Failure(_strange(unknown, found, names, where))
+    return meant
+
+
+def _index(names: Sequence[Sequence[str]]) -> dict[str, set[int]]:
+    """Folded names → the classes that have it."""
+    classes: dict[str, set[int]] = defaultdict(set)
+    for number, some in enumerate(names):
+        for name in some:
+            classes[fold(name)].add(number)
+    return dict(classes)
+
+
+def _strange(unknown: Sequence[str], found: Sequence[str], names: Sequence[Sequence[str]], where: str) -> str:
+    """What to say of labels that mean no class: each with the name that is nearest."""
+    known = {fold(name): name for some in names for name in some}
+    shown = []
+    for label in unknown[:_SHOWN]:
+        near = difflib.get_close_matches(fold(label), list(known), n=1, cutoff=0.7)
+        shown.append(f"{label!r} ({known[near[0]]!r}?)" if near else repr(label))
+    more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+    return (
+        f"{where} has labels that are no class of the set, {len(unknown)} of {len(found)}: {', '.join(shown)}{more}; "
+        f"rename them to classes of the set ({names[0][0]!r}, …), or take them out"
+    )

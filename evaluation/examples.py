@@ -1,0 +1,94 @@
+"""Labelled pictures, wherever they come from: one iterator of (id, picture, classes)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import Failure
+
+MAX_BYTES = 64 << 20  # of one picture
+_SHOWN = 3  # names in a message
+
+Read = Callable[[], Iterator[tuple[str, tuple[bytes, ...]]]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture, or one clip, with its classes."""
+
+    id: str
+    pictures: tuple[bytes, ...]  # files; several are frames of one clip
+    labels: tuple[int, ...]  # numbers of its classes, ascending; one, but where a picture may have several or none
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A set of labelled pictures, read when it is iterated over; every time in the same order."""
+
+    path: str
+    classes: tuple[str, ...]  # labels are numbers of these
+    ids: tuple[str, ...]  # in the order of iteration; no two are the same
+    labels: tuple[tuple[int, ...], ...]  # by id
+    read: Read = field(repr=False)  # the same ids, in the same order, with the files
+    left_out: Mapping[str, int] = field(default_factory=dict)  # why files were not taken → how many
+    templates: tuple[str, ...] = ()  # sentences that came with them, {} where a class name goes
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            raise Failure(f"{self.path} holds no pictures: give another, or fill it")
+        if len(self.ids) != len(set(self.ids)):
+            twice = [name for name, count in Counter(self.ids).items() if count > 1]
+            raise Failure(f"{self.path} has {listed(twice)} twice: give each picture a name of its own")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Example]:
+        """Failure where a file is not there any more, or is larger than MAX_BYTES."""
+        left = iter(zip(self.ids, self.labels, strict=True))
+        for name, files in self.read():
+            expected, labels = next(left, ("", ()))
+            if name != expected:
+                raise Failure(f"{self.path} changed while it was read ({name} came for {expected}): run again")
+            yield Example(name, files, labels)
+        if lost := [name for name, _ in left]:
+            raise Failure(f"{self.path} lost {listed(lost)} while it was read: run again")
+
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """The class of each picture: int64 [n]; Failure where one has several or none."""
+        wrong = [name for name, some in zip(self.ids, self.labels, strict=True) if len(some) != 1]
+        if wrong:
+            raise Failure(f"{self.path} has several classes or none for {listed(wrong)}: use a metric of many classes")
+        return np.array([some[0] for some in self.labels], np.int64)
+
+    def matrix(self) -> npt.NDArray[np.bool_]:
+        """Which picture is of which class: bool [n, classes]."""
+        found = np.zeros((len(self.ids), len(self.classes)), np.bool_)
+        for row, some in enumerate(self.labels):
+            found[row, list(some)] = True
+        return found
+
+    def relabelled(self, meant: Sequence[int], classes: Sequence[str]) -> Pictures:
+        """The same with other classes: `meant` has the number among them of each that it has now."""
+        labels = tuple(tuple(sorted(meant[number] for number in some)) for some in self.labels)
+        return replace(self, classes=tuple(classes), labels=labels)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a message: all of a few, else the first ones and how many there are."""
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
+
+
+def undecodable(pictures: Pictures, reasons: Mapping[str, str]) -> Failure:
+    """What to say of pictures whose bytes are no picture, by id: why."""
+    some = [f"{name} ({reason})" for name, reason in reasons.items()]
+    return Failure(
+        f"{pictures.path} has {len(reasons):,} of {len(pictures):,} pictures that do not decode: {listed(some)}; "
+        "restore them, or take them out"
+    )

@@ -1,0 +1,109 @@
+"""Labelled pictures as people have them: which layout a file or folder is in, and its reader.
+
+- "folders": a folder a class, as torchvision's ImageFolder reads it; of clips, a folder of frames each within it;
+- "tar": a tar of pictures and a file of lines "name<TAB>label" beside it (NAME.labels.tsv, NAME.tsv), or .cls files and
+  classnames.txt;
+- "webdataset": CLIP_benchmark's: classnames.txt, and in a folder a split nshards.txt and 0.tar, 1.tar …;
+- "metadata": Hugging Face's ImageFolder with metadata.csv, metadata.jsonl or metadata.parquet;
+- "parquet": Hugging Face's tables with the pictures inside.
+
+A folder may hold its pictures itself or in folders by split (test, train …).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from core.errors import Failure
+from core.files import filesystem, is_local
+from evaluation import class_folders, hub_tables, labelled_tars
+from evaluation.class_folders import Frames
+from evaluation.examples import Pictures, listed
+
+__all__ = ["Frames", "Known", "Layout", "exists", "layout_of", "read"]
+
+Layout = Literal["folders", "tar", "webdataset", "metadata", "parquet"]
+Known = Callable[[Sequence[str]], bool]
+
+SPLITS = frozenset({"train", "test", "val", "valid", "validation", "dev", "trainval"})
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+def exists(path: str) -> bool:
+    """Whether a file or folder is there."""
+    fs, inner = filesystem(path)
+    return bool(fs.exists(inner))
+
+
+def layout_of(path: str, split: str = "test") -> Layout:
+    """The layout of a file or folder, from its names alone. Failure where it has none of the five."""
+    fs, inner = filesystem(path)
+    if not fs.isdir(inner):
+        if path.lower().endswith(_TARS):
+            return "tar"
+        if path.lower().endswith(".parquet"):
+            return "parquet"
+        if fs.exists(inner):
+            raise Failure(f"{path} is no folder, no tar and no Parquet file: give one of these")
+        raise Failure(f"{path} is not there: give its right path")
+    if not is_local(path):
+        raise Failure(f"{path} is a folder of a store: copy it to a disk, or give a tar or a Parquet file")
+    folder = Path(inner)
+    base = split_folder(folder, split)
+    if labelled_tars.is_webdataset(folder, base):
+        return "webdataset"
+    if hub_tables.metadata_of(folder, base):
+        return "metadata"
+    if hub_tables.tables_in(folder, base, split):
+        return "parquet"
+    if any(class_folders.is_folder(entry) for entry in base.iterdir()):
+        return "folders"
+    raise Failure(
+        f"{base} has no folders by class, no metadata.csv, .jsonl or .parquet, no classnames.txt with tars and no "
+        "Parquet tables: give the folder that has"
+    )
+
+
+def split_folder(folder: Path, split: str) -> Path:
+    """Where the pictures of a split are: in a folder of its name, or in the folder itself, which then has no splits."""
+    if (folder / split).is_dir():
+        return folder / split
+    folders = sorted(entry.name for entry in folder.iterdir() if class_folders.is_folder(entry))
+    if folders and all(name in SPLITS for name in folders):
+        raise Failure(f"{folder} has the splits {listed(folders)} and no {split}: give the folder of one of them")
+    return folder
+
+
+def read(
+    path: str,
+    layout: Layout,
+    split: str = "test",
+    *,
+    labels: str = "",
+    frames: Frames | None = None,
+    column: str = "",
+    known: Known | None = None,
+) -> Pictures:
+    """The pictures of a file or folder in a layout; Failure names whatever does not fit together.
+
+    `labels`: the file of labels of a tar, where it is not beside it. `frames`: of folders of clips, which frames.
+    `column`: of labels, where a table has several. `known`: whether labels are all classes of the set that is meant,
+    which tells the class among folders in folders.
+    """
+    if frames and layout != "folders":
+        raise Failure(f"{path} is in the layout {layout}, which has no clips: give folders of frames")
+    if layout == "tar":
+        return labelled_tars.read_tar(path, labels)
+    if layout == "parquet" and not Path(path).is_dir():
+        return hub_tables.read_tables(path, [path], column)
+    folder = Path(filesystem(path)[1])
+    base = split_folder(folder, split)
+    if layout == "webdataset":
+        return labelled_tars.read_webdataset(folder, base)
+    if layout == "metadata":
+        return hub_tables.read_metadata(hub_tables.metadata_of(folder, base), column)
+    if layout == "parquet":
+        return hub_tables.read_tables(path, hub_tables.tables_in(folder, base, split), column)
+    return class_folders.read_folders(base, frames, known)
