@@ -50,36 +50,35 @@ def walk(base: Path) -> Tree:
     broken: list[str] = []
     empty_files: list[str] = []
 
-    def visit(folder: Path, shown: str, above: frozenset[str]) -> bool:
+    def visit(folder: str, shown: str, above: frozenset[str]) -> bool:
         """Whether there is a picture in it."""
         found = False
-        for entry in sorted(folder.iterdir(), key=lambda entry: _shown(entry.name)):
+        with os.scandir(folder) as listing:
+            entries = sorted((entry for entry in listing if not _skipped(entry, left_out)), key=lambda one: one.name)
+        for entry in entries:
             name = shown + _shown(entry.name)
-            if is_hidden(entry.name):
-                left_out["hidden"] += 1
-            elif entry.is_dir():
-                real = os.path.realpath(entry)
+            if entry.is_dir():
+                real = os.path.realpath(entry.path)
                 if real in above:
                     left_out["link_to_a_folder_above"] += 1
-                elif visit(entry, f"{name}/", above | {real}):
+                elif visit(entry.path, f"{name}/", above | {real}):
                     found = True
                 else:
                     without[:] = [other for other in without if not other.startswith(f"{name}/")]
                     without.append(name)
-            elif not is_picture(entry.name):
-                left_out["not_a_picture"] += 1
-            elif not entry.exists():
-                broken.append(name)
-            else:
-                found = True
-                if name in files:
-                    raise Failure(f"{base} has {name} twice, with accents in two spellings: remove one of them")
+                continue
+            found = True
+            if name in files:
+                raise Failure(f"{base} has {name} twice, with accents in two spellings: remove one of them")
+            files[name] = Path(entry.path)
+            try:
                 if entry.stat().st_size == 0:
                     empty_files.append(name)
-                files[name] = entry
+            except FileNotFoundError:
+                broken.append(name)
         return found
 
-    visit(base, "", frozenset({os.path.realpath(base)}))
+    visit(str(base), "", frozenset({os.path.realpath(base)}))
     if broken:
         raise Failure(f"{base} has {len(broken)} links to what is not there, {listed(broken)}: restore what they mean")
     if empty_files:
@@ -88,6 +87,15 @@ def walk(base: Path) -> Tree:
             "restore them, or take them out"
         )
     return Tree(dict(sorted(files.items())), without, dict(left_out))
+
+
+def _skipped(entry: os.DirEntry[str], left_out: Counter[str]) -> bool:
+    """Whether a file or folder is not looked at, and why is counted."""
+    hidden = is_hidden(entry.name)
+    if hidden or not (is_picture(entry.name) or entry.is_dir()):
+        left_out["hidden" if hidden else "not_a_picture"] += 1
+        return True
+    return False
 
 
 def _shown(name: str) -> str:
@@ -128,7 +136,7 @@ def read_folders(
 
     def read() -> Iterator[tuple[str, tuple[bytes, ...]]]:
         for example in ids:
-            yield example, tuple(_body(tree.files[name]) for name in chosen[example])
+            yield example, tuple(body(tree.files[name]) for name in chosen[example])
 
     labels = tuple((number[label_of[folders[example]]],) for example in ids)
     return Pictures(str(base), tuple(classes), tuple(ids), labels, read, tree.left_out)
@@ -166,7 +174,8 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(piece) if i % 2 else 0, piece) for i, piece in enumerate(pieces)]
 
 
-def _body(path: Path) -> bytes:
+def body(path: Path) -> bytes:
+    """The bytes of a picture; Failure where it cannot be read, or is larger than MAX_BYTES."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise Failure(f"{path} has more than {MAX_BYTES:,} bytes: take it out")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import Failure
+from core.files import open_input
 
 MAX_BYTES = 64 << 20  # of one picture
 _SHOWN = 3  # names in a message
@@ -83,6 +84,16 @@ def listed(names: Sequence[str]) -> str:
     """Names in a message: all of a few, else the first ones and how many there are."""
     shown = ", ".join(names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
+
+
+_POINTER = b"version https://git-lfs"
+
+
+def require_no_pointer(path: str) -> None:
+    """Failure where a file is what Git leaves of a large one that was not downloaded."""
+    with open_input(path) as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise Failure(f"{path} is Git LFS's pointer to the file: download the file itself (git lfs pull)")
 
 
 def undecodable(pictures: Pictures, reasons: Mapping[str, str]) -> Failure:

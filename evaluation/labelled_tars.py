@@ -18,7 +18,7 @@ from core.errors import Failure
 from core.files import entries_in
 from core.tars import tar_members
 from evaluation.class_folders import natural
-from evaluation.examples import MAX_BYTES, Pictures, listed
+from evaluation.examples import MAX_BYTES, Pictures, listed, require_no_pointer
 from evaluation.labels import MAX_CLASS_BYTES, class_names, class_numbers, is_class_file, is_picture, normal, read_lines
 from evaluation.labels import read as read_labelled
 
@@ -36,6 +36,7 @@ def read_tar(path: str, labels: str = "") -> Pictures:
 
     `labels`: lines "name<TAB>label", or class names where the tar has .cls files; default: the file beside the tar.
     """
+    require_no_pointer(path)
     found = read_labelled(path, labels or _beside(path))
     number = {name: i for i, name in enumerate(found.classes)}
     labels_of = tuple((number[label],) for label in found.label_of.values())
@@ -96,6 +97,7 @@ def read_webdataset(folder: Path, base: Path) -> Pictures:
     labels: dict[str, tuple[int, ...]] = {}
     left_out = 0
     for path in _shards(base):
+        require_no_pointer(path)
         names = []
         bodies = {}
         ending = is_class_file if kind == "classification" else _is_vector

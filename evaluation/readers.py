@@ -18,7 +18,7 @@ from typing import Literal
 
 from core.errors import Failure
 from core.files import filesystem, is_local
-from evaluation import class_folders, hub_tables, labelled_tars
+from evaluation import class_folders, labelled_tars, metadata_files, parquet_tables
 from evaluation.class_folders import Frames
 from evaluation.examples import Pictures, listed
 
@@ -54,9 +54,9 @@ def layout_of(path: str, split: str = "test") -> Layout:
     base = split_folder(folder, split)
     if labelled_tars.is_webdataset(folder, base):
         return "webdataset"
-    if hub_tables.metadata_of(folder, base):
+    if metadata_files.metadata_of(folder, base):
         return "metadata"
-    if hub_tables.tables_in(folder, base, split):
+    if parquet_tables.tables_in(folder, base, split):
         return "parquet"
     if any(class_folders.is_folder(entry) for entry in base.iterdir()):
         return "folders"
@@ -97,13 +97,13 @@ def read(
     if layout == "tar":
         return labelled_tars.read_tar(path, labels)
     if layout == "parquet" and not Path(path).is_dir():
-        return hub_tables.read_tables(path, [path], column)
+        return parquet_tables.read_tables(path, [path], column)
     folder = Path(filesystem(path)[1])
     base = split_folder(folder, split)
     if layout == "webdataset":
         return labelled_tars.read_webdataset(folder, base)
     if layout == "metadata":
-        return hub_tables.read_metadata(hub_tables.metadata_of(folder, base), column)
+        return metadata_files.read_metadata(metadata_files.metadata_of(folder, base), column)
     if layout == "parquet":
-        return hub_tables.read_tables(path, hub_tables.tables_in(folder, base, split), column)
+        return parquet_tables.read_tables(path, parquet_tables.tables_in(folder, base, split), column)
     return class_folders.read_folders(base, frames, known)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from tests.running import DATA
+from tests.conftest import DATA
 
 CLASSES = ("accordion", "airplanes", "anchor", "ant")
 EACH = 3

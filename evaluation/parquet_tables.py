@@ -1,0 +1,166 @@
+"""Labelled pictures in Parquet, as Hugging Face's datasets writes them: a column of files, and one of labels.
+
+Class names are in the schema, under the key "huggingface"; without them a number is its own name.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import Failure
+from core.files import open_input
+from evaluation.class_folders import natural
+from evaluation.examples import MAX_BYTES, Pictures, listed
+from evaluation.labels import normal
+from evaluation.metadata_files import Label, label_cell, label_column, numbered, opened
+
+_IMAGES = ("image", "img", "picture")
+_AT_ONCE = 64  # pictures that are decoded from Parquet together
+
+
+def tables_in(folder: Path, base: Path, split: str) -> list[str]:
+    """The Parquet files of a split: those in its folder, or test-00000-of-00001.parquet in the folder or data/."""
+    for place in dict.fromkeys((base, folder, folder / "data")):
+        names = sorted((entry.name for entry in place.glob("*.parquet") if entry.name[0] != "."), key=natural)
+        if not names:
+            continue
+        named = [name for name in names if re.match(rf"{re.escape(split)}([-_.]|$)", name)]
+        if named or base != folder:
+            chosen = named or names
+        elif any(re.match(r"(train|test|val|valid|validation|dev)[-_.]", name) for name in names):
+            raise Failure(f"{place} has {listed(names)} and no table of the split {split}: give the folder of one")
+        else:
+            chosen = names
+        _require_whole(chosen, place)
+        return [f"{place}/{name}" for name in chosen]
+    return []
+
+
+def _require_whole(names: Sequence[str], place: Path) -> None:
+    """Files that count themselves (-00000-of-00003) are all there."""
+    counted: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for name in names:
+        if found := re.search(r"(.*)-([0-9]{5})-of-([0-9]{5})", name):
+            counted[found[1], int(found[3])].add(int(found[2]))
+    for (stem, count), numbers in counted.items():
+        if missing := [f"{stem}-{number:05d}-of-{count:05d}" for number in range(count) if number not in numbers]:
+            raise Failure(f"{place} lacks {listed(missing)}: download the files")
+
+
+def read_tables(path: str, tables: Sequence[str], column: str = "") -> Pictures:
+    """The labelled pictures of Parquet files; an id is the path stored with a picture, or else table and row."""
+    names: list[str] = []
+    labels: list[Label] = []
+    shared: tuple[str, ...] | None = None
+    image = ""
+    for table in tables:
+        with open_input(table) as file:
+            whole = opened(file, table)
+            image, classes, rows = _labels_of(whole, table, column)
+            if shared is not None and classes != shared:
+                raise Failure(f"{table} has other class names than {tables[0]}: give the tables of one set")
+            shared = classes
+            labels += rows
+            names += _names(whole, image, table)
+    if len(set(names)) != len(names) or not all(names):
+        names = _by_row(tables, names)
+    if shared:
+        number = {name: i for i, name in enumerate(shared)}
+        found = tuple(tuple(sorted(number[name] for name in some)) for some in labels)
+        classes_and_labels = shared, found
+    else:
+        classes_and_labels = numbered(labels)
+
+    def read() -> Iterator[tuple[str, tuple[bytes, ...]]]:
+        waiting = iter(names)
+        for table in tables:
+            with open_input(table) as file:
+                for batch in opened(file, table).iter_batches(_AT_ONCE, columns=[image]):
+                    for value in batch.column(0).to_pylist():
+                        body = value["bytes"] if isinstance(value, dict) else value
+                        name = next(waiting)
+                        yield name, (_picture(body, name, table),)
+
+    return Pictures(path, classes_and_labels[0], tuple(names), classes_and_labels[1], read)
+
+
+def _labels_of(table: pq.ParquetFile, path: str, column: str) -> tuple[str, tuple[str, ...], list[Label]]:
+    """The column of pictures, the class names in the schema (none: empty), and the labels."""
+    schema = table.schema_arrow
+    images = [field.name for field in schema if _holds_pictures(field.type)]
+    if len(images) > 1:
+        images = [name for name in images if name in _IMAGES]
+    if len(images) != 1:
+        raise Failure(f"{path} has {len(images)} columns of pictures among {listed(schema.names)}: call the one image")
+    label = label_column([name for name in schema.names if name != images[0]], column, path)
+    names = _class_names(schema, label)
+    rows: list[Label] = []
+    for number, value in enumerate(table.read([label]).column(0).to_pylist()):
+        some = label_cell(value, f"{path}, row {number}")
+        if names and not isinstance(value, str):
+            wrong = [text for text in some if not (text.isdigit() and int(text) < len(names))]
+            if wrong:
+                raise Failure(
+                    f"{path}, row {number} has the label {wrong[0]}, and the schema names {len(names)} classes: "
+                    "give a split that has labels"
+                )
+            some = tuple(names[int(text)] for text in some)
+        rows.append(some)
+    return images[0], names, rows
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """The names that Hugging Face's datasets put into the schema for a column of numbers."""
+    text = (schema.metadata or {}).get(b"huggingface")
+    try:
+        feature: Any = json.loads(text)["info"]["features"][column] if text else {}
+    except (ValueError, KeyError, TypeError):
+        return ()
+    while isinstance(feature, list) or (isinstance(feature, dict) and "feature" in feature):
+        feature = (feature or [{}])[0] if isinstance(feature, list) else feature["feature"]
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return tuple(map(str, names.values() if isinstance(names, Mapping) else names or ()))
+
+
+def _names(table: pq.ParquetFile, image: str, path: str) -> list[str]:
+    """The paths that the pictures were stored with; empty where there are none."""
+    kind = table.schema_arrow.field(image).type
+    if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
+        return [""] * table.metadata.num_rows
+    column = table.read([f"{image}.path"]).column(0).combine_chunks()
+    return [normal(name) if isinstance(name, str) else "" for name in column.field("path").to_pylist()]
+
+
+def _by_row(tables: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Ids where pictures have no paths, or the same ones: table and row."""
+    found = []
+    for table in tables:
+        with open_input(table) as file:
+            rows = opened(file, table).metadata.num_rows
+        stem = posixpath.splitext(posixpath.basename(table))[0]
+        found += [f"{stem}/{row:08d}" for row in range(rows)]
+    assert len(found) == len(names)
+    return found
+
+
+def _picture(body: bytes | None, name: str, path: str) -> bytes:
+    if not body:
+        raise Failure(f"{name} in {path} has no bytes: restore it, or take it out")
+    if len(body) > MAX_BYTES:
+        raise Failure(f"{name} in {path} has more than {MAX_BYTES:,} bytes: take it out")
+    return body
