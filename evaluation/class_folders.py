@@ -139,7 +139,9 @@ def read_folders(
             yield example, tuple(body(tree.files[name]) for name in chosen[example])
 
     labels = tuple((number[label_of[folders[example]]],) for example in ids)
-    return Pictures(str(base), tuple(classes), tuple(ids), labels, read, tree.left_out)
+    return Pictures(
+        path=str(base), ids=tuple(ids), read=read, left_out=tree.left_out, classes=tuple(classes), labels=labels
+    )
 
 
 def _labels(base: Path, folders: Sequence[str], known: Callable[[Sequence[str]], bool] | None) -> dict[str, str]:

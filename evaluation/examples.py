@@ -27,17 +27,14 @@ class Example:
     labels: tuple[int, ...]  # numbers of its classes, ascending; one, but where a picture may have several or none
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """A set of labelled pictures, read when it is iterated over; every time in the same order."""
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Pictures with their ids, read when they are iterated over; every time in the same order."""
 
     path: str
-    classes: tuple[str, ...]  # labels are numbers of these
-    ids: tuple[str, ...]  # in the order of iteration; no two are the same
-    labels: tuple[tuple[int, ...], ...]  # by id
-    read: Read = field(repr=False)  # the same ids, in the same order, with the files
+    ids: tuple[str, ...]  # in the order of `read`; no two are the same
+    read: Read = field(repr=False)
     left_out: Mapping[str, int] = field(default_factory=dict)  # why files were not taken → how many
-    templates: tuple[str, ...] = ()  # sentences that came with them, {} where a class name goes
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -49,16 +46,29 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __iter__(self) -> Iterator[Example]:
-        """Failure where a file is not there any more, or is larger than MAX_BYTES."""
-        left = iter(zip(self.ids, self.labels, strict=True))
+    def bodies(self) -> Iterator[tuple[str, tuple[bytes, ...]]]:
+        """Ids and files. Failure where one is not there any more, or is larger than MAX_BYTES."""
+        left = iter(self.ids)
         for name, files in self.read():
-            expected, labels = next(left, ("", ()))
+            expected = next(left, "")
             if name != expected:
                 raise Failure(f"{self.path} changed while it was read ({name} came for {expected}): run again")
-            yield Example(name, files, labels)
-        if lost := [name for name, _ in left]:
+            yield name, files
+        if lost := list(left):
             raise Failure(f"{self.path} lost {listed(lost)} while it was read: run again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Files):
+    """Pictures with their classes."""
+
+    classes: tuple[str, ...]  # labels are numbers of these
+    labels: tuple[tuple[int, ...], ...]  # by id
+    templates: tuple[str, ...] = ()  # sentences that came with them, {} where a class name goes
+
+    def __iter__(self) -> Iterator[Example]:
+        for (name, files), labels in zip(self.bodies(), self.labels, strict=True):
+            yield Example(name, files, labels)
 
     def numbers(self) -> npt.NDArray[np.int64]:
         """The class of each picture: int64 [n]; Failure where one has several or none."""
@@ -80,6 +90,25 @@ class Pictures:
         return replace(self, classes=tuple(classes), labels=labels)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Captioned(Files):
+    """Pictures with their captions, for retrieval."""
+
+    captions: tuple[tuple[str, ...], ...]  # by id; at least one each
+
+    def texts(self) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """All captions, those of one picture together, and the picture of each: int64 [texts], into `ids`."""
+        counts = [len(some) for some in self.captions]
+        return [text for some in self.captions for text in some], np.repeat(np.arange(len(counts)), counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed(Files):
+    """Pictures with the places where they were taken, for geolocation."""
+
+    places: npt.NDArray[np.float64]  # [n, 2]: latitude, longitude in degrees
+
+
 def listed(names: Sequence[str]) -> str:
     """Names in a message: all of a few, else the first ones and how many there are."""
     shown = ", ".join(names[:_SHOWN])
@@ -96,7 +125,7 @@ def require_no_pointer(path: str) -> None:
             raise Failure(f"{path} is Git LFS's pointer to the file: download the file itself (git lfs pull)")
 
 
-def undecodable(pictures: Pictures, reasons: Mapping[str, str]) -> Failure:
+def undecodable(pictures: Files, reasons: Mapping[str, str]) -> Failure:
     """What to say of pictures whose bytes are no picture, by id: why."""
     some = [f"{name} ({reason})" for name, reason in reasons.items()]
     return Failure(

@@ -10,20 +10,25 @@ import io
 import json
 import math
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import Failure
 from core.files import open_input
-from evaluation.class_folders import body, natural, walk
-from evaluation.examples import Pictures, listed, require_no_pointer
+from evaluation.class_folders import Tree, body, natural, walk
+from evaluation.examples import Captioned, Pictures, Placed, listed, require_no_pointer
 from evaluation.labels import match, normal, read_text
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_CAPTIONS = ("caption", "captions", "text", "texts", "sentence", "sentences", "raw")
+_LATITUDES, _LONGITUDES = ("latitude", "lat"), ("longitude", "lon", "lng", "long")
 _LABELS = ("label", "labels", "class", "cls", "category", "target", "fine_label")
 
 Label = tuple[str, ...]  # the classes of a picture, as the data spell them
@@ -40,44 +45,117 @@ def metadata_of(folder: Path, base: Path) -> Path | None:
     return there[0] if there else None
 
 
-def read_metadata(path: Path | None, column: str = "") -> Pictures:
-    """The pictures that a file of metadata names, in folders beside it; ids are their paths."""
-    assert path is not None
-    base = path.parent
+@dataclass(frozen=True)
+class Table:
+    """A file of metadata whose pictures are all there."""
+
+    path: Path
+    columns: list[str]
+    rows_of: dict[str, list[tuple[int, dict[str, Any]]]]  # id, a picture's path → its rows, with their line numbers
+    tree: Tree
+
+    def files(self) -> dict[str, Any]:
+        """What Files is made of."""
+        without = len(self.tree.files) - len(self.rows_of)
+
+        def read() -> Iterator[tuple[str, tuple[bytes, ...]]]:
+            for name in self.rows_of:
+                yield name, (body(self.tree.files[name]),)
+
+        left_out = self.tree.left_out | ({"without_a_row": without} if without else {})
+        return {"path": str(self.path.parent), "ids": tuple(self.rows_of), "read": read, "left_out": left_out}
+
+    def one_row_each(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The row of each picture, in the order of the ids. Failure where a picture has two."""
+        for name, rows in self.rows_of.items():
+            if len(rows) > 1:
+                first, second = rows[0][0], rows[1][0]
+                raise Failure(f"{self.path}, line {second} names {name} again, after line {first}: remove one of them")
+            yield rows[0]
+
+
+def read_table(path: Path) -> Table:
+    """A file of metadata, joined with the pictures in its folder. Failure names rows without one."""
     rows = list(rows_of(path))
     if not rows:
         raise Failure(f"{path} holds no rows: give one a picture")
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
     if "file_name" not in columns:
         raise Failure(f"{path} has no column file_name, but {listed(columns)}: add it, the path of each picture")
-    label = label_column(columns, column, str(path))
-    given: dict[str, Label] = {}
-    line_of: dict[str, int] = {}
+    given: dict[str, str] = {}  # normal name → the name as given first
+    rows_by: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     for line, row in rows:
         name = row.get("file_name")
         if not isinstance(name, str) or not name.strip():
             raise Failure(f"{path}, line {line} has no file_name: add it, or take the line out")
-        first = line_of.setdefault(normal(name), line)
-        if first != line:
-            raise Failure(f"{path}, line {line} names {name} a second time, after line {first}: remove one of them")
-        given[name] = label_cell(row.get(label), f"{path}, line {line}")
-    tree = walk(base)
-    meant = match(list(given), list(tree.files))
-    if missing := sorted(given.keys() - set(meant.values())):
+        rows_by[given.setdefault(normal(name), name)].append((line, row))
+    tree = walk(path.parent)
+    meant = matched(list(rows_by), tree, str(path))
+    return Table(path, columns, {name: rows_by[meant[name]] for name in sorted(meant)}, tree)
+
+
+def matched(given: Sequence[str], tree: Tree, source: str) -> dict[str, str]:
+    """Pictures of a folder → the given names that mean them; Failure where a name means none. `source` gave them."""
+    meant = match(given, list(tree.files))
+    if missing := sorted(set(given) - set(meant.values())):
         raise Failure(
-            f"{base} lacks {len(missing):,} of the {len(given):,} pictures that {path.name} names, {listed(missing)}: "
-            "restore them, or take their lines out"
+            f"{source} names {len(given):,} pictures, of which {len(missing):,} are not in its folder, "
+            f"{listed(missing)}: restore them, or take their lines out"
         )
-    ids = sorted(meant)
-    classes, labels = numbered([given[meant[name]] for name in ids])
-    without = len(tree.files) - len(ids)
-    left_out = tree.left_out | ({"without_a_row": without} if without else {})
+    return meant
 
-    def read() -> Iterator[tuple[str, tuple[bytes, ...]]]:
-        for name in ids:
-            yield name, (body(tree.files[name]),)
 
-    return Pictures(str(base), classes, tuple(ids), labels, read, left_out)
+def read_metadata(path: Path, column: str = "") -> Pictures:
+    """The labelled pictures that a file of metadata names; ids are their paths."""
+    table = read_table(path)
+    label = label_column(table.columns, column, str(path))
+    cells = [label_cell(row.get(label), f"{path}, line {line}") for line, row in table.one_row_each()]
+    classes, labels = numbered(cells)
+    return Pictures(**table.files(), classes=classes, labels=labels)
+
+
+def read_captions(path: Path) -> Captioned:
+    """Pictures with captions: a row a caption, or a list of captions a row."""
+    table = read_table(path)
+    column = one_column(table.columns, _CAPTIONS, str(path), "captions", "caption")
+    captions = []
+    for rows in table.rows_of.values():
+        some = [text for line, row in rows for text in caption_cell(row.get(column), f"{path}, line {line}")]
+        captions.append(tuple(some))
+    return Captioned(**table.files(), captions=tuple(captions))
+
+
+def read_places(path: Path) -> Placed:
+    """Pictures with the columns latitude and longitude, in degrees."""
+    table = read_table(path)
+    columns = [
+        one_column(table.columns, names, str(path), "positions", names[0]) for names in (_LATITUDES, _LONGITUDES)
+    ]
+    places = []
+    for line, row in table.one_row_each():
+        where = f"{path}, line {line}"
+        places.append([_degrees(row.get(name), most, where) for name, most in zip(columns, (90.0, 180.0), strict=True)])
+    return Placed(**table.files(), places=np.array(places, np.float64))
+
+
+def _degrees(value: Any, most: float, where: str) -> float:
+    """A cell as degrees, of at most so many either way."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if isinstance(value, bool) or not abs(found) <= most:
+        raise Failure(f"{where} has the position {value!r}, not degrees from -{most:g} to {most:g}: correct it")
+    return found
+
+
+def caption_cell(value: Any, where: str) -> list[str]:
+    """A cell as captions: a text, or a list of texts; white space is folded."""
+    some = value if isinstance(value, list) else [value]
+    texts = [" ".join(text.split()) if isinstance(text, str) else "" for text in some]
+    if not texts or not all(texts):
+        raise Failure(f"{where} has no caption ({value!r}): add it, or take the row out")
+    return texts
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -122,16 +200,15 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def label_column(columns: Sequence[str], given: str, path: str) -> str:
     """The column of labels: the given one, or the one that is called so. Failure where none or several are."""
-    if given and given in columns:
-        return given
-    found = [name for name in columns if name in _LABELS]
+    return given if given and given in columns else one_column(columns, _LABELS, path, "labels", "label")
+
+
+def one_column(columns: Sequence[str], names: Sequence[str], path: str, what: str, best: str) -> str:
+    """The one of the columns that has one of the names; Failure where none or several have."""
+    found = [name for name in columns if name.strip().lower() in names]
     if len(found) != 1:
-        why = (
-            f"several columns of labels ({', '.join(found)})"
-            if found
-            else f"no column of labels, but {listed(columns)}"
-        )
-        raise Failure(f"{path} has {why}: call the one that holds the classes label")
+        why = f"several columns of {what}, {listed(found)}" if found else f"no column of {what}, but {listed(columns)}"
+        raise Failure(f"{path} has {why}: call the one that holds them {best}")
     return found[0]
 
 

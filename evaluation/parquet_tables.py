@@ -76,9 +76,9 @@ def read_tables(path: str, tables: Sequence[str], column: str = "") -> Pictures:
     if shared:
         number = {name: i for i, name in enumerate(shared)}
         found = tuple(tuple(sorted(number[name] for name in some)) for some in labels)
-        classes_and_labels = shared, found
+        classes, of_picture = shared, found
     else:
-        classes_and_labels = numbered(labels)
+        classes, of_picture = numbered(labels)
 
     def read() -> Iterator[tuple[str, tuple[bytes, ...]]]:
         waiting = iter(names)
@@ -90,7 +90,7 @@ def read_tables(path: str, tables: Sequence[str], column: str = "") -> Pictures:
                         name = next(waiting)
                         yield name, (_picture(body, name, table),)
 
-    return Pictures(path, classes_and_labels[0], tuple(names), classes_and_labels[1], read)
+    return Pictures(path=path, ids=tuple(names), read=read, classes=classes, labels=of_picture)
 
 
 def _labels_of(table: pq.ParquetFile, path: str, column: str) -> tuple[str, tuple[str, ...], list[Label]]:

@@ -5,7 +5,8 @@
   classnames.txt;
 - "webdataset": CLIP_benchmark's: classnames.txt, and in a folder a split nshards.txt and 0.tar, 1.tar …;
 - "metadata": Hugging Face's ImageFolder with metadata.csv, metadata.jsonl or metadata.parquet;
-- "parquet": Hugging Face's tables with the pictures inside.
+- "parquet": Hugging Face's tables with the pictures inside;
+- "karpathy": pictures with captions, listed in dataset_flickr30k.json or dataset_coco.json.
 
 A folder may hold its pictures itself or in folders by split (test, train …).
 """
@@ -18,13 +19,13 @@ from typing import Literal
 
 from core.errors import Failure
 from core.files import filesystem, is_local
-from evaluation import class_folders, labelled_tars, metadata_files, parquet_tables
+from evaluation import class_folders, karpathy, labelled_tars, metadata_files, parquet_tables, webdataset_folders
 from evaluation.class_folders import Frames
-from evaluation.examples import Pictures, listed
+from evaluation.examples import Captioned, Pictures, Placed, listed
 
-__all__ = ["Frames", "Known", "Layout", "exists", "layout_of", "read"]
+__all__ = ["Frames", "Known", "Layout", "exists", "layout_of", "read", "read_captions", "read_places"]
 
-Layout = Literal["folders", "tar", "webdataset", "metadata", "parquet"]
+Layout = Literal["folders", "tar", "webdataset", "metadata", "parquet", "karpathy"]
 Known = Callable[[Sequence[str]], bool]
 
 SPLITS = frozenset({"train", "test", "val", "valid", "validation", "dev", "trainval"})
@@ -38,7 +39,7 @@ def exists(path: str) -> bool:
 
 
 def layout_of(path: str, split: str = "test") -> Layout:
-    """The layout of a file or folder, from its names alone. Failure where it has none of the five."""
+    """The layout of a file or folder, from its names alone. Failure where it has none of these."""
     fs, inner = filesystem(path)
     if not fs.isdir(inner):
         if path.lower().endswith(_TARS):
@@ -52,8 +53,10 @@ def layout_of(path: str, split: str = "test") -> Layout:
         raise Failure(f"{path} is a folder of a store: copy it to a disk, or give a tar or a Parquet file")
     folder = Path(inner)
     base = split_folder(folder, split)
-    if labelled_tars.is_webdataset(folder, base):
+    if webdataset_folders.is_webdataset(folder, base):
         return "webdataset"
+    if karpathy.listing_in(folder):
+        return "karpathy"
     if metadata_files.metadata_of(folder, base):
         return "metadata"
     if parquet_tables.tables_in(folder, base, split):
@@ -101,9 +104,41 @@ def read(
     folder = Path(filesystem(path)[1])
     base = split_folder(folder, split)
     if layout == "webdataset":
-        return labelled_tars.read_webdataset(folder, base)
+        return webdataset_folders.read_webdataset(folder, base)
+    if layout == "karpathy":
+        raise Failure(f"{path} has pictures with captions, and no classes: give a set with classes")
     if layout == "metadata":
-        return metadata_files.read_metadata(metadata_files.metadata_of(folder, base), column)
+        return metadata_files.read_metadata(_metadata(folder, base), column)
     if layout == "parquet":
         return parquet_tables.read_tables(path, parquet_tables.tables_in(folder, base, split), column)
     return class_folders.read_folders(base, frames, known)
+
+
+def read_captions(path: str, layout: Layout, split: str = "test") -> Captioned:
+    """Pictures with captions, for retrieval. Failure names whatever does not fit together."""
+    folder = Path(filesystem(path)[1])
+    if layout == "karpathy":
+        return karpathy.read_captions(folder, split)
+    if layout == "webdataset":
+        return webdataset_folders.read_captions(folder, split_folder(folder, split))
+    if layout == "metadata":
+        return metadata_files.read_captions(_metadata(folder, split_folder(folder, split)))
+    raise Failure(
+        f"{path} is in the layout {layout}, which has no captions: give metadata.csv with a column caption, a "
+        "dataset_*.json of the Karpathy splits, or CLIP_benchmark's tars"
+    )
+
+
+def read_places(path: str, layout: Layout, split: str = "test") -> Placed:
+    """Pictures with the places where they were taken, for geolocation. Failure names whatever does not fit."""
+    if layout != "metadata":
+        raise Failure(f"{path} has no metadata.csv with the columns latitude and longitude: add it")
+    folder = Path(filesystem(path)[1])
+    return metadata_files.read_places(_metadata(folder, split_folder(folder, split)))
+
+
+def _metadata(folder: Path, base: Path) -> Path:
+    found = metadata_files.metadata_of(folder, base)
+    if found is None:
+        raise Failure(f"{base} lost its metadata: restore it")
+    return found

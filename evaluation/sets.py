@@ -20,7 +20,7 @@ import msgspec
 from core.errors import Failure, UsageError
 from evaluation import prompts, readers
 from evaluation.classes import match_classes
-from evaluation.examples import Pictures
+from evaluation.examples import Captioned, Files, Pictures, Placed
 from evaluation.prompts import DATA, Prompts
 
 Task = Literal["classification", "retrieval", "geolocation"]
@@ -159,6 +159,14 @@ class Located:
         meant = match_classes(found.classes, self.set.names, self.set.also(), self.set.numbers, self.path)
         return found.relabelled(meant, [some[0] for some in self.set.names])
 
+    def open_captions(self, split: str = "test") -> Captioned:
+        """Its pictures with their captions, of a set for retrieval."""
+        return readers.read_captions(self.path, self.layout, split)
+
+    def open_places(self, split: str = "test") -> Placed:
+        """Its pictures with the places where they were taken, of a set for geolocation."""
+        return readers.read_places(self.path, self.layout, split)
+
     def _known(self) -> readers.Known | None:
         """Whether labels are classes of the set: what tells class folders from the folders around them."""
         if self.set is None or not self.set.names or self.set.own_classes:
@@ -174,7 +182,7 @@ class Located:
 
         return all_known
 
-    def remarks(self, pictures: Pictures) -> list[str]:
+    def remarks(self, pictures: Files) -> list[str]:
         """Sentences on what makes a result on these pictures another than the paper's."""
         if self.set is None:
             return []
@@ -183,8 +191,9 @@ class Located:
             said.append(
                 f"{self.name} has {len(pictures):,} examples here and {self.set.test:,} in the paper: results differ"
             )
-        present = len({number for some in pictures.labels for number in some})
-        if self.set.classes and present != self.set.classes:
+        labels = pictures.labels if isinstance(pictures, Pictures) else ()
+        present = len({number for some in labels for number in some})
+        if labels and present != self.set.classes:
             said.append(f"{self.name} has pictures of {present} classes here, of {self.set.classes}")
         return said
 
@@ -248,7 +257,7 @@ def _how_to_get(known: Set, root: str) -> str:
         f" The hub's clip-benchmark/wds_{known.benchmark.replace('/', '-')} works as it is." if known.benchmark else ""
     )
     if known.task != "classification":
-        put = f"into {folder}, with {'captions' if known.task == 'retrieval' else 'positions'}"
+        put = f"into {folder}, with {'captions' if known.task == 'retrieval' else 'positions in metadata.csv'}"
     elif known.frames:
         put = f"into {folder}: a folder a class, and in it a folder of frames a clip"
     elif known.metric == "map11":

@@ -246,11 +246,11 @@ def rewritten(path: Path, change: Callable[[dict[str, bytes]], object]) -> None:
         ),
         (
             lambda p: rewritten(p / "test/0.tar", lambda files: files.pop("s0000003.cls")),
-            r"0\.tar has pictures without a class beside them, s0000003\.jpg",
+            r"0\.tar has pictures with nothing beside them, s0000003\.jpg",
         ),
         (
             lambda p: rewritten(p / "test/0.tar", lambda files: files.pop("s0000003.jpg")),
-            r"0\.tar has classes without a picture beside them, s0000003\.cls",
+            r"0\.tar has files without a picture beside them, s0000003\.cls",
         ),
         (
             lambda p: rewritten(p / "test/1.tar", lambda f: f.update({"s0000000.jpg": b"x", "s0000000.cls": b"0"})),
@@ -350,13 +350,13 @@ def test_metadata_of_several_classes_and_numbers(tmp_path: Path) -> None:
     [
         (
             "file_name,label\nimages/ant_0.jpg,ant\nimages/gone.jpg,ant\n",
-            r"lacks 1 of the 2 pictures .*, images/gone\.jpg",
+            r"names 2 pictures, of which 1 are not in its folder, images/gone",
         ),
         ("file_name,label\nimages/ant_0.jpg,\n", r"metadata\.csv, line 2 has no label \(''\): add it"),
         ("file_name,label\nimages/ant_0.jpg,nan\n", r"line 2 has no label \('nan'\)"),
         (
             "file_name,label\nimages/ant_0.jpg,ant\n\n./images/ant_0.JPG,bee\n",
-            r"line 4 names .* a second time, after line 2",
+            r"line 4 names .* again, after line 2",
         ),
         ("file_name,label\n,ant\n", r"line 2 has no file_name"),
         (
@@ -364,13 +364,13 @@ def test_metadata_of_several_classes_and_numbers(tmp_path: Path) -> None:
             r"line 2 has 3 cells and the first line 2: put texts that hold",
         ),
         ("file_name,text\nimages/ant_0.jpg,ant\n", r"no column of labels, but file_name, text: call the one"),
-        ("file_name,label,class\nimages/ant_0.jpg,ant,b\n", r"several columns of labels \(label, class\)"),
+        ("file_name,label,class\nimages/ant_0.jpg,ant,b\n", r"several columns of labels, label, class: call the one"),
         ("file_name,label,label\nimages/ant_0.jpg,ant,b\n", r"has a column twice in its first line"),
         ("file;label\nimages/ant_0.jpg;ant\n", r"has no column file_name, but file;label: add it"),
         ("file_name,label\n", r"holds no rows"),
         ("", r"holds no rows"),
         ('file_name,label\n"images/ant_0.jpg,ant\n', r"is no CSV"),
-        ("file_name,label\n../../secret.jpg,ant\n", r"lacks 1 of the 1 pictures"),
+        ("file_name,label\n../../secret.jpg,ant\n", r"names 1 pictures, of which 1 are not in its folder"),
     ],
 )
 def test_metadata_that_does_not_fit_is_named(text: str, said: str, tmp_path: Path) -> None:
