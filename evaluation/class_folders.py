@@ -119,6 +119,8 @@ def read_folders(
         raise Failure(f"{base} holds no pictures: give another folder, or fill it")
     if tree.empty:
         raise Failure(f"{base} has folders without pictures, {listed(tree.empty)}: fill them, or remove them")
+    if frames and known and known(sorted({name.rpartition("/")[0] for name in tree.files})):
+        frames = None  # the middle frames, taken out by somebody
     examples: dict[str, list[str]] = defaultdict(list)  # id → its files
     for name in tree.files:
         examples[name.rpartition("/")[0] if frames else name].append(name)

@@ -65,6 +65,7 @@ class Pictures(Files):
     classes: tuple[str, ...]  # labels are numbers of these
     labels: tuple[tuple[int, ...], ...]  # by id
     templates: tuple[str, ...] = ()  # sentences that came with them, {} where a class name goes
+    subset: tuple[int, ...] = ()  # numbers of the classes among which one is chosen; empty: all
 
     def __iter__(self) -> Iterator[Example]:
         for (name, files), labels in zip(self.bodies(), self.labels, strict=True):
@@ -84,10 +85,13 @@ class Pictures(Files):
             found[row, list(some)] = True
         return found
 
-    def relabelled(self, meant: Sequence[int], classes: Sequence[str]) -> Pictures:
-        """The same with other classes: `meant` has the number among them of each that it has now."""
+    def relabelled(self, meant: Sequence[int], classes: Sequence[str], only: bool) -> Pictures:
+        """The same with other classes: `meant` has the number among them of each that it has now.
+
+        `only`: one is chosen among those alone that it has now.
+        """
         labels = tuple(tuple(sorted(meant[number] for number in some)) for some in self.labels)
-        return replace(self, classes=tuple(classes), labels=labels)
+        return replace(self, classes=tuple(classes), labels=labels, subset=tuple(sorted(meant)) if only else ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,7 +146,8 @@ class Located:
     def open(self, split: str = "test", labels: str = "", frames: readers.Frames | None = None) -> Pictures:
         """Its pictures; those of a set of the registry with labels that are numbers of its classes.
 
-        `frames`: "middle" or "all" where an example is a clip; default: the middle one for the clips of the registry.
+        ImageNet-A and -R have some of ImageNet's classes: `subset` says which. `frames`: "middle" or "all" where an
+        example is a clip; default: the middle one for the clips of the registry.
         Failure where files and labels do not fit together, or do not fit the set.
         """
         split = _split(self.set, self.path, split)
@@ -157,7 +158,15 @@ class Located:
         if self.set is None or not self.set.names or self.set.own_classes:
             return found
         meant = match_classes(found.classes, self.set.names, self.set.also(), self.set.numbers, self.path)
-        return found.relabelled(meant, [some[0] for some in self.set.names])
+        names = [some[0] for some in self.set.names]
+        return found.relabelled(meant, names, only=self.set.classes < len(names))
+
+    def prompts(self, pictures: Pictures, choice: str = "paper") -> Prompts:
+        """The sentences about its classes; about those of the user's own, their labels with blanks for _."""
+        if self.set is not None:
+            return self.set.prompts(choice)
+        words = [[" ".join(label.replace("_", " ").split()) or label] for label in pictures.classes]
+        return prompts.make(choice, words, pictures.templates, self.name)
 
     def open_captions(self, split: str = "test") -> Captioned:
         """Its pictures with their captions, of a set for retrieval."""

@@ -15,6 +15,7 @@ from evaluation import prompts, sets
 from evaluation.classes import fold, match_classes
 from tests.conftest import DATA
 from tests.evaluation import made
+from tests.running import ROOT
 
 META = DATA / "evalmeta"
 # Classes and templates of OpenAI's prompts.md and notebook, counted; train and test pictures of Table 9.
@@ -76,6 +77,21 @@ def test_metrics_are_those_of_table_9() -> None:
 def test_an_unknown_set_is_named_with_what_was_meant() -> None:
     with pytest.raises(UsageError, match="there is no evaluation set 'fod101'; did you mean food101"):
         sets.load("fod101")
+
+
+def test_the_document_has_every_set() -> None:
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    for one in map(sets.load, sets.names()):
+        hub = f"`wds_{one.benchmark.replace('/', '-')}`" if one.benchmark else ""
+        row = [
+            f"`{one.name}`",
+            f"[{one.title}]({one.page})",
+            one.metric,
+            one.classes or "",
+            f"{one.test:,}",
+            one.licence,
+        ]
+        assert f"| {' | '.join(map(str, [*row, hub]))} |\n" in text, one.name
 
 
 # ── words ──
@@ -314,6 +330,36 @@ def test_imagenet_is_tested_on_val_and_v2_by_number(tmp_path: Path) -> None:
     assert isinstance(imagenet, sets.Located) and isinstance(second, sets.Located)
     assert imagenet.open().numbers().tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
     assert second.open().numbers().tolist() == [0] * 3 + [10] * 3 + [2] * 3 + [999] * 3  # ids sort as texts
+
+
+def test_a_shift_of_some_classes_is_evaluated_among_these(tmp_path: Path) -> None:
+    names = dict(zip(made.CLASSES, ("n01498041", "n01531178", "n01534433", "n01558993"), strict=True))
+    made.class_folders(tmp_path / "imagenet_a", names)
+    (found,) = sets.find(["imagenet_a"], str(tmp_path))
+    assert isinstance(found, sets.Located)
+    pictures = found.open()
+    assert pictures.subset == tuple(sorted(set(pictures.numbers().tolist()))) == (6, 11, 13, 15)
+    assert found.remarks(pictures)[1] == "imagenet_a has pictures of 4 classes here, of 200"
+
+
+def test_clips_may_be_frames_that_somebody_took_out(tmp_path: Path) -> None:
+    names = dict(zip(made.CLASSES, ("Archery", "YoYo", "Biking", "TaiChi"), strict=True))
+    made.class_folders(tmp_path / "ucf101", names)
+    (found,) = sets.find(["ucf101"], str(tmp_path))
+    assert isinstance(found, sets.Located)
+    assert len(found.open()) == 12
+    (tmp_path / "ucf101").rename(tmp_path / "frames")
+    made.class_folders(tmp_path / "ucf101", {label: f"{name}/clip_1" for label, name in names.items()})
+    assert [len(example.pictures) for example in found.open(frames="all")] == [3] * 4
+    assert len(found.open()) == 4 and len(next(iter(found.open())).pictures) == 1
+
+
+def test_words_about_a_set_of_ones_own(tmp_path: Path) -> None:
+    made.class_folders(tmp_path / "own", {"ant": "red_ant"})
+    (found,) = sets.find([str(tmp_path / "own")], "")
+    assert isinstance(found, sets.Located)
+    assert found.prompts(found.open()).texts()[3] == ["a photo of a red ant."]
+    assert found.prompts(found.open(), "contextless").texts()[3] == ["red ant"]
 
 
 def test_nested_folders_of_sun397_are_read_by_its_classes(tmp_path: Path) -> None:
