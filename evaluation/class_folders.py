@@ -53,11 +53,16 @@ def walk(base: Path) -> Tree:
     def visit(folder: str, shown: str, above: frozenset[str]) -> bool:
         """Whether there is a picture in it."""
         found = False
-        with os.scandir(folder) as listing:
-            entries = sorted((entry for entry in listing if not _skipped(entry, left_out)), key=lambda one: one.name)
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted((one for one in listing if not _skipped(one, left_out)), key=lambda one: one.name)
+        except OSError as error:
+            raise Failure(
+                f"{folder} cannot be read ({describe(error)}): change its permissions, or restore it"
+            ) from error
         for entry in entries:
             name = shown + _shown(entry.name)
-            if entry.is_dir():
+            if _leads_to_folder(entry):
                 real = os.path.realpath(entry.path)
                 if real in above:
                     left_out["link_to_a_folder_above"] += 1
@@ -74,7 +79,7 @@ def walk(base: Path) -> Tree:
             try:
                 if entry.stat().st_size == 0:
                     empty_files.append(name)
-            except FileNotFoundError:
+            except OSError:  # it is not there, or a link to itself
                 broken.append(name)
         return found
 
@@ -92,10 +97,17 @@ def walk(base: Path) -> Tree:
 def _skipped(entry: os.DirEntry[str], left_out: Counter[str]) -> bool:
     """Whether a file or folder is not looked at, and why is counted."""
     hidden = is_hidden(entry.name)
-    if hidden or not (is_picture(entry.name) or entry.is_dir()):
+    if hidden or not (is_picture(entry.name) or _leads_to_folder(entry)):
         left_out["hidden" if hidden else "not_a_picture"] += 1
         return True
     return False
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _shown(name: str) -> str:

@@ -66,7 +66,11 @@ def _keys(label: str) -> list[str]:
 
 def _by_number(found: Sequence[str], names: Sequence[Sequence[str]], where: str) -> list[int] | None:
     """Labels that are all numbers: from 0 if one is 0, from 1 if one is the number of classes; None: other labels."""
-    if not all(_NUMBER.fullmatch(label) for label in found) or any(_NUMBER.fullmatch(name[0]) for name in names):
+    if (
+        not found
+        or not all(_NUMBER.fullmatch(label) for label in found)
+        or any(_NUMBER.fullmatch(name[0]) for name in names)
+    ):
         return None
     numbers = [int(label) for label in found]
     if min(numbers) == 0 or max(numbers) == len(names):

@@ -33,15 +33,14 @@ def tables_in(folder: Path, base: Path, split: str) -> list[str]:
         names = sorted((entry.name for entry in place.glob("*.parquet") if entry.name[0] != "."), key=natural)
         if not names:
             continue
-        named = [name for name in names if re.match(rf"{re.escape(split)}([-_.]|$)", name)]
-        if named or base != folder:
-            chosen = named or names
-        elif any(re.match(r"(train|test|val|valid|validation|dev)[-_.]", name) for name in names):
-            raise Failure(f"{place} has {listed(names)} and no table of the split {split}: give the folder of one")
-        else:
+        chosen = [name for name in names if re.match(rf"{re.escape(split)}([-_.]|$)", name)]
+        if not chosen and place == base:
+            if base == folder and any(re.match(r"(train|test|val|valid|validation|dev)[-_.]", name) for name in names):
+                raise Failure(f"{place} has {listed(names)} and no table of the split {split}: give the folder of one")
             chosen = names
-        _require_whole(chosen, place)
-        return [f"{place}/{name}" for name in chosen]
+        if chosen:
+            _require_whole(chosen, place)
+            return [f"{place}/{name}" for name in chosen]
     return []
 
 
@@ -59,7 +58,7 @@ def _require_whole(names: Sequence[str], place: Path) -> None:
 def read_tables(path: str, tables: Sequence[str], column: str = "") -> Pictures:
     """The labelled pictures of Parquet files; an id is the path stored with a picture, or else table and row."""
     names: list[str] = []
-    labels: list[Label] = []
+    cells: list[Label] = []
     shared: tuple[str, ...] | None = None
     image = ""
     for table in tables:
@@ -69,16 +68,14 @@ def read_tables(path: str, tables: Sequence[str], column: str = "") -> Pictures:
             if shared is not None and classes != shared:
                 raise Failure(f"{table} has other class names than {tables[0]}: give the tables of one set")
             shared = classes
-            labels += rows
+            cells += rows
             names += _names(whole, image, table)
     if len(set(names)) != len(names) or not all(names):
         names = _by_row(tables, names)
     if shared:
-        number = {name: i for i, name in enumerate(shared)}
-        found = tuple(tuple(sorted(number[name] for name in some)) for some in labels)
-        classes, of_picture = shared, found
+        classes, labels = shared, tuple(tuple(sorted(map(int, some))) for some in cells)
     else:
-        classes, of_picture = numbered(labels)
+        classes, labels = numbered(cells)
 
     def read() -> Iterator[tuple[str, tuple[bytes, ...]]]:
         waiting = iter(names)
@@ -90,11 +87,14 @@ def read_tables(path: str, tables: Sequence[str], column: str = "") -> Pictures:
                         name = next(waiting)
                         yield name, (_picture(body, name, table),)
 
-    return Pictures(path=path, ids=tuple(names), read=read, classes=classes, labels=of_picture)
+    return Pictures(path=path, ids=tuple(names), read=read, classes=classes, labels=labels)
 
 
 def _labels_of(table: pq.ParquetFile, path: str, column: str) -> tuple[str, tuple[str, ...], list[Label]]:
-    """The column of pictures, the class names in the schema (none: empty), and the labels."""
+    """The column of pictures, the class names in the schema (none: empty), and the labels.
+
+    Where there are class names a label is the number of one: two classes may have the same name.
+    """
     schema = table.schema_arrow
     images = [field.name for field in schema if _holds_pictures(field.type)]
     if len(images) > 1:
@@ -106,14 +106,12 @@ def _labels_of(table: pq.ParquetFile, path: str, column: str) -> tuple[str, tupl
     rows: list[Label] = []
     for number, value in enumerate(table.read([label]).column(0).to_pylist()):
         some = label_cell(value, f"{path}, row {number}")
-        if names and not isinstance(value, str):
-            wrong = [text for text in some if not (text.isdigit() and int(text) < len(names))]
-            if wrong:
-                raise Failure(
-                    f"{path}, row {number} has the label {wrong[0]}, and the schema names {len(names)} classes: "
-                    "give a split that has labels"
-                )
-            some = tuple(names[int(text)] for text in some)
+        wrong = [text for text in some if names and not (text.isdecimal() and int(text) < len(names))]
+        if wrong:
+            raise Failure(
+                f"{path}, row {number} has the label {wrong[0]}, and the schema names {len(names)} classes: give a "
+                "split that has labels"
+            )
         rows.append(some)
     return images[0], names, rows
 

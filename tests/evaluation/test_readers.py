@@ -79,7 +79,8 @@ def test_links_are_followed_and_never_in_a_circle(tmp_path: Path) -> None:
     assert holds(found) and found.left_out == {"link_to_a_folder_above": 1}
     (tmp_path / "elsewhere" / "ant" / "image_0001.jpg").unlink()
     (tmp_path / "elsewhere" / "ant" / "image_0001.jpg").symlink_to("gone.jpg")
-    with pytest.raises(Failure, match=r"1 links to what is not there, ant/image_0001\.jpg"):
+    (tmp_path / "elsewhere" / "ant" / "me.jpg").symlink_to("me.jpg")
+    with pytest.raises(Failure, match=r"2 links to what is not there, ant/image_0001\.jpg, ant/me\.jpg"):
         read(tmp_path / "set")
 
 
@@ -445,6 +446,18 @@ def test_tables_that_do_not_fit_are_named(make: Callable[[Path], object], said: 
     make(tmp_path)
     with pytest.raises(Failure, match=said):
         read(tmp_path)
+
+
+def test_class_names_twice_in_a_schema_are_two_classes(tmp_path: Path) -> None:
+    """Hugging Face's imagenet-1k, where two classes are called crane."""
+    found = read(parquet(tmp_path / "test.parquet", names=["crane", "crane", "anchor", "ant"]))
+    assert holds(found) and found.classes[:2] == ("crane", "crane")
+
+
+def test_tables_of_other_splits_beside_a_splits_folder_are_left_alone(tmp_path: Path) -> None:
+    made.class_folders(tmp_path / "test")
+    parquet(tmp_path / "train.parquet")
+    assert readers.layout_of(str(tmp_path)) == "folders" and holds(read(tmp_path))
 
 
 def test_cifar_100s_two_columns_of_labels(tmp_path: Path) -> None:
