@@ -6,6 +6,7 @@ import random
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -298,6 +299,20 @@ def test_what_is_missing_is_said_and_the_rest_is_found(tmp_path: Path) -> None:
         "caltech101 has pictures of 4 classes here, of 102",
     ]
     assert mine.open().classes == made.CLASSES and mine.remarks(mine.open()) == []
+
+
+def test_caltech_as_a_tar_with_labels(tmp_path: Path) -> None:
+    """All 8,242 pictures of OPENWIT_DATA, below another name."""
+    for ending in ("tar", "labels.tsv"):
+        (tmp_path / f"caltech101.{ending}").symlink_to(DATA / "cls" / f"caltech101_72px.{ending}")
+    (found,) = sets.find(["caltech101"], str(tmp_path))
+    assert isinstance(found, sets.Located) and found.layout == "tar"
+    pictures = found.open()
+    assert len(pictures) == 8242 and pictures.ids[0] == "101_ObjectCategories/Faces/image_0001.jpg"
+    assert pictures.classes[pictures.numbers()[0]] == "off-center face"
+    assert np.bincount(pictures.numbers(), minlength=102).tolist().count(0) == 2  # background and centered face
+    assert next(iter(pictures)).pictures[0].startswith(b"\xff\xd8")
+    assert found.remarks(pictures)[1] == "caltech101 has pictures of 100 classes here, of 102"
 
 
 def test_a_set_that_is_there_and_is_none_is_said(tmp_path: Path) -> None:
