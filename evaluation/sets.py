@@ -151,7 +151,7 @@ class Located:
         Failure where files and labels do not fit together, or do not fit the set.
         """
         split = _split(self.set, self.path, split)
-        clips = frames or ("middle" if self.set and self.set.frames else None)
+        clips = frames or ("middle" if self.set and self.set.frames and self.layout == "folders" else None)
         column = self.set.label_column if self.set else ""
         known = self._known()
         found = readers.read(self.path, self.layout, split, labels=labels, frames=clips, column=column, known=known)

@@ -364,6 +364,10 @@ def test_clips_may_be_frames_that_somebody_took_out(tmp_path: Path) -> None:
     assert isinstance(found, sets.Located)
     assert len(found.open()) == 12
     (tmp_path / "ucf101").rename(tmp_path / "frames")
+    made.write_tar(tmp_path / "ucf101.tar", {"0.jpg": b"x"})
+    (tmp_path / "ucf101.tsv").write_text("0.jpg\tYoYo\n")
+    (in_a_tar,) = sets.find(["ucf101"], str(tmp_path))
+    assert isinstance(in_a_tar, sets.Located) and len(in_a_tar.open()) == 1
     made.class_folders(tmp_path / "ucf101", {label: f"{name}/clip_1" for label, name in names.items()})
     assert [len(example.pictures) for example in found.open(frames="all")] == [3] * 4
     assert len(found.open()) == 4 and len(next(iter(found.open())).pictures) == 1
