@@ -76,13 +76,13 @@ def test_the_interval_is_students() -> None:
 
 def test_log_linear_interpolation() -> None:
     found = fewshot.equivalent({1: 30, 2: 50, 4: 60, 8: 68, 16: 75}, 64)
-    assert (found.relation, found.shots) == ("equal", pytest.approx(5.657, abs=5e-4))
+    assert found.relation == "equal" and found.shots == pytest.approx(5.657, abs=5e-4)
     assert fewshot.equivalent({4: 60, 8: 68}, 68) == fewshot.Equivalent(8, "equal")
     assert fewshot.equivalent({1: 30, 2: 50}, 30) == fewshot.Equivalent(1, "equal")
     assert fewshot.equivalent({1: 30, 2: 50}, 20) == fewshot.Equivalent(1, "below")
     assert fewshot.equivalent({1: 30, 2: 50, 87.5: 80}, 81) == fewshot.Equivalent(87.5, "beyond")
     first = fewshot.equivalent({1: 30, 2: 50, 4: 40, 8: 60}, 45)
-    assert (first.relation, first.shots) == ("equal", pytest.approx(2**0.75)), "the first crossing, where scores fall"
+    assert first.relation == "equal" and first.shots == pytest.approx(2**0.75), "the first crossing, where scores fall"
 
 
 def test_the_paper_s_equivalents_have_its_mean_and_median() -> None:
@@ -105,6 +105,7 @@ def test_what_is_refused() -> None:
     last = Features(("f",), np.ones((1, 1), np.float32), np.array([0]))
     with pytest.raises(Failure, match="seeds 1, 1: give one or more, each once"):
         fewshot.curve(features, other, last, ["cat", "dog"], seeds=(1, 1))
-    for scores in ({1: 0.5}, {0: 0.5, 1: 0.6}, {1: np.nan, 2: 0.5}):
+    refused: tuple[dict[float, float], ...] = ({1: 0.5}, {0: 0.5, 1: 0.6}, {1: np.nan, 2: 0.5})
+    for scores in refused:
         with pytest.raises(Failure, match="an equivalent takes"):
             fewshot.equivalent(scores, 0.5)

@@ -17,9 +17,9 @@ from core.progress import Progress
 from core.tables import declare
 from core.tars import tar_members
 from evaluation.intervals import share
+from evaluation.labels import read
 from trainer.data import in_order
 from trainer.evals.features import Encoder
-from trainer.evals.labels import read
 from trainer.images import ImageError, decode, evaluation_crop
 from trainer.model import unit
 
