@@ -1,0 +1,237 @@
+"""An exact scan of millions of stored 256-bit hashes: which are within a bound of some hashes that are asked about?
+
+No index and no approximation. 256 bits are 16 bands of 16. Let the limits of the bands, each plus one, add up to
+bound + 1. If two hashes differ in at most `bound` bits, there is a band from which on (cyclically) the differences of
+one band, of two, of three … all stay within the limits of those bands: were there none, the differences would add up
+to more (the cycle lemma; Qin and Xiao, Pigeonring, PVLDB 12, 2018; for one band Norouzi et al., PAMI 2014). So for
+each band the stored hashes are sorted by its 16 bits. For each value that occurs, the asked hashes within the band's
+limit of it are taken from a table, and those pairs alone are compared, first by the 32 bits of the next two bands, and
+where these are within their limits too, by all.
+
+With bound = 60 the limits are 3 and 2: of pairs of unrelated real pictures 16 % are compared by 32 bits and 0.5 % by
+256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from core.errors import UsageError
+from dedup.hashes import columns, hamming, words
+from dedup.views import AS_IS, HASHES, INNER, MIRROR, Prints, Views, views
+
+MATCH = np.dtype(
+    [
+        ("picture", np.int64),  # row of the picture that was asked about
+        ("image_id", np.uint8, 16),
+        ("d64", np.uint8),  # of the nearest two views by 256 bits …
+        ("d256", np.uint16),
+        ("mirrored", np.bool_),  # … whether one of them is mirrored …
+        ("bordered", np.bool_),  # … or what lies within a plain border
+    ]
+)
+NEAR = np.dtype([("asked", np.int64), ("stored", np.int64), ("d256", np.uint16)])
+COLUMNS = ["image_id", *HASHES, "flags"]
+MAX_BOUND = 64  # beyond it unrelated pictures are closer than copies
+
+Bits256 = NDArray[np.uint8]  # [n, 32]
+
+_BANDS, _WIDTH = 16, 16
+_CELLS = 1 << 16  # pairs compared together, so that they stay in the processor's cache
+_FEW = 1 << 28  # pairs up to which it is quicker to compare all of them
+_IMAGES = 5_000_000  # of a block: 2 GiB with all that is made of them
+_HELD = 1 << 22  # matches held before the best of them are chosen
+_MASKS = np.arange(1 << _WIDTH, dtype=np.uint16)
+_MASKS = _MASKS[
+    np.argsort(np.bitwise_count(_MASKS), kind="stable")
+]  # what two values of a band may differ in, by weight
+_WEIGHTS = np.bitwise_count(_MASKS)
+
+
+def scan(asked: Prints, tables: Iterable[pa.Table], bound: int, most: int) -> NDArray[Any]:
+    """The `most` nearest images of each picture, within `bound` (0 to 64) of 256 bits: MATCH, by picture and distance.
+
+    `asked` are the columns of `fingerprints` of an evaluation set, up to some 50,000 pictures; `tables` have those of
+    FINGERPRINT that `COLUMNS` names, and are read once, in blocks: the memory does not grow with their number. Views as
+    they are and within borders are compared with each other and with mirrored ones. Flat pictures and images (`flags`)
+    are left out: too much looks like them. Of equally near images the smallest ids stay.
+    """
+    pictures = np.flatnonzero(asked["flags"] == 0)
+    found = np.empty(0, MATCH)
+    for images in _blocks(tables):
+        rows = np.flatnonzero(images["flags"] == 0)
+        for mine, theirs in (((AS_IS, INNER, MIRROR), (AS_IS, INNER)), ((INNER,), (MIRROR,))):
+            a, s = views(asked, pictures, mine), views(images, rows, theirs)
+            held = [found]
+            for pairs in near(a.ph256, s.ph256, bound):
+                held.append(_matches(a, s, pairs, images, asked))
+                if sum(map(len, held)) > _HELD:
+                    held = [_best(np.concatenate(held), most)]
+            found = _best(np.concatenate(held), most)
+    return found
+
+
+def _blocks(tables: Iterable[pa.Table]) -> Iterator[Prints]:
+    """The columns of the tables, some million images at a time."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table.select(COLUMNS))
+        if sum(map(len, held)) >= _IMAGES:
+            yield columns(pa.concat_tables(held))
+            held = []
+    if held:
+        yield columns(pa.concat_tables(held))
+
+
+def _matches(a: Views, s: Views, pairs: NDArray[Any], images: Prints, asked: Prints) -> NDArray[Any]:
+    i, j = pairs["asked"], pairs["stored"]
+    found = np.empty(len(pairs), MATCH)
+    found["picture"], found["image_id"] = a.row[i], images["image_id"][s.row[j]]
+    found["d64"], found["d256"] = hamming(a.ph64[i], s.ph64[j]), pairs["d256"]
+    found["mirrored"] = a.mirrored[i] | s.mirrored[j]
+    whole = [(a.ph256[i] == asked[name][a.row[i]]).all(axis=1) for name in (AS_IS[1], MIRROR[1])]
+    of_whole = [(s.ph256[j] == images[name][s.row[j]]).all(axis=1) for name in (AS_IS[1], MIRROR[1])]
+    found["bordered"] = ~(whole[0] | whole[1]) | ~(of_whole[0] | of_whole[1])
+    return found
+
+
+def _best(found: NDArray[Any], most: int) -> NDArray[Any]:
+    """Of each picture and image the nearest two views, then of each picture the nearest images."""
+    high, low = words(found["image_id"]).byteswap().T
+    order = np.lexsort((found["d64"], found["bordered"], found["mirrored"], found["d256"], low, high, found["picture"]))
+    found, high, low = found[order], high[order], low[order]
+    first = np.ones(len(found), bool)
+    first[1:] = (np.diff(found["picture"]) != 0) | (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    found, high, low = found[first], high[first], low[first]
+    found = found[np.lexsort((low, high, found["d256"], found["picture"]))]
+    place = np.arange(len(found)) - np.searchsorted(found["picture"], found["picture"])
+    return found[place < most]
+
+
+# ── hashes within a bound of each other ───────────────────────────────────────────────────────────
+
+
+def limits(bound: int) -> list[int]:
+    """In how many bits each band may differ; each limit plus one add up to bound + 1. -1: never the first band."""
+    whole, more = divmod(bound, _BANDS)
+    return [whole if band <= more else whole - 1 for band in range(_BANDS)]
+
+
+def near(asked: Bits256, stored: Bits256, bound: int) -> Iterator[NDArray[Any]]:
+    """All pairs within `bound` bits (0 to 64) of each other: NEAR [m], some at a time, in no order, some several times.
+
+    `asked` is uint8 [q, 32], up to some 100,000 of them; `stored` uint8 [v, 32], up to some 10 million: 70 bytes are
+    held for each beside it.
+    """
+    if not 0 <= bound <= MAX_BOUND:
+        raise UsageError(f"a distance of {bound} of 256 bits cannot be searched: choose 0 to {MAX_BOUND}")
+    if len(asked) * len(stored) <= _FEW:
+        yield from _among_all(asked, stored, bound)
+    else:
+        yield from _by_bands(asked, stored, bound)
+
+
+def _among_all(asked: Bits256, stored: Bits256, bound: int) -> Iterator[NDArray[Any]]:
+    """The same by comparing all pairs."""
+    a, s = words(asked), words(stored)
+    step = max(1, _CELLS // max(1, len(a)))
+    for start in range(0, len(s) if len(a) else 0, step):
+        some = s[start : start + step]
+        distance = np.zeros((len(some), len(a)), np.uint16)
+        for word in range(a.shape[1]):
+            distance += np.bitwise_count(some[:, None, word] ^ a[None, :, word])
+        row, column = np.nonzero(distance <= bound)
+        if len(row):
+            yield _found(column, start + row, distance[row, column])
+
+
+def _by_bands(asked: Bits256, stored: Bits256, bound: int) -> Iterator[NDArray[Any]]:
+    limit = limits(bound)
+    asked_bands, stored_bands = _bands(asked), _bands(stored)
+    asked_words, stored_words = words(asked), words(stored)
+    for band in range(_BANDS):
+        if limit[band] < 0:
+            continue
+        following = [(band + 1) % _BANDS, (band + 2) % _BANDS]
+        of_three = limit[band] + sum(limit[other] for other in following) + 2
+        a = _Sorted(asked_bands, band, following)
+        s = _Sorted(stored_bands, band, following)
+        for i, j in _in_band(a, s, limit[band], of_three):
+            distance = np.bitwise_count(asked_words[i] ^ stored_words[j]).sum(axis=1, dtype=np.uint16)
+            close = distance <= bound
+            if close.any():
+                yield _found(i[close], j[close], distance[close])
+
+
+class _Sorted:
+    """Some hashes in the order of the bits of one band."""
+
+    def __init__(self, bands: NDArray[np.uint16], band: int, following: list[int]) -> None:
+        """`bands` is uint16 [n, 16]; `following` are the two bands that are compared next."""
+        self.order = np.argsort(bands[:, band], kind="stable")  # by radix, in linear time
+        self.next = np.ascontiguousarray(bands[:, following]).view(np.uint32)[self.order, 0]
+        counts = np.bincount(bands[:, band], minlength=1 << _WIDTH)
+        self.start = np.concatenate([[0], np.cumsum(counts)])  # of each value among them
+
+
+def _in_band(a: _Sorted, s: _Sorted, limit: int, of_three: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Rows of pairs that differ in at most `limit` bits of this band, and `of_three` with the next two: [m] each."""
+    some_masks = int(np.searchsorted(_WEIGHTS, limit, side="right"))
+    masks, left = _MASKS[:some_masks], (of_three - _WEIGHTS[:some_masks]).astype(np.uint8)
+    differ, counted = np.empty(_CELLS, np.uint32), np.empty(_CELLS, np.uint8)
+    held: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    for value in np.flatnonzero(np.diff(s.start)).tolist():
+        values = masks ^ np.uint16(value)
+        first = a.start[values]
+        count = a.start[values + np.int64(1)] - first
+        ends = np.cumsum(count)
+        places = np.repeat(first - ends + count, count) + np.arange(ends[-1])
+        most = np.repeat(left, count)
+        for column in range(0, len(places), _CELLS):
+            at, allowed = places[column : column + _CELLS], most[column : column + _CELLS]
+            wanted = a.next[at]
+            step = _CELLS // len(at)
+            for row in range(s.start[value], s.start[value + 1], step):
+                some = s.next[row : min(row + step, s.start[value + 1])]
+                shape, cells = (len(some), len(at)), len(some) * len(at)
+                np.bitwise_xor(some[:, None], wanted, out=differ[:cells].reshape(shape))
+                np.bitwise_count(differ[:cells], out=counted[:cells])
+                hit = np.flatnonzero(counted[:cells].reshape(shape) <= allowed)
+                if len(hit):
+                    held.append((at[hit % len(at)], row + hit // len(at)))
+        if sum(len(some) for some, _ in held) > _CELLS:
+            yield _joined(a, s, held)
+            held = []
+    if held:
+        yield _joined(a, s, held)
+
+
+def _joined(a: _Sorted, s: _Sorted, held: list[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    places, rows = (np.concatenate(column) for column in zip(*held, strict=True))
+    return a.order[places], s.order[rows]
+
+
+def _bands(hashes: Bits256) -> NDArray[np.uint16]:
+    """The 16 bands of each hash: uint16 [n, 16].
+
+    Neighbouring frequencies are correlated, so a band takes a diagonal of the 16 × 16 bits: of unrelated real pictures
+    16 % are within the limits in some band, of rows 18 %, of columns 21 %, of random bits 14 %.
+    """
+    row, column = np.divmod(np.arange(256), 16)
+    order = np.argsort((row + column) % 16, kind="stable")
+    bands = np.empty((len(hashes), _BANDS), np.uint16)
+    for start in range(0, len(hashes), _CELLS):
+        bits = np.unpackbits(hashes[start : start + _CELLS], axis=1)
+        bands[start : start + _CELLS] = np.ascontiguousarray(np.packbits(bits[:, order], axis=1)).view(np.uint16)
+    return bands
+
+
+def _found(asked: NDArray[Any], stored: NDArray[Any], distance: NDArray[Any]) -> NDArray[Any]:
+    pairs = np.empty(len(asked), NEAR)
+    pairs["asked"], pairs["stored"], pairs["d256"] = asked, stored, distance
+    return pairs
