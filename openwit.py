@@ -31,13 +31,15 @@ OTHERS: dict[str, Verb] = {
     "explain": ("report.explain", (), "what became of one image or page, stage by stage"),
     "query": ("dedup.__main__", ("query",), "ask the near-duplicate index about a picture"),
     "overlap": ("dedup.__main__", ("overlap",), "which evaluation pictures are in the dataset"),
+    "sheet": ("report.sheet", (), "pages on which a person judges what overlap found"),
+    "decontaminate": ("dedup.__main__", ("decontaminate",), "the list of leaked images, for pack to leave out"),
     "embed": (registry.ASKED_FOR["embed"].module, (), registry.ASKED_FOR["embed"].does),
     "export": ("trainer.export", (), "the trained model as open_clip loads it"),
     "vocabulary": ("trainer.vocabulary", (), "learn a tokenizer's merges from the captions of a pack"),
     "verify": ("shards.__main__", ("verify",), "prove that shards are complete and unharmed"),
 }
 VERBS = {**STAGES, **OTHERS}
-ROOMS = ("core", "pictures", "shards", "dedup", "trainer", "pipeline", "report")
+ROOMS = ("core", "pictures", "shards", "evaluation", "dedup", "trainer", "pipeline", "report")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

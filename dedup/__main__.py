@@ -3,7 +3,8 @@
 python -m dedup query PICTURE --recipe recipes/real.toml        (= openwit query PICTURE …)
 python -m dedup query PICTURE --index out/real/5_dedup/index
 python -m dedup overlap --recipe recipes/real.toml              (= openwit overlap …)
-python -m dedup overlap --recipe recipes/real.toml --pictures test_set.tar
+python -m dedup overlap --recipe recipes/real.toml --pictures test_set.tar --review test_set.json
+python -m dedup decontaminate --recipe recipes/real.toml        (= openwit decontaminate …)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -18,16 +20,17 @@ from core import command
 from core.claim import check
 from core.errors import UsageError
 from core.files import join, publishing, shown
-from core.inputs import digest_file
 from core.manifest import read_manifest
 from core.recipe import Recipe, read
+from dedup import overlap as overlaps
 from dedup.allpairs import K64, K256
+from dedup.decontaminate import decontaminate
 from dedup.hashes import fingerprints
 from dedup.index import MAX_K, Index
-from dedup.overlap import overlap
 from dedup.pictures import read_picture
+from dedup.review import by_set, read_review
 
-VERBS = ("query", "overlap")
+VERBS = ("query", "overlap", "decontaminate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,14 +41,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     verb = words[0]
     parser = command.arguments(verb, __doc__ or "")
-    parser.add_argument("--distance", type=int, default=K64, choices=range(MAX_K + 1), help="differing bits of 64")
     if verb == "query":
         parser.add_argument("picture", help="an image file")
         parser.add_argument("--index", help="folder of the index; default: that of the recipe's dedup stage")
-    else:
-        parser.add_argument("--pictures", help="a tar of pictures; default: the recipe's eval.pictures")
+        parser.add_argument("--distance", type=int, default=K64, choices=range(MAX_K + 1), help="differing bits of 64")
+    elif verb == "overlap":
+        add_pictures(parser)
+        parser.add_argument("--review", action="append", default=[], help="a file that the contact sheet saved")
+        parser.add_argument("--most", type=int, default=overlaps.MOST, help="candidates kept of a picture")
     options = parser.parse_args(words[1:])
-    return command.exit_status(verb, lambda: {"query": query, "overlap": overlaps}[verb](options), options.debug)
+    does = {"query": query, "overlap": overlap, "decontaminate": write_drop_list}[verb]
+    return command.exit_status(verb, lambda: does(options), options.debug)
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """The words that name evaluation sets."""
+    parser.add_argument(
+        "--pictures",
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="a tar or a folder of pictures; may be given several times; default: the recipe's eval.pictures",
+    )
 
 
 def query(options: argparse.Namespace) -> None:
@@ -66,27 +83,61 @@ def query(options: argparse.Namespace) -> None:
         print(f"none of {len(index)} images is within {options.distance} of 64 and {K256} of 256 bits")
 
 
-def overlaps(options: argparse.Namespace) -> None:
-    """Write the table OVERLAP of a recipe's dataset and a tar of pictures, and say in a line what is in it."""
+def overlap(options: argparse.Namespace) -> None:
+    """Write the table OVERLAP of a recipe's dataset and some evaluation sets, and say in a line what is in it."""
     recipe = read(options.recipe, options.set)
     check(recipe)
-    pictures = options.pictures or recipe.pictures
-    if not pictures:
-        raise UsageError(f"{recipe.path} gives no eval.pictures: say with --pictures which tar is asked about")
-    fetch, dedup = (read_manifest(recipe.folder(stage)) for stage in ("fetch", "dedup"))
-    said = overlap(pictures, Index.open(_index_of(recipe)), options.distance, fetch.paths("outcome") if fetch else [])
-    about = {  # what the report has to know of it
-        **said.table.schema.metadata,
-        "asked": str(said.asked),
-        "pictures": digest_file(pictures),
-        "dedup": dedup.digest if dedup else "",
-    }
-    path = join(recipe.out, "overlap.parquet")
+    if options.most < 1:
+        raise UsageError(f"--most {options.most}: give how many candidates of a picture are kept, 1 or more")
+    sets = asked_sets(options, recipe)
+    reviews = [read_review(path, overlaps.DETECTOR) for path in options.review]
+    dataset = dataset_of(recipe)
+    hashed = [overlaps.hashed(one) for one in sets]
+    judged = by_set(reviews, {one.of.name: one.digest for one in hashed})
+    table = overlaps.overlap(hashed, dataset, judged, options.most)
+    path = join(recipe.out, overlaps.FILE)
     with publishing(path) as file:
-        pq.write_table(said.table.replace_schema_metadata(about), file, compression="zstd", write_page_checksum=True)
-    flat = f", {said.flat} too flat to tell" if said.flat else ""
-    others = f", {said.others} other files beside them" if said.others else ""
-    print(f"overlap: {said.found} of {said.asked} evaluation pictures are in the dataset{flat}{others} → {shown(path)}")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+    rows = overlaps.leaked(table).to_pylist()
+    for one in hashed if len(hashed) > 1 else []:
+        print(
+            f"overlap: {_said({row['key'] for row in rows if row['eval_set'] == one.of.name}, [one])} of {one.of.name}"
+        )
+    print(f"overlap: {_said({(row['eval_set'], row['key']) for row in rows}, hashed)} → {shown(path)}")
+
+
+def _said(found: set[Any], hashed: Sequence[overlaps.Hashed]) -> str:
+    asked, flat, others = (sum(n) for n in zip(*((len(o.keys), o.flat, o.others) for o in hashed), strict=True))
+    said = f"{len(found)} of {asked} evaluation pictures are in the dataset"
+    said += f", {flat} too flat to tell" if flat else ""
+    return said + (f", {others} other files beside them" if others else "")
+
+
+def asked_sets(options: argparse.Namespace, recipe: Recipe) -> list[overlaps.EvalSet]:
+    """The evaluation sets that a command line names, or the recipe's own. UsageError where there is none."""
+    words = options.pictures or ([recipe.pictures] if recipe.pictures else [])
+    if not words:
+        raise UsageError(f"{recipe.path} gives no eval.pictures: say with --pictures which tar is asked about")
+    return overlaps.sets_of(words)
+
+
+def dataset_of(recipe: Recipe) -> overlaps.Dataset:
+    """The stages of a recipe that overlap reads. UsageError where dedup is not done."""
+    fetch, dedup, pack = (read_manifest(recipe.folder(stage)) for stage in ("fetch", "dedup", "pack"))
+    if dedup is None:
+        raise UsageError(f"{recipe.folder('dedup')} holds no manifest, so no fingerprints: run openwit dedup first")
+    return overlaps.Dataset(dedup, fetch, pack)
+
+
+def write_drop_list(options: argparse.Namespace) -> None:
+    """Write the ids of all images that overlap found to be leaks, for pack.drop."""
+    recipe = read(options.recipe, options.set)
+    check(recipe)
+    path, images, pictures = decontaminate(recipe.out, dataset_of(recipe).dedup)
+    print(
+        f"decontaminate: {images} images hold {pictures} evaluation pictures → {shown(path)}; write "
+        f'drop = ["{shown(path)}"] below [pack] in {recipe.path}, and run openwit pack again'
+    )
 
 
 def _index_of(recipe: Recipe) -> str:

@@ -1,30 +1,52 @@
-"""Which pictures of an evaluation set are in the dataset? The near-duplicate index is asked about each of them.
+"""Which pictures of evaluation sets are in the dataset? Each is compared with every image that was fetched, exactly.
 
-The index holds all images that were fetched, also those dropped as duplicates: of what looks like one of them, another
-copy is in the shards. (Placeholders are not; a picture of a test set is hardly one.)
+Candidates are all images within `BOUND` of 256 bits, as they are, mirrored and within borders (`dedup.scan`). Whether
+a candidate is a leak is said by a person, on the contact sheet (`openwit sheet`), or else by the set's threshold:
+pictures that were only resized, saved again, mirrored or framed lie below 40, and of small ones (32 pixels) many copies
+lie between 40 and 60, among pictures that merely look alike.
+
+Images that were dropped as duplicates are compared, too: another copy stands for them in the shards (`kept_by`). What a
+hash does not see are crops and rotations: within 50 bits it finds 98 % of copies cropped by 5 % of their area and 24 %
+by 10 %, none by 20 %; 45 % of those turned by 3 degrees (500 web photos).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from PIL.Image import Image
 
-from core.errors import Failure
-from core.tables import ID, declare, read_batches
+from core.errors import Failure, UsageError
+from core.files import is_local, open_input
+from core.inputs import digest_file
+from core.manifest import Manifest
+from core.tables import ID, declare, read_batches, read_table
 from core.tars import tar_members
+from dedup.allpairs import K256
 from dedup.hashes import fingerprints
-from dedup.index import Index
 from dedup.pictures import read_picture
-from dedup.tables import OVERLAP
+from dedup.review import Review
+from dedup.scan import COLUMNS, scan
+from dedup.tables import CAPTION, FINGERPRINT, GROUP, OVERLAP
+from dedup.views import Prints
+from shards.format import SAMPLE
 
-PICTURES = 256  # decoded and looked up together
+BOUND = 60  # differing bits of 256 up to which an image is a candidate
+MOST = 20  # candidates of a picture: the nearest
+DETECTOR = "ph256"  # how candidates are found; a learned one has another name, and distances of its own
+FILE = "overlap.parquet"  # beside the stages' folders
+
+PICTURES = 256  # decoded and hashed together
 MAX_BYTES = 64 << 20  # of one of them
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff", ".svg")
 
@@ -32,53 +54,238 @@ EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp",
 OUTCOME = declare("outcome", 1, {"image_id": (ID, "of the image"), "image_url": (pa.string(), "as asked")})
 
 
-class Overlap(NamedTuple):
-    """What was found of one evaluation set."""
-
-    table: pa.Table  # OVERLAP
-    asked: int  # pictures
-    found: int  # of them, that are in the dataset
-    flat: int  # of them, too flat to be told from others
-    others: int  # files of the tar that are no pictures, and are not called so: README, class numbers
+# ── evaluation sets ───────────────────────────────────────────────────────────────────────────────
 
 
-def overlap(pictures: str, index: Index, distance: int, outcomes: Sequence[str]) -> Overlap:
-    """Ask an index about every picture of a tar; `outcomes` are parts of fetch's table, which know URLs.
+@dataclass(frozen=True)
+class EvalSet:
+    """The pictures of an evaluation set: a tar, or a local folder."""
 
-    Failure where the tar is damaged, or what is called a picture cannot be decoded.
-    """
-    rows: list[dict[str, Any]] = []
-    asked = found = flat = others = 0
+    name: str
+    path: str
+
+    def digest(self) -> str:
+        """Identifies the pictures: of a tar its content, of a folder the names and contents of its files."""
+        if not _is_folder(self.path):
+            return digest_file(self.path)
+        from core.files import digest
+
+        return digest(*((name, digest_file(str(file))) for name, file in _files(self.path)))
+
+    def members(self, wanted: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """Names and bytes of its files, or of those that are wanted."""
+        if _is_folder(self.path):
+            yield from (
+                (name, file.read_bytes()) for name, file in _files(self.path) if wanted is None or name in wanted
+            )
+            return
+        takes = (lambda name: True) if wanted is None else wanted.__contains__
+        yield from ((name, body) for name, body in tar_members(self.path, MAX_BYTES, takes) if takes(name))
+
+
+def sets_of(words: Sequence[str]) -> list[EvalSet]:
+    """Evaluation sets as a command line names them: PATH, or NAME=PATH. UsageError where two have one name."""
+    found: dict[str, EvalSet] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or "/" in name:
+            name, path = _stem(word), word
+        if not name or not path:
+            raise UsageError(f"--pictures {word} names no pictures: write PATH, or NAME=PATH")
+        if name in found:
+            raise UsageError(f"two evaluation sets are called {name}: name one of them, as --pictures NAME={path}")
+        found[name] = EvalSet(name, path)
+    return list(found.values())
+
+
+def _stem(path: str) -> str:
+    name = path.rstrip("/").rpartition("/")[2]
+    for ending in (".gz", ".xz", ".bz2", ".zst", ".tgz", ".tar"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def _is_folder(path: str) -> bool:
+    return is_local(path) and Path(path).is_dir()
+
+
+def _files(folder: str) -> list[tuple[str, Path]]:
+    """The files below a folder by their names in it, sorted; without hidden ones."""
+    top = Path(folder)
+    found = [(file.relative_to(top).as_posix(), file) for file in top.rglob("*") if file.is_file()]
+    return sorted((name, file) for name, file in found if not any(part.startswith(".") for part in name.split("/")))
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """An evaluation set as it was hashed."""
+
+    of: EvalSet
+    digest: str
+    keys: list[str]  # names of its pictures
+    prints: Prints  # a row each
+    others: int  # files that are no pictures, and are not called so: README, class numbers
+
+    @property
+    def flat(self) -> int:
+        """Pictures that are too flat to be told from others."""
+        return int(np.count_nonzero(self.prints["flags"]))
+
+
+def hashed(one: EvalSet) -> Hashed:
+    """Hash all pictures of a set. Failure where it is damaged, or what is called a picture cannot be decoded."""
+    others = 0
 
     def opened() -> Iterator[tuple[str, Image]]:
         nonlocal others
-        for name, body in tar_members(pictures, MAX_BYTES):
+        for name, body in one.members():
             try:
-                yield name, read_picture(io.BytesIO(body), f"{name} in {pictures}")
+                yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}")
             except Failure:
                 if name.lower().endswith(EXTENSIONS) and not name.rpartition("/")[2].startswith("._"):  # macOS' notes
                     raise
                 others += 1
 
-    files = opened()
-    while some := list(islice(files, PICTURES)):
-        prints = fingerprints([picture for _, picture in some])
-        for (name, _), matches in zip(some, index.query_prints(prints, distance), strict=True):
-            rows += [{**match._asdict(), "key": name, "image_id": bytes.fromhex(match.image_id)} for match in matches]
-            found += bool(matches)
-        asked += len(some)
-        flat += int(np.count_nonzero(prints["flags"]))
-    if not asked:
-        raise Failure(f"{pictures} holds no pictures: give the tar of the evaluation set")
-    url_of = dict(_urls({row["image_id"] for row in rows}, outcomes))
-    rows = [{**row, "image_url": url_of.get(row["image_id"])} for row in rows]
-    rows.sort(key=lambda row: (row["key"], row["image_id"]))
-    return Overlap(pa.Table.from_pylist(rows, schema=OVERLAP), asked, found, flat, others)
+    keys: list[str] = []
+    parts = []
+    pictures = opened()
+    while some := list(islice(pictures, PICTURES)):
+        keys += [name for name, _ in some]
+        parts.append(fingerprints([picture for _, picture in some]))
+    if not keys:
+        raise Failure(f"{one.path} holds no pictures: give a tar or a folder of the evaluation set")
+    twice = (
+        {key for i, key in enumerate(sorted(keys)[1:]) if key == sorted(keys)[i]} if len(set(keys)) < len(keys) else ()
+    )
+    if twice:
+        raise Failure(f"{one.path} holds {min(twice)} twice: remove one of them")
+    prints = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Hashed(one, one.digest(), keys, prints, others)
 
 
-def _urls(ids: set[bytes], outcomes: Sequence[str]) -> Iterator[tuple[bytes, str]]:
+# ── the table ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the pictures are compared with: the stages of a recipe as they are now."""
+
+    dedup: Manifest
+    fetch: Manifest | None = None  # knows URLs
+    pack: Manifest | None = None  # knows what is in the shards
+
+
+def overlap(sets: Sequence[Hashed], dataset: Dataset, reviews: Mapping[str, Review], most: int = MOST) -> pa.Table:
+    """The table OVERLAP: the candidates of each picture of each set, judged by the set's review where there is one.
+
+    Failure where a review judges what is no candidate.
+    """
+    prints = {name: np.concatenate([one.prints[name] for one in sets]) for name in sets[0].prints}
+    owners = [(one.of.name, key) for one in sets for key in one.keys]
+    tables = (rows for path in dataset.dedup.paths("fingerprint") for rows in read_batches(path, FINGERPRINT, COLUMNS))
+    rows: list[dict[str, Any]] = []
+    for match in scan(prints, tables, BOUND, most):
+        name, key = owners[match["picture"]]
+        rows.append(
+            {
+                "eval_set": name,
+                "key": key,
+                "image_id": match["image_id"].tobytes(),
+                "detector": DETECTOR,
+                "d64": int(match["d64"]),
+                "d256": int(match["d256"]),
+                "mirrored": bool(match["mirrored"]),
+                "bordered": bool(match["bordered"]),
+            }
+        )
+    _add_facts(rows, dataset)
+    _judge(rows, reviews)
+    rows.sort(key=lambda row: (row["eval_set"], row["key"], row["d256"], row["image_id"]))
+    return pa.Table.from_pylist(rows, schema=OVERLAP).replace_schema_metadata(
+        {**OVERLAP.metadata, **_about(sets, dataset, reviews, most)}
+    )
+
+
+def _about(sets: Sequence[Hashed], dataset: Dataset, reviews: Mapping[str, Review], most: int) -> dict[str, str]:
+    """What readers of the table have to know: of each set how many were asked about, and the threshold."""
+    said = {
+        one.of.name: {
+            "asked": len(one.keys),
+            "flat": one.flat,
+            "others": one.others,
+            "pictures": one.digest,
+            "threshold": reviews[one.of.name].threshold if one.of.name in reviews else K256,
+            "reviewer": reviews[one.of.name].reviewer if one.of.name in reviews else "",
+        }
+        for one in sets
+    }
+    return {"dedup": dataset.dedup.digest, "most": str(most), "sets": json.dumps(said, sort_keys=True)}
+
+
+def _add_facts(rows: list[dict[str, Any]], dataset: Dataset) -> None:
+    """Which image stands for each in the pack, whether it is in the shards, its URL and the caption."""
+    ids = {row["image_id"] for row in rows}
+    kept_by: dict[bytes, bytes | None] = {}
+    for row in _rows(dataset.dedup.paths("group"), GROUP, ["image_id", "keep", "kept_by", "reason"], ids):
+        kept_by[row["image_id"]] = None if row["reason"] == "placeholder" else row["kept_by"]
+    keepers = {kept_by.get(id_, id_) for id_ in ids} - {None}
+    own = _rows(dataset.dedup.paths("caption"), CAPTION, ["image_id", "text"], keepers)
+    captions = {row["image_id"]: row["text"] for row in reversed(list(own))}  # the first of each
+    urls = _rows(dataset.fetch.paths("outcome") if dataset.fetch else [], OUTCOME, OUTCOME.names, ids)
+    url_of = {row["image_id"]: row["image_url"] for row in urls}
+    packed = None
+    if dataset.pack:
+        there = _rows(dataset.pack.paths("sample"), SAMPLE, ["image_id", "reason"], keepers)
+        packed = {row["image_id"] for row in there if not row["reason"]}
+    for row in rows:
+        keeper = kept_by.get(row["image_id"], row["image_id"])
+        row["kept_by"] = keeper
+        row["packed"] = None if packed is None else keeper in packed
+        row["image_url"] = url_of.get(row["image_id"])
+        row["caption"] = captions.get(keeper) if keeper else None
+
+
+def _rows(paths: Sequence[str], schema: pa.Schema, names: list[str], ids: Collection[Any]) -> Iterator[dict[str, Any]]:
     wanted = pa.array(sorted(ids), ID)
-    for path in outcomes if ids else ():
-        for rows in read_batches(path, OUTCOME, OUTCOME.names):
-            some = rows.filter(pc.is_in(rows["image_id"], wanted))
-            yield from zip(some["image_id"].to_pylist(), some["image_url"].to_pylist(), strict=True)
+    for path in paths if ids else ():
+        for rows in read_batches(path, schema, names):
+            yield from rows.filter(pc.is_in(rows["image_id"], wanted)).to_pylist()
+
+
+def _judge(rows: list[dict[str, Any]], reviews: Mapping[str, Review]) -> None:
+    """The verdict of each candidate where a person gave one, and whether it counts as a leak."""
+    there = {(row["eval_set"], row["key"], row["image_id"]) for row in rows}
+    for name, review in reviews.items():
+        gone = sorted((key, id_.hex()) for key, id_ in review.verdicts if (name, key, id_) not in there)
+        if gone:
+            raise Failure(
+                f"{review.path} judges {len(gone)} pairs that are no candidates of {name}, {' and '.join(gone[0])} for "
+                "one: it is of another dataset or another set; judge on a new sheet (openwit sheet)"
+            )
+    for row in rows:
+        review_ = reviews.get(row["eval_set"])
+        row["verdict"] = review_.verdicts.get((row["key"], row["image_id"])) if review_ else None
+        near = row["d256"] <= (review_.threshold if review_ else K256)
+        row["leak"] = near if row["verdict"] is None else row["verdict"] == "same"
+
+
+# ── reading it ────────────────────────────────────────────────────────────────────────────────────
+
+
+def leaked(table: pa.Table) -> pa.Table:
+    """The rows of OVERLAP that count: leaks whose image, or the one that stands for it, is in the shards, if known."""
+    return table.filter(pc.and_(table["leak"], pc.fill_null(table["packed"], True)))
+
+
+def read_overlap(path: str) -> tuple[pa.Table, dict[str, Any]]:
+    """The table and what it says of itself: {"dedup": digest, "most": int, "sets": {name: {"asked": …}}}."""
+    try:
+        with open_input(path) as file:
+            said = {name.decode(): value.decode() for name, value in (pq.read_schema(file).metadata or {}).items()}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise Failure(f"{path} is damaged ({error}): remove it, and run openwit overlap again") from error
+    table = read_table(path, OVERLAP)
+    try:
+        return table, {"dedup": said["dedup"], "most": int(said["most"]), "sets": json.loads(said["sets"])}
+    except (KeyError, ValueError) as error:
+        raise Failure(f"{path} does not say what it is of: remove it, and run openwit overlap again") from error

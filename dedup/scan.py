@@ -8,8 +8,10 @@ each band the stored hashes are sorted by its 16 bits. For each value that occur
 limit of it are taken from a table, and those pairs alone are compared, first by the 32 bits of the next two bands, and
 where these are within their limits too, by all.
 
-With bound = 60 the limits are 3 and 2: of pairs of unrelated real pictures 16 % are compared by 32 bits and 0.5 % by
-256.
+A band is a row of the 16 × 16 bits, which lie together. With bound = 60 the limits are 3 and 2: of pairs of unrelated
+real pictures 18 % are compared by 32 bits and 0.7 % by 256 (of random hashes 14 % and 0.1 %; 4,496 pictures). Bands of
+diagonals come to 16 %, and reordering the bits costs more than that saves. Comparing all pairs takes numpy 10 ns each
+on the same core, this 0.5 ns; one band of 10 million against 150,000 hashes was measured.
 """
 
 from __future__ import annotations
@@ -117,15 +119,18 @@ def _best(found: NDArray[Any], most: int) -> NDArray[Any]:
 
 
 def limits(bound: int) -> list[int]:
-    """In how many bits each band may differ; each limit plus one add up to bound + 1. -1: never the first band."""
+    """In how many bits each band may differ; each limit plus one add up to bound + 1. -1: never the first band.
+
+    The smaller limits go to the first rows: low frequencies agree by chance more often.
+    """
     whole, more = divmod(bound, _BANDS)
-    return [whole if band <= more else whole - 1 for band in range(_BANDS)]
+    return [whole if band >= _BANDS - 1 - more else whole - 1 for band in range(_BANDS)]
 
 
 def near(asked: Bits256, stored: Bits256, bound: int) -> Iterator[NDArray[Any]]:
     """All pairs within `bound` bits (0 to 64) of each other: NEAR [m], some at a time, in no order, some several times.
 
-    `asked` is uint8 [q, 32], up to some 100,000 of them; `stored` uint8 [v, 32], up to some 10 million: 70 bytes are
+    `asked` is uint8 [q, 32], up to some 100,000 of them; `stored` uint8 [v, 32], up to some 10 million: 30 bytes are
     held for each beside it.
     """
     if not 0 <= bound <= MAX_BOUND:
@@ -152,7 +157,7 @@ def _among_all(asked: Bits256, stored: Bits256, bound: int) -> Iterator[NDArray[
 
 def _by_bands(asked: Bits256, stored: Bits256, bound: int) -> Iterator[NDArray[Any]]:
     limit = limits(bound)
-    asked_bands, stored_bands = _bands(asked), _bands(stored)
+    asked_bands, stored_bands = (np.ascontiguousarray(hashes).view(np.uint16) for hashes in (asked, stored))
     asked_words, stored_words = words(asked), words(stored)
     for band in range(_BANDS):
         if limit[band] < 0:
@@ -214,21 +219,6 @@ def _in_band(a: _Sorted, s: _Sorted, limit: int, of_three: int) -> Iterator[tupl
 def _joined(a: _Sorted, s: _Sorted, held: list[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
     places, rows = (np.concatenate(column) for column in zip(*held, strict=True))
     return a.order[places], s.order[rows]
-
-
-def _bands(hashes: Bits256) -> NDArray[np.uint16]:
-    """The 16 bands of each hash: uint16 [n, 16].
-
-    Neighbouring frequencies are correlated, so a band takes a diagonal of the 16 × 16 bits: of unrelated real pictures
-    16 % are within the limits in some band, of rows 18 %, of columns 21 %, of random bits 14 %.
-    """
-    row, column = np.divmod(np.arange(256), 16)
-    order = np.argsort((row + column) % 16, kind="stable")
-    bands = np.empty((len(hashes), _BANDS), np.uint16)
-    for start in range(0, len(hashes), _CELLS):
-        bits = np.unpackbits(hashes[start : start + _CELLS], axis=1)
-        bands[start : start + _CELLS] = np.ascontiguousarray(np.packbits(bits[:, order], axis=1)).view(np.uint16)
-    return bands
 
 
 def _found(asked: NDArray[Any], stored: NDArray[Any], distance: NDArray[Any]) -> NDArray[Any]:

@@ -55,14 +55,22 @@ GROUP = declare(
 
 OVERLAP = declare(
     "overlap",
-    1,
+    2,
     {
-        "key": (pa.string(), "the evaluation picture's name in its tar; sorted by it, then by image_id"),
-        "image_id": (ID, "an image of the dataset, kept or not, that looks like it"),
-        "d64": (pa.uint8(), "differing bits of 64 of the nearest views of both"),
+        "eval_set": (pa.string(), "the evaluation set's name; sorted by it, then by key, d256 and image_id"),
+        "key": (pa.string(), "the picture's name in it"),
+        "image_id": (ID, "an image that was fetched, kept or not, that may be the same picture"),
+        "kept_by": (ID, "the image that stands for it in the shards, mostly itself | null"),
+        "packed": (pa.bool_(), "whether that one is in the shards; null: nothing is packed yet | null"),
+        "detector": (pa.string(), "what found it: ph256, by distance of the 256-bit hashes"),
+        "d64": (pa.uint8(), "differing bits of 64 of the two views that are nearest by 256"),
         "d256": (pa.uint16(), "and of 256"),
-        "mirrored": (pa.bool_(), "whether it is the evaluation picture's mirror image"),
+        "mirrored": (pa.bool_(), "whether one of those views is mirrored"),
+        "bordered": (pa.bool_(), "whether one of them is what lies within a plain border"),
+        "leak": (pa.bool_(), "whether it counts as the same picture: by the verdict, else by the set's threshold"),
+        "verdict": (pa.string(), "a person's: same | different | null"),
         "image_url": (pa.string(), "as asked for, where the recipe's fetch is there | null"),
+        "caption": (pa.string(), "the first of the image that stands for it | null"),
     },
 )
 

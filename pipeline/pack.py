@@ -11,6 +11,9 @@ What is packed may be less: [pack.where] keeps what a column of its outcome or a
     width = ">= 256"                      # a column of the table outcome
     "clip:ViT-B/32" = ">= 0.28"           # a score by its name
 
+[pack] drop = ["out/real/decontaminate.txt"] leaves out the images of a list of keys, as `openwit decontaminate` writes
+it: 32 hex a line.
+
 image_id is a hash, so merging the sorted chunks by ranges of it is a global shuffle, and a sample's shard is a pure
 function of its id. A task owns consecutive shards and reads its range of every chunk by index, as much at a time as
 the recipe's memory allows.
@@ -42,7 +45,7 @@ from pipeline.inputs.urltables import owncolumns
 from pipeline.stage import Definition, Stage, main_of
 from pipeline.tables import OUTCOME, UNWANTED, query_texts
 from pipeline.tasks.attempt import Attempt, Task
-from shards import scores
+from shards import droplists, scores
 from shards.format import (
     SAMPLE,
     TarWriter,
@@ -60,6 +63,8 @@ from shards.scores import SCORE
 
 RULES_VERSION = 2
 
+LISTED = "drop_list"  # under which name an image goes that pack.drop lists
+
 SHARDS_A_TASK = 8  # consecutive ones: neighbouring ranges share the row groups that are read for them
 
 _SIDE_BY_SIDE = 16  # files of scores whose names are looked at
@@ -74,6 +79,13 @@ class Inputs(NamedTuple):
     dedup: tuple[str, str]
 
 
+class Unwanted(NamedTuple):
+    """What says which images are not wanted, beside conditions on their outcomes."""
+
+    scored: list[str]  # parts of the table score that have those of its images
+    listed: set[bytes]  # ids that pack.drop lists
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The recipe's [pack] table."""
 
@@ -84,6 +96,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib: Annotated[int, msgspec.Meta(ge=16)] = 1024  # what one task may hold beside the program itself
     where: dict[str, str] = {}  # column of OUTCOME or name of a score → what a sample must meet to stay: ">= 0.28"
     scores: Annotated[tuple[str, ...], recipes.RUNTIME] = ()  # files of the table score
+    drop: Annotated[tuple[str, ...], recipes.RUNTIME] = ()  # lists of keys (image_ids) that are left out, a line each
 
     def __post_init__(self) -> None:
         wanted = names_of_scores(self)
@@ -99,7 +112,10 @@ def names_of_scores(config: Config) -> list[str]:
 
 
 def check(stage: Stage[Config]) -> None:
-    """UsageError where the recipe asks for a score that its files do not have, or for those of this very pack."""
+    """UsageError where the recipe asks for a score that its files do not have, or for those of this very pack.
+
+    Failure where a list of keys holds something else.
+    """
     own = stage.recipe.folder("embed")
     files = [source.path for source in stage.sources["scores"]]
     if any(path.startswith(f"{own}/") for path in files):
@@ -112,6 +128,8 @@ def check(stage: Stage[Config]) -> None:
             there = set[str]().union(*pool.map(scores.names_in, files))
         if wrong := scores.unknown(stage.config.where, [*scores.comparable(OUTCOME), *sorted(there)]):
             raise UsageError(f"{stage.recipe.path}: pack.where: {wrong}")
+    for source in stage.sources["drop"]:
+        droplists.read_keys(source.path)  # what is wrong with one is said before the shards that are there go
 
 
 def run(stage: Stage[Config]) -> None:
@@ -128,8 +146,9 @@ def run(stage: Stage[Config]) -> None:
     # chunk, outcome, group, caption → shard, sample, stats                         a task some consecutive shards
     job = stage.job("shards", all_inputs=True)
     inputs = Inputs(*(stage.reads[name].pin for name in Inputs._fields))
+    lists = tuple(stage.sources["drop"])
     tasks = [
-        Task(f"shards{first:08d}", args=(inputs, scored.get(f"{first:08d}", []), shards, first, end))
+        Task(f"shards{first:08d}", args=(inputs, scored.get(f"{first:08d}", []), lists, shards, first, end))
         for first in range(0, shards, SHARDS_A_TASK)
         for end in [min(first + SHARDS_A_TASK, shards)]
     ]
@@ -169,14 +188,18 @@ def split_scores(task: Task, config: Config, attempt: Attempt) -> None:
 
 def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:
     """The shards of one task, one after another."""
-    inputs, scored, shards, first, end = task.args
+    inputs, scored, lists, shards, first, end = task.args
+    listed: set[bytes] = set()
+    for source in lists:
+        with attempt.reading(source) as path:
+            listed |= droplists.read_keys(path)
     for shard in range(first, end):
-        pack_shard(shard, shards, inputs, scored, config, attempt)
+        pack_shard(shard, shards, inputs, Unwanted(scored, listed), config, attempt)
 
 
-def pack_shard(shard: int, shards: int, inputs: Inputs, scored: list[str], config: Config, attempt: Attempt) -> None:
+def pack_shard(shard: int, shards: int, inputs: Inputs, unwanted: Unwanted, config: Config, attempt: Attempt) -> None:
     """One shard: the images fetched in its range that are no duplicates and wanted, with captions; the failed in its
-    table. `scored`: parts of the table score that have those of its images.
+    table.
     """
     name = shard_name(shard, shards)
     statuses: Counter[tuple[str, str]] = Counter()
@@ -185,7 +208,7 @@ def pack_shard(shard: int, shards: int, inputs: Inputs, scored: list[str], confi
         TarWriter(tar_part.file) as tar,
         attempt.file("sample", f"{name}.parquet") as table_part,
     ):
-        rows = merged(*range_of(shard, shards), inputs, scored, config, tar, attempt)
+        rows = merged(*range_of(shard, shards), inputs, unwanted, config, tar, attempt)
         counted = (row for row in rows if statuses.update([(row["status"], row["reason"])]) is None)
         table_part.rows = write_rows(table_part.file, SAMPLE, counted)
         tar_part.rows = statuses["success", ""]
@@ -195,7 +218,7 @@ def pack_shard(shard: int, shards: int, inputs: Inputs, scored: list[str], confi
 
 
 def merged(
-    lo: bytes, hi: bytes | None, inputs: Inputs, scored: list[str], config: Config, tar: TarWriter, attempt: Attempt
+    lo: bytes, hi: bytes | None, inputs: Inputs, says: Unwanted, config: Config, tar: TarWriter, attempt: Attempt
 ) -> Iterator[dict[str, Any]]:
     """Write the samples of a range to its tar; their rows of SAMPLE and those of the failed, ascending by image_id.
 
@@ -210,8 +233,8 @@ def merged(
     runs = [Run(join(fetch.folder, tars[part.task]), join(fetch.folder, part.name)) for part in fetch.of("chunk")]
     outcomes = read_range(fetch.paths("outcome"), OUTCOME, lo, hi)
     captioned = read_range(dedup.paths("caption"), CAPTION, lo, hi)
-    if config.where:
-        unwanted = _unwanted(config, outcomes, read_range(scored, SCORE, lo, hi), left_out, attempt)
+    if config.where or says.listed:
+        unwanted = _unwanted(config, outcomes, read_range(says.scored, SCORE, lo, hi), says.listed, left_out, attempt)
         captioned = captioned.filter(
             pa.array([id_ not in unwanted for id_ in captioned["image_id"].to_pylist()], pa.bool_())
         )
@@ -243,11 +266,17 @@ def merged(
 
 
 def _unwanted(
-    config: Config, outcomes: pa.Table, scored: pa.Table, duplicates: Container[bytes], attempt: Attempt
+    config: Config,
+    outcomes: pa.Table,
+    scored: pa.Table,
+    listed: Container[bytes],
+    duplicates: Container[bytes],
+    attempt: Attempt,
 ) -> dict[bytes, str]:
     """The images of a range, no duplicates, that the recipe does not want, and why: listed in a table of their own."""
     fetched = outcomes.filter(pc.equal(outcomes["reason"], ""))
     found = scores.unwanted(scores.conditions(config.where.items(), OUTCOME), fetched, scored)
+    found |= {id_: LISTED for id_ in fetched["image_id"].to_pylist() if id_ in listed}
     found = {image_id: reason for image_id, reason in sorted(found.items()) if image_id not in duplicates}
     attempt.rows(pa.table([[*found], [*found.values()]], schema=UNWANTED), UNWANTED)
     return found
@@ -278,8 +307,8 @@ def _kinds(folder: str, digest: str) -> dict[str, str]:
 
 
 def sources(config: Config) -> dict[str, list[str]]:
-    """The raw files: scores."""
-    return {"scores": [*config.scores]}
+    """The raw files: scores, and lists of keys."""
+    return {"scores": [*config.scores], "drop": [*config.drop]}
 
 
 STAGE = Definition(config=Config, run=run, steps=steps, check=check, rules_version=RULES_VERSION, sources=sources)

@@ -159,8 +159,11 @@ UNWANTED = declare(
     "unwanted",
     1,
     {
-        "image_id": (ID, "of a fetched image, no duplicate, that pack.where does not keep; sorted by it within a part"),
-        "reason": (pa.string(), "where:NAME, of the first condition by name that it fails; missing:NAME without value"),
+        "image_id": (ID, "of a fetched image, no duplicate, that is not wanted; sorted by it within a part"),
+        "reason": (
+            pa.string(),
+            "drop_list; where:NAME, of the first condition by name that it fails; missing:NAME without value",
+        ),
     },
 )
 

@@ -9,23 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import Failure
 from core.files import filesystem, join, names_in, open_input
 from core.inputs import digest_file
 from core.manifest import Manifest
 from core.recipe import Recipe
-from core.tables import read_table
 from core.tars import tar_members
-from dedup.tables import OVERLAP
+from dedup.overlap import FILE as OVERLAP_FILE
+from dedup.overlap import leaked, read_overlap
 from report.examples import Rows, in_order
 from report.thumbnails import Chunks, Thumbnail, find_image, packed, thumbnail
 
 SHOWN = 12  # pictures of each kind
-OVERLAP_FILE = "overlap.parquet"  # beside the stages' folders
-
 _MAX_BYTES = 64 << 20  # of one evaluation picture
 
 
@@ -66,25 +62,30 @@ def leaks(recipe: Recipe, dedup: Manifest, chunks: Chunks, pack: Manifest | None
     """What `openwit overlap` has found, some pictures beside the images; empty where it was not run on this dedup."""
     if OVERLAP_FILE not in names_in(recipe.out):
         return {}
-    path = join(recipe.out, OVERLAP_FILE)
-    try:
-        with open_input(path) as file:
-            about = {name.decode(): value.decode() for name, value in (pq.read_schema(file).metadata or {}).items()}
-    except (pa.ArrowInvalid, OSError) as error:
-        raise Failure(f"{path} is damaged ({error}): remove it, and run openwit overlap again") from error
-    if about.get("dedup") != dedup.digest:
+    table, about = read_overlap(join(recipe.out, OVERLAP_FILE))
+    if about["dedup"] != dedup.digest:
         return {}
-    first: dict[str, dict[str, Any]] = {}  # the nearest image of each picture
-    for row in read_table(path, OVERLAP).sort_by([("d64", "ascending"), ("d256", "ascending")]).to_pylist():
-        first.setdefault(row["key"], row)
+    first: dict[tuple[str, str], dict[str, Any]] = {}  # the nearest image of each picture
+    for row in leaked(table).to_pylist():
+        first.setdefault((row["eval_set"], row["key"]), row)
     keys = sorted(first)
-    chosen = [first[keys[i]] for i in in_order(seed, "leak", [key.encode() for key in keys])[:SHOWN]]
-    seen = _pictures(recipe, about["pictures"], {row["key"] for row in chosen})
+    chosen = [first[keys[i]] for i in in_order(seed, "leak", [key.encode() for _, key in keys])[:SHOWN]]
+    seen = {
+        (name, key): picture
+        for name, said in about["sets"].items()
+        for key, picture in _pictures(
+            recipe, said["pictures"], {row["key"] for row in chosen if row["eval_set"] == name}
+        ).items()
+    }
     shown = [
-        {**row, "picture": seen.get(row["key"]), "image": thumbnail(find_image(row["image_id"], chunks, pack))}
+        {
+            **row,
+            "picture": seen.get((row["eval_set"], row["key"])),
+            "image": thumbnail(find_image(row["image_id"], chunks, pack)),
+        }
         for row in chosen
     ]
-    return {"asked": int(about["asked"]), "found": len(first), "shown": shown}
+    return {"asked": sum(said["asked"] for said in about["sets"].values()), "found": len(first), "shown": shown}
 
 
 def _rows(results: Manifest, table: str, columns: list[str]) -> Rows:

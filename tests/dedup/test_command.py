@@ -69,6 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     column = fingerprints(pictures) | {"image_id": ids, "sha256": np.repeat(ids, 2, axis=1)}
     assert not column["flags"].any()
     index.build(str(folder / "index"), [table(column)])
+    Project(folder / "out").write("dedup", {"c0": [table(column)]})
     for name, body in FETCHED.items():
         (folder / name).write_bytes(body)
     return folder
@@ -151,9 +152,8 @@ def tar_of(path: Path, files: dict[str, bytes]) -> Path:
 
 @pytest.fixture
 def recipe(folder: str, tmp_path: Path) -> str:
-    """A recipe whose dedup has made the index, and whose eval asks about a tar of pictures."""
-    (tmp_path / "5_dedup").mkdir()
-    Path(folder).rename(tmp_path / "5_dedup" / "index")
+    """A recipe whose dedup has made fingerprints, and whose eval asks about a tar of pictures."""
+    (tmp_path / "out" / "5_dedup").rename(tmp_path / "5_dedup")
     tar = tar_of(tmp_path / "asked.tar", ASKED)
     (tmp_path / "r.toml").write_text(f'[run]\nout = "{tmp_path}"\n[eval]\npictures = "{tar}"\n')
     return str(tmp_path / "r.toml")
@@ -176,15 +176,16 @@ def test_overlap_names_what_is_in_the_dataset(
         f"overlap: 3 of 5 evaluation pictures are in the dataset, 1 too flat to tell → {path}\n"
     )
     rows = read_table(str(path), OVERLAP).to_pylist()
-    assert [(r["key"], r["image_id"], r["mirrored"], r["image_url"]) for r in rows if r["d256"] <= 10] == [
-        ("a/photo.jpg", of_photo("photo.jpg"), False, url),
-        ("b/framed.png", of_photo("photo.jpg"), False, url),
-        ("mirrored.jpg", of_photo("print.jpg"), True, None),
+    assert [(r["key"], r["image_id"], r["mirrored"], r["bordered"], r["image_url"]) for r in rows if r["leak"]] == [
+        ("a/photo.jpg", of_photo("photo.jpg"), False, False, url),
+        ("b/framed.png", of_photo("photo.jpg"), False, True, url),
+        ("mirrored.jpg", of_photo("print.jpg"), True, False, None),
     ]
-    assert all(r["d64"] <= 4 and r["d256"] <= 40 for r in rows)
+    assert all(r["d256"] <= 60 and r["leak"] == (r["d256"] <= 40) and r["eval_set"] == "asked" for r in rows)
+    assert {(r["packed"], r["verdict"], r["detector"]) for r in rows} == {(None, None, "ph256")}
     before = path.read_bytes()
     monkeypatch.setattr(dedup.overlap, "PICTURES", 2)  # a few at a time
-    assert main(["overlap", "--recipe", recipe, "--pictures", str(tar_of(tmp_path / "b.tar", ASKED))]) == 0
+    assert main(["overlap", "--recipe", recipe, "--pictures", f"asked={tar_of(tmp_path / 'b.tar', ASKED)}"]) == 0
     assert path.read_bytes() == before
 
 
@@ -214,7 +215,8 @@ def test_nothing_overlaps(recipe: str, tmp_path: Path, capsys: pytest.CaptureFix
         ("cut", 1, "asked.tar is damaged"),
         ("text", 1, "labels.png in"),
         ("texts", 1, "holds no pictures"),
-        ("no index", 2, "holds no manifest.json"),
+        ("no dedup", 2, "holds no manifest, so no fingerprints: run openwit dedup first"),
+        ("twice", 1, "holds z.png twice: remove one of them"),
     ],
 )
 def test_what_overlap_cannot_do_it_says(
@@ -232,8 +234,14 @@ def test_what_overlap_cannot_do_it_says(
             tar_of(tar, {"labels.png": b"a\tb\n"})
         case "texts":
             tar_of(tar, {"labels.tsv": b"a\tb\n"})
-        case "no index":
-            (tmp_path / "5_dedup" / "index" / "manifest.json").unlink()
+        case "no dedup":
+            (tmp_path / "5_dedup" / "_manifest.json").unlink()
+        case "twice":
+            with tarfile.open(tar, "w") as file:
+                for _ in range(2):
+                    member = tarfile.TarInfo("z.png")
+                    member.size = len(ASKED["z.png"])
+                    file.addfile(member, io.BytesIO(ASKED["z.png"]))
     assert main(["overlap", "--recipe", recipe]) == status
     said = capsys.readouterr()
     assert said.out == "" and says in said.err and said.err.count("\n") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -303,9 +304,14 @@ def test_leaks_are_shown_beside_what_they_are_like(whole: Recipe) -> None:
     dedup = read_manifest(whole.folder("dedup"))
     assert dedup is not None
     url = made_samples(1)[0][0]
-    row = {"key": "7.png", "image_id": image_id(url), "d64": 1, "d256": 12, "mirrored": False, "image_url": url}
-    table = pa.Table.from_pylist([row, {**row, "d64": 4}], schema=OVERLAP)
-    about = {**OVERLAP.metadata, "asked": "40", "pictures": "of another tar", "dedup": dedup.digest}
+    row = {
+        **{"eval_set": "a", "key": "7.png", "image_id": image_id(url), "detector": "ph256", "d64": 1, "d256": 12},
+        **{"mirrored": False, "bordered": False, "leak": True, "image_url": url},
+    }
+    rows = [row, {**row, "d64": 4}, {**row, "key": "8.png", "leak": False}, {**row, "key": "9.png", "packed": False}]
+    table = pa.Table.from_pylist(rows, schema=OVERLAP)
+    sets = {"a": {"asked": 40, "flat": 0, "others": 0, "pictures": "of another tar", "threshold": 40, "reviewer": ""}}
+    about = {**OVERLAP.metadata, "sets": json.dumps(sets), "most": "20", "dedup": dedup.digest}
     pq.write_table(table.replace_schema_metadata(about), f"{whole.out}/overlap.parquet")
     shown = page_of(whole)
     assert "1 of 40 evaluation pictures are in the dataset" in shown.text

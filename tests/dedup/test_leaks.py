@@ -1,0 +1,230 @@
+"""Planted leaks: found, judged, and gone after decontaminate and another pack, with all else as it was."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+import openwit
+from core.tables import read_table
+from dedup.hashes import fingerprints
+from dedup.overlap import read_overlap
+from dedup.tables import CAPTION, FINGERPRINT, GROUP, OVERLAP
+from evaluation.leaks import split
+from pipeline.ids import image_id
+from pipeline.tables import CANDIDATE, QUERY
+from shards.reader import Shards
+from tests.dedup.made import scene, table
+from tests.pipeline.upstream import Project, pair, table_of
+from tests.shards.helpers import QUERIES, caption_rows
+
+N = 120  # pictures of the evaluation set; a twentieth of them leaked
+LEAKED = range(0, N, 20)
+
+
+def jpeg(picture: Image.Image, quality: int = 90) -> bytes:
+    to = io.BytesIO()
+    picture.save(to, "JPEG", quality=quality)
+    return to.getvalue()
+
+
+def edited(i: int) -> Image.Image:
+    """A leaked picture as the web has it: smaller, saved roughly, mirrored, framed, or two of these."""
+    picture = scene(1000 + i)
+    return [
+        picture.resize((160, 120)),
+        Image.open(io.BytesIO(jpeg(picture, 20))),
+        ImageOps.mirror(picture),
+        ImageOps.expand(picture, 30, "white"),
+        ImageOps.expand(ImageOps.mirror(picture), 30, "black"),
+        ImageOps.mirror(picture.resize((200, 150))),
+    ][list(LEAKED).index(i)]
+
+
+def url_of(i: int) -> str:
+    return f"http://leak.test/{i}.jpg"
+
+
+def prints(bodies: dict[str, bytes]) -> Any:
+    urls = sorted(bodies, key=image_id)
+    ids = np.frombuffer(b"".join(map(image_id, urls)), np.uint8).reshape(-1, 16)
+    found = fingerprints([Image.open(io.BytesIO(bodies[url])) for url in urls])
+    return table(found | {"image_id": ids, "sha256": np.repeat(ids, 2, axis=1)})
+
+
+@pytest.fixture(scope="module")
+def bodies() -> dict[str, bytes]:
+    clean = {f"http://web.test/{i}.jpg": jpeg(scene(i)) for i in range(60)}
+    return clean | {url_of(i): jpeg(edited(i)) for i in LEAKED}
+
+
+@pytest.fixture
+def made(tmp_path: Path, bodies: dict[str, bytes]) -> Project:
+    """All stages before pack, and a tar of the evaluation set; one leaked picture has a duplicate that was dropped."""
+    project = Project(tmp_path / "out", {"pack.shards": 3})
+    project.write("queries", {"q": [table_of(QUERY, [{"id": id_, "text": text} for id_, text in QUERIES.items()])]})
+    project.write("crawl", {"w": [table_of(CANDIDATE, [pair(url, "a text") for url in bodies])]})
+    copy, keeper = url_of(0), "http://web.test/0.jpg"
+    project.write_fetch({"c0": bodies})
+    kept = sorted(bodies.keys() - {copy}, key=image_id)
+    captions = table_of(CAPTION, [row for url in kept for row in caption_rows(url, [f"a dog at {url}"])])
+    apart = {"same_bytes": False}
+    groups = [
+        {"image_id": image_id(copy), "kept_by": image_id(keeper), "keep": False, "reason": "near_duplicate", **apart},
+        {"image_id": image_id(keeper), "kept_by": image_id(keeper), "keep": True, "reason": None, **apart},
+    ]
+    rows = table_of(GROUP, sorted(groups, key=lambda row: row["image_id"]))
+    project.write("dedup", {"c0": [prints(bodies)], "captions": [captions], "groups": [rows]}, images=len(kept))
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        for i in range(N):
+            body = jpeg(scene(1000 + i))
+            member = tarfile.TarInfo(f"{i:03}.jpg")
+            member.size = len(body)
+            tar.addfile(member, io.BytesIO(body))
+    return project
+
+
+def overlap(made: Project, *more: str) -> list[dict[str, Any]]:
+    words = ["--pictures", str(made.folder.parent / "set.tar"), *more]
+    assert openwit.main(["overlap", *made.words(), *words]) == 0
+    return list(read_table(str(made.folder / "overlap.parquet"), OVERLAP).to_pylist())
+
+
+def packed(made: Project) -> dict[str, bytes]:
+    return {sample.meta["url"]: sample.image for sample in Shards(str(made.of("pack"))).iterate()}
+
+
+def test_planted_leaks_are_found_measured_and_taken_out(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    made.run("pack")
+    before = packed(made)
+    rows = [row for row in overlap(made) if row["leak"]]
+    assert {row["key"] for row in rows} == {f"{i:03}.jpg" for i in LEAKED}
+    assert all(row["packed"] and row["image_id"] == image_id(url_of(int(row["key"][:3]))) for row in rows)
+    by_key = {row["key"]: row for row in rows}
+    assert by_key["000.jpg"]["kept_by"] == image_id("http://web.test/0.jpg")
+    assert by_key["000.jpg"]["caption"] == "a dog at http://web.test/0.jpg"
+    assert [by_key[f"{i:03}.jpg"]["mirrored"] for i in LEAKED] == [False, False, True, False, True, True]
+    assert [by_key[f"{i:03}.jpg"]["bordered"] for i in LEAKED] == [False, False, False, True, True, False]
+
+    right = {f"{i:03}.jpg": i % 2 == 0 for i in range(N)}  # all leaked ones, and 54 of the 114 others
+    one = split("set", right, {row["key"] for row in rows})
+    assert (one.n, one.overlap, one.correct, one.correct_overlap) == (120, 6, 60, 6)
+    assert one.all_minus_clean == pytest.approx(60 / 120 - 54 / 114, abs=1e-12)
+    assert one.p == pytest.approx((54 / 114) ** 6, rel=1e-12)
+    assert one.interval == pytest.approx((0.0025 ** (1 / 6) - 54 / 114, 1 - 54 / 114), abs=1e-12)
+
+    capsys.readouterr()
+    assert openwit.main(["decontaminate", *made.words()]) == 0
+    path = made.folder / "decontaminate.txt"
+    assert "7 images hold 6 evaluation pictures" in capsys.readouterr().out
+    assert openwit.main(["pack", *made.words(), "--set", f'pack.drop=["{path}"]']) == 0
+    assert packed(made) == {
+        url: image for url, image in before.items() if "leak" not in url and url != "http://web.test/0.jpg"
+    }
+    listed = path.read_bytes()
+    assert not any(row["packed"] for row in overlap(made) if row["leak"])
+    assert "overlap: 0 of 120 evaluation pictures are in the dataset" in capsys.readouterr().out
+    assert openwit.main(["decontaminate", *made.words()]) == 0 and path.read_bytes() == listed
+
+
+def review_of(made: Project, **more: Any) -> Path:
+    about = read_overlap(str(made.folder / "overlap.parquet"))[1]["sets"]["set"]
+    said = {
+        "format": "openwit leak review 1",
+        "detector": "ph256",
+        "set": "set",
+        "pictures": about["pictures"],
+        "threshold": 0,
+        "reviewer": "me",
+        "date": "2026-01-31",
+        "verdicts": [{"key": "040.jpg", "image_id": image_id(url_of(40)).hex(), "verdict": "same"}],
+    }
+    path = made.folder.parent / "review.json"
+    path.write_text(json.dumps({**said, **more}))
+    return path
+
+
+def test_a_review_decides(made: Project) -> None:
+    first = {row["key"]: row["d256"] for row in overlap(made) if row["leak"]}
+    assert all(first.values())
+    rows = overlap(made, "--review", str(review_of(made)))
+    assert {row["key"] for row in rows if row["leak"]} == {"040.jpg"}
+    assert {row["verdict"] for row in rows if row["key"] == "040.jpg"} == {"same"}
+    pair_ = {"key": "040.jpg", "image_id": image_id(url_of(40)).hex(), "verdict": "different"}
+    rows = overlap(made, "--review", str(review_of(made, threshold=40, verdicts=[pair_])))
+    assert {row["key"] for row in rows if row["leak"]} == first.keys() - {"040.jpg"}
+    about = read_overlap(str(made.folder / "overlap.parquet"))[1]["sets"]["set"]
+    assert (about["threshold"], about["reviewer"], about["asked"]) == (40, "me", N)
+
+
+STRANGER = {"key": "041.jpg", "image_id": "00" * 16, "verdict": "same"}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"verdicts": [STRANGER]}, f"judges 1 pairs that are no candidates of set, 041.jpg and {'00' * 16} for one"),
+        ({"verdicts": [STRANGER, STRANGER]}, "judges 041.jpg and 0000"),
+        ({"verdicts": [{**STRANGER, "verdict": "maybe"}]}, "Invalid enum value 'maybe' - at `$.verdicts[0].verdict`"),
+        ({"verdicts": [{**STRANGER, "image_id": "7"}]}, "$.verdicts[0].image_id"),
+        ({"set": "other"}, "is of the evaluation set 'other', and asked about are set"),
+        ({"pictures": "ab" * 32}, "judges other pictures than those of set now (digest abababababab"),
+        ({"format": "openwit leak review 2"}, "of the format 'openwit leak review 2', not 'openwit leak review 1'"),
+        ({"detector": "sscd"}, "candidates of the detector 'sscd', not 'ph256'"),
+        ({"threshold": 65}, "$.threshold"),
+        ({"reviewer": ""}, "$.reviewer"),
+        ({"date": "yesterday"}, "$.date"),
+        ({"note": "x"}, "unknown field `note`"),
+    ],
+)
+def test_a_review_of_something_else_is_named(
+    made: Project, more: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overlap(made)
+    before = (made.folder / "overlap.parquet").read_bytes()
+    words = ["--pictures", str(made.folder.parent / "set.tar"), "--review", str(review_of(made, **more))]
+    capsys.readouterr()
+    assert openwit.main(["overlap", *made.words(), *words]) == 1
+    said = capsys.readouterr().err
+    assert says in said and "review.json" in said and said.count("\n") == 1
+    assert (made.folder / "overlap.parquet").read_bytes() == before
+
+
+def test_decontaminate_says_what_it_lacks(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert openwit.main(["decontaminate", *made.words()]) == 2
+    assert "holds no overlap.parquet: run openwit overlap first" in capsys.readouterr().err
+    overlap(made, "--most", "1")
+    capsys.readouterr()
+    assert openwit.main(["decontaminate", *made.words()]) == 1
+    assert "run openwit overlap again with --most 10" in capsys.readouterr().err
+    overlap(made)
+    made.write("dedup", {"c1": [FINGERPRINT.empty_table()]})
+    capsys.readouterr()
+    assert openwit.main(["decontaminate", *made.words()]) == 1
+    assert "is of another run of dedup" in capsys.readouterr().err
+
+
+def test_several_sets_and_folders(made: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "photos"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a" / "1.jpg").write_bytes(jpeg(scene(1000)))
+    (folder / "2.jpg").write_bytes(jpeg(scene(5000)))
+    (folder / ".DS_Store").write_bytes(b"\0")
+    rows = overlap(made, "--pictures", str(folder), "--pictures", f"again={folder}")
+    assert {(row["eval_set"], row["key"]) for row in rows if row["leak"] and row["eval_set"] != "set"} == {
+        ("photos", "a/1.jpg"),
+        ("again", "a/1.jpg"),
+    }
+    said = capsys.readouterr().out
+    assert "overlap: 1 of 2 evaluation pictures are in the dataset of photos\n" in said
+    assert "overlap: 8 of 124 evaluation pictures are in the dataset" in said
+    words = ["--pictures", str(folder), "--pictures", f"{folder}/"]
+    assert openwit.main(["overlap", *made.words(), *words]) == 2
+    assert "two evaluation sets are called photos" in capsys.readouterr().err
