@@ -232,7 +232,7 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
     chunks = examples.some_chunks(fetch, seed) if fetch else None
     known = {id_ for pair in kept for id_ in pair["kept_for"]} | set(asked)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             name=Path(recipe.path).stem,
@@ -266,7 +266,8 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates, and the filters that they use."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,3 +126,49 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_connections()
     yield
     forget_connections()
+
+
+# ── a browser ──
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The browser. Absent: skipped on a laptop, a failure in CI."""
+    found = shutil.which("chromium")
+    if found is None:
+        message = "no chromium on PATH: install it to see the report as its readers do"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="module")
+def endpoint(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Chromium without a window, on a profile of its own; the address of its DevTools."""
+    from tests.running import wait_until  # which imports this module
+
+    profile = tmp_path_factory.mktemp("chromium")
+    words = [
+        "--headless=new",
+        "--remote-debugging-port=0",
+        f"--user-data-dir={profile}",
+        "--no-first-run",
+        "--no-sandbox",
+    ]
+    words += [
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
+    with subprocess.Popen(
+        [chromium, *words, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            said = profile / "DevToolsActivePort"
+            wait_until(lambda: said.exists() and said.read_text().count("\n"))
+            port, path = said.read_text().splitlines()
+            yield f"ws://127.0.0.1:{port}{path}"
+        finally:
+            process.terminate()

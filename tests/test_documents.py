@@ -20,6 +20,7 @@ RUN_BY = {  # which test runs a block of shell, line by line as it stands
     ("CONTRIBUTING.md", 0): ".ci/run",
     ("docs/dataflow.md", 0): "tests/pipeline/engines/test_dataflow.py",
     ("docs/flink.md", 0): "tests/test_engines.py",
+    ("docs/leaks.md", 0): "tests/dedup/test_leaks.py",
     ("docs/spark.md", 0): "tests/test_engines.py",
     ("docs/spark.md", 1): "tests/test_spark_pages.py",
     ("docs/spark.md", 2): "tests/test_spark_pages.py",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from pipeline.ids import image_id
 from pipeline.tables import CANDIDATE, QUERY
 from shards.reader import Shards
 from tests.dedup.made import scene, table
+from tests.documents import block
 from tests.pipeline.upstream import Project, pair, table_of
 from tests.shards.helpers import QUERIES, caption_rows
 
@@ -134,16 +137,16 @@ def test_planted_leaks_are_found_measured_and_taken_out(made: Project, capsys: p
     assert openwit.main(["decontaminate", *made.words()]) == 0 and path.read_bytes() == listed
 
 
+REVIEW = {"format": "openwit leak review 1", "detector": "ph256", "reviewer": "me", "date": "2026-01-31"}
+
+
 def review_of(made: Project, **more: Any) -> Path:
     about = read_overlap(str(made.folder / "overlap.parquet"))[1]["sets"]["set"]
     said = {
-        "format": "openwit leak review 1",
-        "detector": "ph256",
+        **REVIEW,
         "set": "set",
         "pictures": about["pictures"],
         "threshold": 0,
-        "reviewer": "me",
-        "date": "2026-01-31",
         "verdicts": [{"key": "040.jpg", "image_id": image_id(url_of(40)).hex(), "verdict": "same"}],
     }
     path = made.folder.parent / "review.json"
@@ -228,3 +231,28 @@ def test_several_sets_and_folders(made: Project, tmp_path: Path, capsys: pytest.
     words = ["--pictures", str(folder), "--pictures", f"{folder}/"]
     assert openwit.main(["overlap", *made.words(), *words]) == 2
     assert "two evaluation sets are called photos" in capsys.readouterr().err
+
+
+def test_the_commands_of_the_document(
+    made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One after another, on a recipe of that name; between them a person judges."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "real.toml").write_text(
+        '[run]\nout = "out/real"\n[pack]\nshards = 3\n[engine]\nworkers = 1\n'
+    )
+    shutil.copytree(made.folder, tmp_path / "out" / "real")
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "set.tar").rename(tmp_path / "sets" / "birdsnap.tar")
+    for line in block("docs/leaks.md", 0).splitlines():
+        if line.startswith("#"):
+            html = (tmp_path / "out" / "real" / "leaks-birdsnap.html").read_text()
+            digest = json.loads(html[html.index('json">') + 6 : html.index("</script>")])["digest"]
+            saved = {"set": "birdsnap", "pictures": digest, "threshold": 30, "verdicts": []}
+            (tmp_path / "leaks-birdsnap.json").write_text(json.dumps({**REVIEW, **saved}))
+        else:
+            assert openwit.main(shlex.split(line)[1:]) == 0, line
+    said = capsys.readouterr().out
+    assert "sheet: 6 of 6 candidates of birdsnap" in said and "7 images hold 6 evaluation pictures" in said
+    assert said.index("overlap: 6 of 120 evaluation") < said.index("overlap: 0 of 120 evaluation")
