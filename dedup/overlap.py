@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -27,7 +28,7 @@ import pyarrow.parquet as pq
 from PIL.Image import Image
 
 from core.errors import Failure, UsageError
-from core.files import is_local, open_input
+from core.files import digest, is_local, open_input
 from core.inputs import digest_file
 from core.manifest import Manifest
 from core.tables import ID, declare, read_batches, read_table
@@ -68,8 +69,6 @@ class EvalSet:
         """Identifies the pictures: of a tar its content, of a folder the names and contents of its files."""
         if not _is_folder(self.path):
             return digest_file(self.path)
-        from core.files import digest
-
         return digest(*((name, digest_file(str(file))) for name, file in _files(self.path)))
 
     def members(self, wanted: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
@@ -79,7 +78,10 @@ class EvalSet:
                 (name, file.read_bytes()) for name, file in _files(self.path) if wanted is None or name in wanted
             )
             return
-        takes = (lambda name: True) if wanted is None else wanted.__contains__
+
+        def takes(name: str) -> bool:
+            return wanted is None or name in wanted
+
         yield from ((name, body) for name, body in tar_members(self.path, MAX_BYTES, takes) if takes(name))
 
 
@@ -154,11 +156,9 @@ def hashed(one: EvalSet) -> Hashed:
         parts.append(fingerprints([picture for _, picture in some]))
     if not keys:
         raise Failure(f"{one.path} holds no pictures: give a tar or a folder of the evaluation set")
-    twice = (
-        {key for i, key in enumerate(sorted(keys)[1:]) if key == sorted(keys)[i]} if len(set(keys)) < len(keys) else ()
-    )
+    twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
-        raise Failure(f"{one.path} holds {min(twice)} twice: remove one of them")
+        raise Failure(f"{one.path} holds {twice[0]} twice: remove one of them")
     prints = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Hashed(one, one.digest(), keys, prints, others)
 
