@@ -44,7 +44,7 @@ def made(pictures: int, stored: int) -> tuple[NDArray[np.uint8], NDArray[np.uint
 
 
 def pairs_of(found: Iterable[NDArray[Any]]) -> set[tuple[int, int, int]]:
-    return {tuple(map(int, row)) for some in found for row in some}
+    return {(int(one), int(view), int(d256)) for some in found for one, view, d256 in some}
 
 
 def main(words: list[str]) -> None:

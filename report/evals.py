@@ -16,8 +16,7 @@ from core.inputs import digest_file
 from core.manifest import Manifest
 from core.recipe import Recipe
 from core.tars import tar_members
-from dedup.overlap import FILE as OVERLAP_FILE
-from dedup.overlap import leaked, read_overlap
+from dedup import overlap
 from report.examples import Rows, in_order
 from report.thumbnails import Chunks, Thumbnail, find_image, packed, thumbnail
 
@@ -60,13 +59,13 @@ def retrieved(results: Manifest, pack: Manifest, seed: int) -> Rows:
 
 def leaks(recipe: Recipe, dedup: Manifest, chunks: Chunks, pack: Manifest | None, seed: int) -> dict[str, Any]:
     """What `openwit overlap` has found, some pictures beside the images; empty where it was not run on this dedup."""
-    if OVERLAP_FILE not in names_in(recipe.out):
+    if overlap.FILE not in names_in(recipe.out):
         return {}
-    table, about = read_overlap(join(recipe.out, OVERLAP_FILE))
+    table, about = overlap.read_overlap(join(recipe.out, overlap.FILE))
     if about["dedup"] != dedup.digest:
         return {}
     first: dict[tuple[str, str], dict[str, Any]] = {}  # the nearest image of each picture
-    for row in leaked(table).to_pylist():
+    for row in overlap.leaked(table).to_pylist():
         first.setdefault((row["eval_set"], row["key"]), row)
     keys = sorted(first)
     chosen = [first[keys[i]] for i in in_order(seed, "leak", [key.encode() for _, key in keys])[:SHOWN]]

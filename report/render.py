@@ -26,6 +26,7 @@ from core.inputs import digest_file
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe
 from core.registry import STAGES
+from dedup import overlap
 from report import evals, examples, phrases
 from report import survey as surveys
 from report.funnel import LABELS, funnel
@@ -67,8 +68,8 @@ def make(recipe: Recipe) -> None:
     path = join(recipe.out, "report.html")
     name = Path(recipe.path).stem
     facts = [(stage.manifest.digest if stage.manifest else None, json.dumps(stage.run)) for stage in stages]
-    overlap = digest_file(join(recipe.out, evals.OVERLAP_FILE)) if evals.OVERLAP_FILE in names_in(recipe.out) else ""
-    made_from = digest(REPORT_VERSION, name, recipe.run.seed, facts, overlap)
+    leaks = digest_file(join(recipe.out, overlap.FILE)) if overlap.FILE in names_in(recipe.out) else ""
+    made_from = digest(REPORT_VERSION, name, recipe.run.seed, facts, leaks)
     if _made_from(recipe.out) == made_from:
         print(f"report: nothing to do, {files.shown(path)} is up to date")
         return

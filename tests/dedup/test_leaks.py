@@ -79,7 +79,7 @@ def made(tmp_path: Path, bodies: dict[str, bytes]) -> Project:
     kept = sorted(bodies.keys() - {copy}, key=image_id)
     captions = table_of(CAPTION, [row for url in kept for row in caption_rows(url, [f"a dog at {url}"])])
     apart = {"same_bytes": False}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"image_id": image_id(copy), "kept_by": image_id(keeper), "keep": False, "reason": "near_duplicate", **apart},
         {"image_id": image_id(keeper), "kept_by": image_id(keeper), "keep": True, "reason": None, **apart},
     ]
@@ -248,8 +248,8 @@ def test_the_commands_of_the_document(
     for line in block("docs/leaks.md", 0).splitlines():
         if line.startswith("#"):
             html = (tmp_path / "out" / "real" / "leaks-birdsnap.html").read_text()
-            digest = json.loads(html[html.index('json">') + 6 : html.index("</script>")])["digest"]
-            saved = {"set": "birdsnap", "pictures": digest, "threshold": 30, "verdicts": []}
+            data = html.partition('<script id="data" type="application/json">')[2].partition("</script>")[0]
+            saved = {"set": "birdsnap", "pictures": json.loads(data)["digest"], "threshold": 30, "verdicts": []}
             (tmp_path / "leaks-birdsnap.json").write_text(json.dumps({**REVIEW, **saved}))
         else:
             assert openwit.main(shlex.split(line)[1:]) == 0, line

@@ -31,7 +31,7 @@ def flipped(rng: np.random.Generator, hashes: NDArray[np.uint8], most: int) -> N
 
 
 def pairs_of(found: Any) -> set[tuple[int, int, int]]:
-    return {tuple(map(int, row)) for part in found for row in part}
+    return {(int(asked), int(view), int(d256)) for part in found for asked, view, d256 in part}
 
 
 @settings(max_examples=25, deadline=None)

@@ -114,7 +114,7 @@ def test_no_overlap_is_not_available_and_no_clean_is_refused() -> None:
     results = {"a": True, "b": False, "c": True}
     none = split("set", results, set())
     assert none.accuracy_all == none.accuracy_clean == 2 / 3 and none.contamination == 0
-    assert none.accuracy_overlap is none.all_minus_clean is none.interval is none.p is None
+    assert (none.accuracy_overlap, none.all_minus_clean, none.interval, none.p) == (None, None, None, None)
     (row,) = summary([none])
     assert [name for name, value in row.items() if value is None] == [
         "accuracy_overlap", "all_minus_clean", "overlap_minus_clean", "low", "high", "p",
