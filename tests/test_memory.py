@@ -74,7 +74,7 @@ from pipeline.tasks.attempt import Attempt, Job, Task
 from pipeline.pack import Config, Inputs, pack_shards
 inputs, out, memory = json.loads(sys.argv[1])
 config = Config(memory_mib=memory)
-task = Task("shards", args=(Inputs(*map(tuple, inputs)), [], 1, 0, 1))
+task = Task("shards", args=(Inputs(*map(tuple, inputs)), [], (), 1, 0, 1))
 job = Job(folder=out, step="shards", step_digest="basis", seed=1, config=config, facts_digest="")
 with Attempt(job, task) as attempt:
     pack_shards(task, config, attempt)
