@@ -15,7 +15,7 @@ from typing import IO
 
 from core.errors import Failure
 from core.files import TEMPORARY, filesystem, is_local, join, remove_all
-from core.lease import Lease, probe
+from core.lease import Lease
 from core.listing import behind_links, sizes_below
 
 SILENCE = 60.0  # seconds without a sign of life, after which a run on an object store is taken for dead
@@ -35,8 +35,8 @@ def exclusive(folder: str, name: str, room: int = 0) -> Iterator[Callable[[], No
     """
     if not is_local(folder):
         _check_room(Path(tempfile.gettempdir()), _LEAST_ROOM, "set TMPDIR to a folder of another disk")
-        probe(folder)
         with Lease(join(folder, "_lock"), SILENCE, wait=False) as lease:
+            lease.require_exclusive()
             yield lease.confirm
         return
     path = Path(filesystem(folder)[1])

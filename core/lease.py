@@ -8,7 +8,8 @@ finds by its own clock that it was silent for too long (stopped, swapped out, as
 before it goes on.
 
 Works wherever creating a file fails when it exists: local disks, NFS, S3 and Google's store (by conditional put).
-`probe` finds out. Where it does not fail, the last writer of a file holds the lease: who reads another's id has lost.
+`require_exclusive` finds out. Where it does not fail, the last writer of a file holds the lease: who reads another's id
+has lost.
 
 Listings may be eventually consistent. So a listing only says where to begin: from there on the file of the next
 generation is asked for by its name until there is none. For the same reason the last ones of old generations stay.
@@ -31,24 +32,13 @@ from typing import Self
 import msgspec
 
 from core.errors import Failure, describe
-from core.files import create, filesystem, join, names_in, publish, remove, to_json
+from core.files import create, filesystem, names_in, publish, remove, to_json
 from core.stores import may_pass, not_exclusive, read_small, store_of
 
 _TRUSTED = 0.75  # of the TTL: how long after a heartbeat its holder relies on the lease
 _HEARTBEATS = 4  # in a TTL
 _POLL = 0.05  # of the TTL: between two looks of a waiter
 _KEPT = 64  # generations: a listing that is so many late still leads to the newest
-
-
-def probe(folder: str) -> None:
-    """Failure where two can create the same file, so that leases would keep nobody out."""
-    path = join(folder, f".tmp-{uuid.uuid4().hex}")
-    try:
-        created = [create(path, b"first\n"), create(path, b"second\n")]
-    finally:
-        remove(path)
-    if created != [True, False]:
-        raise not_exclusive(path)
 
 
 @dataclass(frozen=True)
@@ -105,6 +95,16 @@ class Lease:
         with suppress(Exception):  # then its TTL has to pass: nothing worse
             if not self._lost and self._is_mine():
                 self._write_heartbeat(released=True)
+
+    def require_exclusive(self) -> None:
+        """Failure where the file that this lease has created can be created again, so that it would keep nobody out.
+
+        No file of its own is tried: one that a killed run leaves behind would stay.
+        """
+        with self._lock, self._errors_as_failure():
+            if create(self._file(self._generation), to_json({"probe": uuid.uuid4().hex})):
+                self._write_heartbeat()  # over the probe
+                raise not_exclusive(self._path)
 
     def check(self) -> None:
         """Return while the lease is ours; Failure once another has taken it. It asks only when a heartbeat is due."""

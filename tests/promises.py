@@ -40,6 +40,8 @@ HANGS = 120.0  # seconds after which a command is taken to hang: undisturbed the
 PARTS = "_parts.parquet"
 _PROGRESS = re.compile(r"\w+: [\d,]+/[\d,]+ \w+(, .*)?")
 _NOT_SAID = re.compile(r"Traceback|unexpected|this is a bug|\b[A-Z]\w+(Error|Exception|Warning)\b")
+# What Python itself says in a worker process whose parent was killed while it started it.
+_WORKER_UNBORN = re.compile(r"Traceback .*\n(  .*\n)*.*reduction\.pickle\.load\(from_parent\)\n(  .*\n)*EOFError: .*\n")
 _DESCRIBES = ("schema_version", "counts", "notes", "parts_sha256", "inputs")  # in a manifest, beside what determines it
 
 
@@ -137,6 +139,8 @@ class Run:
             assert time.monotonic() < deadline, f"workers of {verb} outlive it"
             time.sleep(0.01)
         said = command.printed("stderr")
+        if sent == signal.SIGKILL:
+            said = _WORKER_UNBORN.sub("", said)
         assert status in {0, 1, 2, -(sent or 0)}, f"{verb} ended with {status}:\n{said}"
         assert not _NOT_SAID.search(said), f"{verb} said:\n{said}"
         lines = [line for line in said.splitlines() if not _PROGRESS.fullmatch(line)]

@@ -9,9 +9,11 @@ import pytest
 from core import stores
 from core.errors import Failure
 from core.files import create, filesystem, names_in, publish, read_bytes
-from core.lease import probe
+from core.lease import Lease
 from tests.proxy import Proxy
 from tests.stores import new_bucket
+
+SECONDS = 10.0
 
 
 @pytest.fixture
@@ -92,33 +94,36 @@ def test_a_small_file_is_read_by_one_request(path: str, proxy: Proxy) -> None:
 
 
 def test_a_store_that_creates_a_file_once_passes_the_probe(path: str, proxy: Proxy) -> None:
-    folder = path.rpartition("/")[0]
-    probe(folder)
-    assert names_in(folder) == []
+    with Lease(path, SECONDS) as lease:
+        lease.require_exclusive()
+        lease.confirm()
+    assert names_in(path.rpartition("/")[0]) == ["x.00000001"]
 
 
 def test_a_store_that_overlooks_conditions_is_refused(path: str, proxy: Proxy) -> None:
-    folder, bucket = path.rpartition("/")[0], path.split("/")[2]
+    bucket = path.split("/")[2]
     proxy.ignores_conditions = True
-    with pytest.raises(Failure) as error:
-        probe(folder)
+    with pytest.raises(Failure) as error, Lease(path, SECONDS) as lease:
+        lease.require_exclusive()
     assert str(error.value) == (
         f"s3://{bucket} lets a file be created twice, so that two runs could not be kept apart: use a store that "
         "honours If-None-Match, or move the recipe's run.out to a disk that all workers share"
     )
-    assert names_in(folder) == []
+    began = time.monotonic()
+    with Lease(path, SECONDS):  # it was released
+        assert time.monotonic() - began < SECONDS
 
 
 def test_a_store_that_knows_no_conditions_is_refused(path: str, proxy: Proxy) -> None:
     proxy.answer(501, "NotImplemented")
     with pytest.raises(Failure, match="use a store that honours If-None-Match"):
-        probe(path.rpartition("/")[0])
+        Lease(path, SECONDS).__enter__()
 
 
 def test_a_store_of_memory_and_a_disk_pass_the_probe(tmp_path: object) -> None:
     for folder in (str(tmp_path), f"memory://{tmp_path}"):
-        probe(folder)
-        assert names_in(folder) == []
+        with Lease(f"{folder}/x", SECONDS) as lease:
+            lease.require_exclusive()
 
 
 def test_a_message_holds_no_password() -> None:
