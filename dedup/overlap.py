@@ -1,9 +1,10 @@
 """Which pictures of evaluation sets are in the dataset? Each is compared with every image that was fetched, exactly.
 
 Candidates are all images within `BOUND` of 256 bits, as they are, mirrored and within borders (`dedup.scan`). Whether
-a candidate is a leak is said by a person, on the contact sheet (`openwit sheet`), or else by the set's threshold:
-pictures that were only resized, saved again, mirrored or framed lie below 40, and of small ones (32 pixels) many copies
-lie between 40 and 60, among pictures that merely look alike.
+a candidate is a leak is said by a person, on the contact sheet (`openwit sheet`), who also sets a threshold for those
+that were not judged. Without such a review a leak is what dedup would call a near-duplicate, within 4 of 64 and 40 of
+256 bits: pictures that were only resized, saved again, mirrored or framed. Of small ones (32 pixels) many copies lie
+between 40 and 60, among pictures that merely look alike.
 
 Images that were dropped as duplicates are compared, too: another copy stands for them in the shards (`kept_by`). What a
 hash does not see are crops and rotations: within 50 bits it finds 98 % of copies cropped by 5 % of their area and 24 %
@@ -33,7 +34,7 @@ from core.inputs import digest_file
 from core.manifest import Manifest
 from core.tables import ID, declare, read_batches, read_table
 from core.tars import tar_members
-from dedup.allpairs import K256
+from dedup.allpairs import K64, K256
 from dedup.hashes import fingerprints
 from dedup.pictures import read_picture
 from dedup.review import Review
@@ -263,9 +264,10 @@ def _judge(rows: list[dict[str, Any]], reviews: Mapping[str, Review]) -> None:
                 "one: it is of another dataset or another set; judge on a new sheet (openwit sheet)"
             )
     for row in rows:
-        review_ = reviews.get(row["eval_set"])
-        row["verdict"] = review_.verdicts.get((row["key"], row["image_id"])) if review_ else None
-        near = row["d256"] <= (review_.threshold if review_ else K256)
+        if review_ := reviews.get(row["eval_set"]):
+            row["verdict"], near = review_.verdicts.get((row["key"], row["image_id"])), row["d256"] <= review_.threshold
+        else:
+            row["verdict"], near = None, row["d64"] <= K64 and row["d256"] <= K256
         row["leak"] = near if row["verdict"] is None else row["verdict"] == "same"
 
 

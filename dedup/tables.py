@@ -67,7 +67,10 @@ OVERLAP = declare(
         "d256": (pa.uint16(), "and of 256"),
         "mirrored": (pa.bool_(), "whether one of those views is mirrored"),
         "bordered": (pa.bool_(), "whether one of them is what lies within a plain border"),
-        "leak": (pa.bool_(), "whether it counts as the same picture: by the verdict, else by the set's threshold"),
+        "leak": (
+            pa.bool_(),
+            "whether it counts as the same picture: by the verdict, else by the threshold or dedup's rule",
+        ),
         "verdict": (pa.string(), "a person's: same | different | null"),
         "image_url": (pa.string(), "as asked for, where the recipe's fetch is there | null"),
         "caption": (pa.string(), "the first of the image that stands for it | null"),
