@@ -42,6 +42,7 @@ LEADS = {  # (stage, unit, "kept" or a reason) → the id of a part of the page,
     ("pack", "images", "kept"): ("kept", "some of them"),
     ("train", "samples", "kept"): ("training", "what was learnt on them"),
     ("train", "samples", "held_out"): ("evaluation", "retrieval among them"),
+    ("train", "rows", "kept"): ("training", "what was learnt on them"),
     ("eval", "held_out_samples", "kept"): ("evaluation", "retrieval among them"),
     ("eval", "pictures", "kept"): ("evaluation", "what they were taken for"),
 }

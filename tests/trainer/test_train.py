@@ -19,6 +19,7 @@ import torch
 from core.errors import Failure, UsageError
 from core.manifest import missing_part, read_manifest
 from core.recipe import Recipe
+from report.render import LEADS
 from tests.trainer.helpers import LEARN, SMALL, run_training, small_recipe
 from trainer import checkpoint, stage, steps, train
 from trainer.config import Config
@@ -63,6 +64,7 @@ def test_the_model_and_the_manifest(learnt: Recipe) -> None:
         ("model", "model.pt", 1),
         ("model_config", "model.json", 1),
     ]
+    assert {("train", unit, "kept") for unit in manifest.counts} <= LEADS.keys()  # from each number of the report
     count = manifest.counts["samples"]
     assert count["in"] == 132 == count["kept"] + count["dropped"]["held_out"]
     assert manifest.facts["inputs"]["pack"] == pack.digest
