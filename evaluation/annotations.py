@@ -56,12 +56,6 @@ def refuse(path: str, problems: Sequence[tuple[int, str]], remedy: str) -> None:
         raise Failure(f"{path}, {shown}{more}: {remedy}")
 
 
-def some(names: Iterable[object], most: int = 3) -> str:
-    """The first few names for a message, and how many more there are."""
-    listed = [str(name) for name in names]
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
-
-
 def folded(name: str) -> str:
     """A name as it is compared: accents composed, without capitals, "_" and white space as one space."""
     return re.sub(r"[\s_]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()

@@ -17,8 +17,9 @@ import numpy as np
 from scipy.stats import chi2
 
 from core.errors import Failure, UsageError
-from evaluation.annotations import fold_all, folded, near, read_rows, refuse, some
+from evaluation.annotations import fold_all, folded, near, read_rows, refuse
 from evaluation.intervals import clopper_pearson
+from evaluation.wording import listed
 
 FAIRFACE: Mapping[str, tuple[str, ...]] = {  # attribute → its categories, as the data set's own files spell them
     "race": ("Black", "East Asian", "Indian", "Latino_Hispanic", "Middle Eastern", "Southeast Asian", "White"),
@@ -80,7 +81,7 @@ def read_people(path: str, images: Sequence[str], categories: Mapping[str, Seque
     refuse(path, problems, "correct the lines; a spreadsheet may have made a date of a range like 3-9")
     missing = [image for image in images if image not in found]
     if missing or len(wanted) != len(images) or not images:
-        what = f"has no line for {len(missing)} pictures: {some(missing)}" if missing else "has pictures scored twice"
+        what = f"has no line for {len(missing)} pictures: {listed(missing)}" if missing else "has pictures scored twice"
         raise Failure(f"{path} {what if images else 'is for no scores at all'}: score each annotated picture once")
     values = {name: [found[image][name] for image in images] for name in categories}
     return People(values, categories, len(found.keys() - wanted))
@@ -139,7 +140,7 @@ def in_set(scores: np.ndarray, labels: Sequence[str], wanted: Collection[str]) -
     unknown = [name for name in wanted if name not in of]
     if unknown or not wanted:
         fault = f"{unknown[0]!r} is no label{near(unknown[0], of)}" if unknown else "a set of labels is empty"
-        raise UsageError(f"{fault}: the scores have {len(of)} labels, {some(of)}")
+        raise UsageError(f"{fault}: the scores have {len(of)} labels, {listed(of)}")
     inside = np.zeros(len(labels), dtype=bool)
     inside[[of[name] for name in wanted]] = True
     return np.asarray(scores[:, inside].max(axis=1) >= scores[:, ~inside].max(axis=1, initial=-np.inf))

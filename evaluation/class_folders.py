@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import Failure, describe
-from evaluation.examples import MAX_BYTES, Pictures, listed
+from evaluation.examples import MAX_BYTES, Pictures
 from evaluation.labels import is_picture
+from evaluation.wording import listed
 
 Frames = Literal["middle", "all"]
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "__pycache__", "lost+found"})  # in small letters

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from core.errors import Failure
 from core.files import open_input
+from evaluation.wording import listed
 
 MAX_BYTES = 64 << 20  # of one picture
-_SHOWN = 3  # names in a message
 
 Read = Callable[[], Iterator[tuple[str, tuple[bytes, ...]]]]
 
@@ -111,12 +111,6 @@ class Placed(Files):
     """Pictures with the places where they were taken, for geolocation."""
 
     places: npt.NDArray[np.float64]  # [n, 2]: latitude, longitude in degrees
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a message: all of a few, else the first ones and how many there are."""
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 
 _POINTER = b"version https://git-lfs"

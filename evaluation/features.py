@@ -18,10 +18,10 @@ from core import choice
 from core.errors import Failure
 from core.files import open_input, unreadable
 from core.stores import is_io_error
+from evaluation.wording import listed
 
 LARGEST = 1e18  # of a value: beyond it squares are not finite in float32
 VALIDATION = 0.2  # of each class, where no validation split is given
-_SHOWN = 3  # names in a message
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,3 @@ def _vectors(column: pa.ChunkedArray, ids: Sequence[str], path: str) -> npt.NDAr
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused by its id
         vectors: npt.NDArray[np.float32] = values.to_numpy().astype(np.float32).reshape(len(ids), usual)
     return vectors
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a message: all of a few, else the first ones and how many there are."""
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"

@@ -16,8 +16,9 @@ from scipy.stats import t
 
 from core.errors import Failure
 from evaluation import logistic, metrics
-from evaluation.features import Features, in_order, listed
+from evaluation.features import Features, in_order
 from evaluation.probe import Metric, check, chosen, sweep
+from evaluation.wording import listed
 
 SHOTS = (1, 2, 4, 8, 16)  # examples a class, Figure 6
 SEEDS = (0, 1, 2)

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from core.errors import Failure, UsageError
-from evaluation.annotations import fold_all, folded, near, read_rows, refuse, some
+from evaluation.annotations import fold_all, folded, near, read_rows, refuse
+from evaluation.wording import listed
 
 COLUMNS = {
     "person": ("person", "annotator", "annotator_id", "worker", "worker_id", "user", "rater", "participant", "subject"),
@@ -135,7 +136,7 @@ def model_accuracy(said: Mapping[str, str], truth: Mapping[str, str], answers: S
     missing = [image for image in seen if image not in said]
     if missing:
         raise Failure(
-            f"the model has no answer for {len(missing)} pictures: {some(missing)}; evaluate it on all of them"
+            f"the model has no answer for {len(missing)} pictures: {listed(missing)}; evaluate it on all of them"
         )
     return _mean_per_class((truth[image], said[image] == truth[image]) for image in seen)
 
@@ -180,7 +181,7 @@ def hardness(
     missing = [image for image in truth if image not in probability]
     if missing:
         raise Failure(
-            f"{len(missing)} pictures have no probability: {some(missing)}; evaluate the model on all of them"
+            f"{len(missing)} pictures have no probability: {listed(missing)}; evaluate the model on all of them"
         )
     bad = [image for image in truth if not 0 <= probability[image] <= 1]
     if bad:

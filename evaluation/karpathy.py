@@ -12,9 +12,10 @@ from typing import Any
 
 from core.errors import Failure
 from evaluation.class_folders import body, walk
-from evaluation.examples import Captioned, listed
+from evaluation.examples import Captioned
 from evaluation.labels import normal, read_text
 from evaluation.metadata_files import caption_cell, matched
+from evaluation.wording import listed
 
 
 def listing_in(folder: Path) -> Path | None:

@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 from core.errors import Failure
 from core.files import open_input
 from evaluation.class_folders import Tree, body, natural, walk
-from evaluation.examples import Captioned, Pictures, Placed, listed, require_no_pointer
+from evaluation.examples import Captioned, Pictures, Placed, require_no_pointer
 from evaluation.labels import match, normal, read_text
+from evaluation.wording import listed
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _CAPTIONS = ("caption", "captions", "text", "texts", "sentence", "sentences", "raw")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from core.errors import Failure
+from evaluation.wording import listed
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
@@ -26,7 +27,6 @@ Booleans = npt.NDArray[np.bool_]
 EARTH_RADIUS_KM = 6371.0
 RADII_KM = (1, 25, 200, 750, 2500)  # street, city, region, country, continent (appendix E)
 _ROWS = 4096  # of a matrix of scores, at once
-_SHOWN = 3  # places in a message
 
 
 # ── one right class an example ────────────────────────────────────────────────────────────────────
@@ -152,7 +152,7 @@ def recall_at_k(similarities: Floats, positive: Booleans, k: int) -> float:
         raise Failure(f"recall@{k} needs k from 1 to the number of candidates, {similarities.shape[1]}")
     without = np.flatnonzero(~positive.any(axis=1))
     if len(without):
-        raise Failure(f"query {_listed(without)} has no right answer among the candidates: add it, or drop the query")
+        raise Failure(f"query {listed(without)} has no right answer among the candidates: add it, or drop the query")
     best = np.where(positive, similarities, -np.inf).max(axis=1, keepdims=True)
     return float(((~positive & (similarities >= best)).sum(axis=1) < k).mean())
 
@@ -174,7 +174,7 @@ def haversine_km(one: Floats, other: Floats) -> npt.NDArray[np.float64]:
         if len(wrong):
             lat, lon = places[wrong[0]]
             raise Failure(
-                f"place {_listed(wrong)} is not on earth (latitude {lat:g}, longitude {lon:g}): give latitude within "
+                f"place {listed(wrong)} is not on earth (latitude {lat:g}, longitude {lon:g}): give latitude within "
                 "±90 first, then longitude within ±180"
             )
     (lat1, lon1), (lat2, lon2) = (np.radians(places).T for places in pairs)
@@ -215,7 +215,7 @@ def pm_k(right: Booleans, anchors: Sequence[str], offsets: Integers, k: int) -> 
         verdict[anchor] = verdict.get(anchor, True) and (is_right or abs(offset) > k)
     without = [anchor for anchor in verdict if (anchor, 0) not in seen]
     if without:
-        raise Failure(f"{_listed(without)} has neighbours and no frame of its own (offset 0): add it")
+        raise Failure(f"{listed(without)} has neighbours and no frame of its own (offset 0): add it")
     return sum(verdict.values()) / len(verdict)
 
 
@@ -269,7 +269,7 @@ def _check_labels(labels: Integers, classes: int) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):
         raise Failure(
-            f"example {_listed(wrong)} is of class {labels[wrong[0]]}, and there are {classes} classes, from 0: "
+            f"example {listed(wrong)} is of class {labels[wrong[0]]}, and there are {classes} classes, from 0: "
             "give scores for every class"
         )
 
@@ -280,12 +280,7 @@ def _check_classes(empty: Booleans, classes: Sequence[str] | None, what: str) ->
         raise Failure(f"{len(classes)} names for {len(empty)} classes: give each its own")
     names = [str(c) if classes is None else classes[c] for c in np.flatnonzero(empty).tolist()]
     if names:
-        raise Failure(f"classes {_listed(names)} {what}")
-
-
-def _listed(places: Sequence[Any] | npt.NDArray[Any]) -> str:
-    shown = ", ".join(str(place) for place in places[:_SHOWN])
-    return shown if len(places) <= _SHOWN else f"{shown} and {len(places) - _SHOWN:,} more"
+        raise Failure(f"classes {listed(names)} {what}")
 
 
 def _shape(*arrays: npt.NDArray[Any]) -> str:

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from core.errors import Failure
 from core.files import open_input
 from evaluation.class_folders import natural
-from evaluation.examples import MAX_BYTES, Pictures, listed
+from evaluation.examples import MAX_BYTES, Pictures
 from evaluation.labels import normal
 from evaluation.metadata_files import Label, label_cell, label_column, numbered, opened
+from evaluation.wording import listed
 
 _IMAGES = ("image", "img", "picture")
 _AT_ONCE = 64  # pictures that are decoded from Parquet together

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from core.errors import Failure
 from evaluation import logistic, metrics
-from evaluation.features import Features, joined, listed, split
+from evaluation.features import Features, joined, split
+from evaluation.wording import listed
 
 STEPS_A_DECADE = 8
 LAST = 6 * STEPS_A_DECADE  # λ = 10 ** (step / 8) for steps from -48 to 48

@@ -101,3 +101,10 @@ def in_language(choice: str, set_name: str) -> Prompts:
         )
     numbers, translated = languages[language]
     return Prompts(choice, tuple(numbers), tuple((name,) for name in translated), ("{}",))
+
+
+@functools.cache
+def wordnet() -> tuple[tuple[str, str], ...]:
+    """WordNet id and name of ImageNet's 1,000 classes, in the order of their indices. Two names stand twice."""
+    lines = (DATA / "imagenet" / "classes.tsv").read_text(encoding="utf-8").splitlines()
+    return tuple((wnid, name) for wnid, name in (line.split("\t") for line in lines))

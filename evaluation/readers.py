@@ -21,7 +21,8 @@ from core.errors import Failure
 from core.files import filesystem, is_local
 from evaluation import class_folders, karpathy, labelled_tars, metadata_files, parquet_tables, webdataset_folders
 from evaluation.class_folders import Frames
-from evaluation.examples import Captioned, Pictures, Placed, listed
+from evaluation.examples import Captioned, Pictures, Placed
+from evaluation.wording import listed
 
 __all__ = ["Frames", "Known", "Layout", "exists", "layout_of", "read", "read_captions", "read_places"]
 

@@ -21,7 +21,7 @@ from core.errors import Failure, UsageError
 from evaluation import prompts, readers
 from evaluation.classes import match_classes
 from evaluation.examples import Captioned, Files, Pictures, Placed
-from evaluation.prompts import DATA, Prompts
+from evaluation.prompts import DATA, Prompts, wordnet
 
 Task = Literal["classification", "retrieval", "geolocation"]
 Metric = Literal["accuracy", "mean_per_class", "map11", "roc_auc", "mean_top1_top5", "recall_at_k", "within_km"]
@@ -122,13 +122,6 @@ def load(name: str) -> Set:
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
         raise UsageError(f"there is no evaluation set {name!r}; {hint}")
     return _registry()[name]
-
-
-@functools.cache
-def wordnet() -> list[list[str]]:
-    """ImageNet's 1,000 classes in their order: WordNet id, WordNet name."""
-    lines = (DATA / "imagenet" / "classes.tsv").read_text(encoding="utf-8").splitlines()
-    return [line.split("\t") for line in lines]
 
 
 # ── where they are ────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from core.errors import Failure, UsageError
-from evaluation.annotations import near, some
+from evaluation.annotations import near
+from evaluation.prompts import wordnet
+from evaluation.wording import listed
 
 N_CLASSES = 1000
 OBJECTNET_BORDER = 2  # pixels
@@ -42,13 +43,6 @@ class Groups:
         return sorted(index for members in self.members for index in members)
 
 
-@cache
-def imagenet() -> tuple[tuple[str, str], ...]:
-    """WordNet id and name of the 1,000 classes, in the order of their indices. Two names stand twice."""
-    lines = _shipped("imagenet_classes.tsv").splitlines()
-    return tuple((wnid, name) for _, wnid, name in (line.split("\t") for line in lines))
-
-
 def groups(name: str) -> Groups:
     """The groups of a data set: imagenetv2, imagenet-sketch, imagenet-a, imagenet-r (a class each, named by its WordNet
     id), imagenet-vid-robust, ytbb-robust. ObjectNet's come with it (`read_objectnet`), others by `read_groups`."""
@@ -64,7 +58,7 @@ def groups(name: str) -> Groups:
 
 
 def _singles(indices: Collection[int]) -> Groups:
-    return Groups(tuple(imagenet()[index][0] for index in indices), tuple((index,) for index in indices))
+    return Groups(tuple(wordnet()[index][0] for index in indices), tuple((index,) for index in indices))
 
 
 def _shipped(name: str) -> str:
@@ -81,19 +75,19 @@ def read_groups(path: str) -> Groups:
     two super-classes, of which none could then win.
     """
     given = _object(path, "super-classes, each with a list of ImageNet indices or WordNet ids")
-    of_wnid = {wnid: index for index, (wnid, _) in enumerate(imagenet())}
+    of_wnid = {wnid: index for index, (wnid, _) in enumerate(wordnet())}
     members: dict[str, tuple[int, ...]] = {}
     owner: dict[int, str] = {}
-    for name, listed in given.items():
-        if not isinstance(listed, list):
+    for name, indices in given.items():
+        if not isinstance(indices, list):
             raise Failure(f"{path} has no list for {name!r}: give the indices of its classes in brackets")
         found = []
-        for entry in listed:
+        for entry in indices:
             index = of_wnid.get(entry) if isinstance(entry, str) and _WNID.fullmatch(entry) else entry
             if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < N_CLASSES:
                 raise Failure(f"{path}, {name!r}: {entry!r} is no index from 0 to 999 and no WordNet id of ImageNet's")
             if index in owner:
-                raise Failure(f"{path} has class {index} ({imagenet()[index][1]}) in {owner[index]!r} and in {name!r}")
+                raise Failure(f"{path} has class {index} ({wordnet()[index][1]}) in {owner[index]!r} and in {name!r}")
             owner[index] = name
             found.append(index)
         members[name] = tuple(found)
@@ -222,8 +216,8 @@ def pictures(ids: Sequence[str], labels: Labels, of: Groups) -> Pictures:
     unknown = sorted(labels.keys() - set(ids))
     missing = [name for name in ids if name not in labels]
     if missing or unknown:
-        lacking = f"{len(missing)} pictures have no label: {some(missing)}" if missing else ""
-        extra = f"{len(unknown)} labels have no picture: {some(unknown)}" if unknown else ""
+        lacking = f"{len(missing)} pictures have no label: {listed(missing)}" if missing else ""
+        extra = f"{len(unknown)} labels have no picture: {listed(unknown)}" if unknown else ""
         raise Failure(f"{' and '.join(filter(None, (lacking, extra)))}: give scores and labels of the same pictures")
     return Pictures(of, tuple(ids), _truth([labels[name] for name in ids], ids, of))
 
@@ -237,8 +231,8 @@ def clips(frames: Sequence[str], labels: Labels, neighbours: Mapping[str, Sequen
     bare = [anchor for anchor in ids if anchor not in labels]
     missing = sorted({frame for anchor in ids for frame in (anchor, *neighbours[anchor])} - row.keys())
     if bare or missing:
-        what = f"{len(bare)} anchors have no label: {some(bare)}" if bare else ""
-        lost = f"{len(missing)} frames have no scores: {some(missing)}" if missing else ""
+        what = f"{len(bare)} anchors have no label: {listed(bare)}" if bare else ""
+        lost = f"{len(missing)} frames have no scores: {listed(missing)}" if missing else ""
         raise Failure(f"{' and '.join(filter(None, (what, lost)))}: score and label every frame of the clips")
     pairs = [(number, frame) for number, anchor in enumerate(ids) for frame in (anchor, *neighbours[anchor])]
     truth = _truth([labels.get(frame, labels[ids[number]]) for number, frame in pairs], [f for _, f in pairs], of)
@@ -251,7 +245,7 @@ def _once(ids: Sequence[str]) -> None:
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice or not ids:
         raise Failure(
-            f"scores {'stand twice for ' + some(twice) if twice else 'are there for nothing'}: give each once"
+            f"scores {'stand twice for ' + listed(twice) if twice else 'are there for nothing'}: give each once"
         )
 
 
@@ -262,7 +256,7 @@ def _truth(labels: Sequence[Collection[str]], ids: Sequence[str], of: Groups) ->
         unknown = [name for name in names if name not in at]
         if unknown or not names or isinstance(names, str):
             fault = f"the label {unknown[0]!r}{near(unknown[0], at)}" if unknown else f"no list of labels ({names!r})"
-            raise Failure(f"{ids[number]} has {fault}, not one or more of the {len(at)} classes {some(at)}")
+            raise Failure(f"{ids[number]} has {fault}, not one or more of the {len(at)} classes {listed(at)}")
         truth[number, [at[name] for name in names]] = True
     return truth
 

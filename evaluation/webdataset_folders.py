@@ -18,9 +18,10 @@ import numpy as np
 from core.errors import Failure
 from core.tars import tar_members
 from evaluation.class_folders import natural
-from evaluation.examples import Captioned, Pictures, listed, require_no_pointer
+from evaluation.examples import Captioned, Pictures, require_no_pointer
 from evaluation.labelled_tars import CLASSES, bodies_in
 from evaluation.labels import MAX_CLASS_BYTES, class_names, class_numbers, is_class_file, is_picture, normal, read_lines
+from evaluation.wording import listed
 
 _TEMPLATES, _TYPE = "zeroshot_classification_templates.txt", "dataset_type.txt"
 _COUNTED = re.compile(r"s([0-9]{7,})")

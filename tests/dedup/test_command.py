@@ -23,6 +23,7 @@ from dedup.tables import OVERLAP
 from pipeline.decoding.picture import Options, Picture, store
 from pipeline.tables import OUTCOME
 from tests.dedup.made import scene, table
+from tests.evaluation.made import write_tar
 from tests.pipeline.upstream import Project, table_of
 from tests.running import ROOT
 from tests.shards.helpers import outcome
@@ -141,20 +142,11 @@ ASKED = {
 }
 
 
-def tar_of(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, body in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(body)
-            tar.addfile(member, io.BytesIO(body))
-    return path
-
-
 @pytest.fixture
 def recipe(folder: str, tmp_path: Path) -> str:
     """A recipe whose dedup has made fingerprints, and whose eval asks about a tar of pictures."""
     (tmp_path / "out" / "5_dedup").rename(tmp_path / "5_dedup")
-    tar = tar_of(tmp_path / "asked.tar", ASKED)
+    tar = write_tar(tmp_path / "asked.tar", ASKED)
     (tmp_path / "r.toml").write_text(f'[run]\nout = "{tmp_path}"\n[eval]\npictures = "{tar}"\n')
     return str(tmp_path / "r.toml")
 
@@ -185,7 +177,7 @@ def test_overlap_names_what_is_in_the_dataset(
     assert {(r["packed"], r["verdict"], r["detector"]) for r in rows} == {(None, None, "ph256")}
     before = path.read_bytes()
     monkeypatch.setattr(dedup.overlap, "PICTURES", 2)  # a few at a time
-    assert main(["overlap", "--recipe", recipe, "--pictures", f"asked={tar_of(tmp_path / 'b.tar', ASKED)}"]) == 0
+    assert main(["overlap", "--recipe", recipe, "--pictures", f"asked={write_tar(tmp_path / 'b.tar', ASKED)}"]) == 0
     assert path.read_bytes() == before
 
 
@@ -193,7 +185,7 @@ def test_what_tools_put_beside_pictures_is_passed_over(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     beside = {"README": b"about", "z.cls": b"3", "._z.png": b"\0\5\x16\7", "labels.tsv": b"z.png\tcat"}
-    tar = tar_of(tmp_path / "beside.tar", {"z.png": ASKED["z.png"], **beside})
+    tar = write_tar(tmp_path / "beside.tar", {"z.png": ASKED["z.png"], **beside})
     assert main(["overlap", "--recipe", recipe, "--pictures", str(tar)]) == 0
     assert (
         "overlap: 0 of 1 evaluation pictures are in the dataset, 4 other files beside them" in capsys.readouterr().out
@@ -201,7 +193,7 @@ def test_what_tools_put_beside_pictures_is_passed_over(
 
 
 def test_nothing_overlaps(recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tar = tar_of(tmp_path / "strangers.tar", {"z.png": ASKED["z.png"]})
+    tar = write_tar(tmp_path / "strangers.tar", {"z.png": ASKED["z.png"]})
     assert main(["overlap", "--recipe", recipe, "--set", f"eval.pictures={tar}"]) == 0
     assert "overlap: 0 of 1 evaluation pictures" in capsys.readouterr().out
     assert read_table(str(tmp_path / "overlap.parquet"), OVERLAP).num_rows == 0
@@ -231,9 +223,9 @@ def test_what_overlap_cannot_do_it_says(
         case "cut":
             tar.write_bytes(tar.read_bytes()[:9000])
         case "text":
-            tar_of(tar, {"labels.png": b"a\tb\n"})
+            write_tar(tar, {"labels.png": b"a\tb\n"})
         case "texts":
-            tar_of(tar, {"labels.tsv": b"a\tb\n"})
+            write_tar(tar, {"labels.tsv": b"a\tb\n"})
         case "no dedup":
             (tmp_path / "5_dedup" / "_manifest.json").unlink()
         case "twice":

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Failure, UsageError
-from evaluation import shifts
+from evaluation import prompts, shifts
 from evaluation.shifts import Groups
 
 PETS = Groups(("bird", "cat", "giraffe"), ((7, 8, 9), (281, 282), ()))
@@ -35,10 +35,10 @@ def test_the_classes_that_are_shipped() -> None:
         "ytbb-robust": (24, 11_550),
     }
     assert all(len(set(of.classes)) == len(of.classes) for of in counts.values())
-    assert len(shifts.groups("imagenetv2").names) == len(shifts.imagenet()) == 1000
-    assert shifts.imagenet()[0] == ("n01440764", "tench")
+    assert len(shifts.groups("imagenetv2").names) == len(prompts.wordnet()) == 1000
+    assert prompts.wordnet()[0] == ("n01440764", "tench")
     videos = counts["imagenet-vid-robust"]
-    assert [shifts.imagenet()[index][1] for index in videos.members[videos.names.index("whale")]] == [
+    assert [prompts.wordnet()[index][1] for index in videos.members[videos.names.index("whale")]] == [
         "grey_whale",
         "killer_whale",
     ]
