@@ -242,7 +242,8 @@ def test_zero_shot_stands_beside_retrieval(
     assert manifest is not None
     assert {"pictures", "labels", "train", "pack", "merges"} == manifest.facts["inputs"].keys()
     assert manifest.counts["pictures"] == {"in": 6, "kept": 5, "dropped": {"unlabelled": 1}}
-    assert manifest.facts["config"] == {"templates": ["{} and {}"]}
+    assert manifest.facts["config"]["templates"] == ["{} and {}"]
+    assert not {"pictures", "labels", "sets", "root"} & manifest.facts["config"].keys()
     capsys.readouterr()
     evals.evaluate(recipe)
     assert "nothing to do" in capsys.readouterr().out

@@ -1,9 +1,11 @@
 """eval: the trained model, zero-shot on pictures with labels and in retrieval on what it was never trained on.
 
-python -m trainer.evals --recipe recipes/real.toml [--set eval.pictures=… --set eval.labels=…]
+python -m trainer.evals --recipe recipes/real.toml [--set 'eval.sets=["food101", "my/folder"]']
+    [--set eval.pictures=… --set eval.labels=…]
 
-Results are shares with their 95 per cent Clopper-Pearson intervals beside what guessing would get; every example's
-outcome stands in a table of its own.
+Results are shares with their 95 per cent intervals beside what guessing would get; every example's outcome stands in a
+table of its own. A set that is not there is said, with what to download; one with something wrong stops the command
+after the others are done. Killed at any moment, the same command goes on with the next set.
 """
 
 from __future__ import annotations
@@ -27,20 +29,23 @@ import pyarrow.parquet as pq
 from core import command, runs
 from core import recipe as recipes
 from core.exclusive import exclusive
-from core.files import join, publishing, shown, to_json
+from core.files import digest, join, publishing, shown, to_json
 from core.inputs import Source, digest_file, reading
-from core.manifest import Counts, Manifest, Part
+from core.manifest import Counts, Manifest, Part, Receipt
 from shards.reader import Shards
 from trainer import stage
 from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import split
-from trainer.evals import retrieval, zeroshot
+from trainer.evals import retrieval, wanted, zeroshot
 from trainer.evals.config import Config, check
 from trainer.evals.features import Encoder
+from trainer.evals.kept import Kept
+from trainer.evals.suite import Suite
+from trainer.evals.vectors import Vectors
 from trainer.tokenizer import Tokenizer
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +62,10 @@ def evaluate(recipe: recipes.Recipe) -> None:
     on_pack = "pack" in trained.facts["inputs"]  # else on tars of others, of which nothing was held out
     pack = runs.require_finished(recipe, "pack", "eval") if on_pack else None
     sources = _sources(recipe, config, trained)
+    saved = runs.read_run(folder), runs.begun(folder)
+    found = wanted.find(recipe, config, {key: one for some in saved for key, one in some.get("raw_files", {}).items()})
+    for sentence in found.missing:
+        print(f"eval: {sentence}", flush=True)
     facts: dict[str, Any] = {
         "stage": "eval",
         "rules_version": RULES_VERSION,
@@ -64,30 +73,46 @@ def evaluate(recipe: recipes.Recipe) -> None:
         "config": recipes.in_manifest(config),
         "inputs": {"train": trained.digest}
         | ({"pack": pack.digest} if pack else {})
-        | {kind: digest for kind, (_, digest) in sources.items()},
+        | {kind: known for kind, (_, known) in sources.items()}
+        | ({"sets": {one.name: digest(dict(one.digests)) for one in found.sets}} if config.sets else {}),
         "determined_by": {"torch": torch.__version__},
     }
     if runs.nothing_to_do(recipe, folder, facts):
         return
     with exclusive(folder, "eval") as require_lock:
-        runs.begin(folder, facts)
+        runs.begin(folder, facts, found.memory.known)
         shards = Shards(pack.folder, pack) if pack else None
+        kept = Kept(folder, require_lock)
         with ExitStack() as read:
-            for path, digest in sources.values():
-                read.enter_context(reading(Source(path, digest)))
+            for path, known in sources.values():
+                read.enter_context(reading(Source(path, known)))
             encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
+            model = digest([part.sha256 for part in trained.parts if part.table in _MODEL], sources["merges"][1])
+            vectors = Vectors(kept, model, lambda: encoder, found.memory, runs.cores())
+            rows = Suite(kept, vectors, config, recipe.run.seed).evaluate(found.sets)
             parts, counts, results = _evaluate(encoder, folder, config, sources, trained, shards)
+        results += rows
         with publishing(join(folder, "results.json")) as file:
             file.write(to_json(results))
         parts.append(stage.part("results", "results.json", len(results), file))
         runs.require_unchanged(recipe, "eval", [trained, pack] if pack else [trained])
-        stage.finish(folder, facts, parts, counts, stage.how_it_ran(started, {}), require_lock)
+        receipts = [*kept.receipts, Receipt("eval", "all", digest(facts), tuple(parts), counts)]
+        work = {"sets": {"here": kept.made, "of": len(kept.receipts)}}
+        run = stage.how_it_ran(started, work, raw_files=found.memory.known)
+        runs.publish_manifest(folder, facts, receipts, run, require_lock)
     for row in results:
-        print(
-            f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({row['low']:.1%} to {row['high']:.1%} of "
-            f"{row['n']:,}), chance {row['chance']:.1%}"
-        )
+        print(_said(row))
     print(f"eval: {len(results)} results → {shown(folder)} in {time.time() - started:.1f} s")
+
+
+_MODEL = ("model", "model_config")  # the parts of a training that are its model
+
+
+def _said(row: dict[str, Any]) -> str:
+    """A result in a line."""
+    interval = "" if row["low"] is None else f"{row['low']:.1%} to {row['high']:.1%} "
+    chance = "" if row["chance"] is None else f", chance {row['chance']:.1%}"
+    return f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({interval}of {row['n']:,}){chance}"
 
 
 def _sources(recipe: recipes.Recipe, config: Config, trained: Manifest) -> dict[str, tuple[str, str]]:

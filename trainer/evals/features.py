@@ -32,6 +32,20 @@ class Encoder:
         """Unit features float32 [n, e] of crops uint8 [size, size, 3]."""
         return self._features(crops, lambda some: self._model.encode_image(normalise(self._on_device(np.stack(some)))))
 
+    def images_and_hidden(self, crops: Iterable[npt.NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
+        """The same, and what a probe is fitted on (appendix A.3): the tower's output before its projection, [n, width].
+
+        A ResNet's pooling ends in the projection: of it the features, not of unit length.
+        """
+        hidden: list[Tensor] = []
+        last = getattr(self._model.visual, "ln_post", self._model.visual)
+        hook = last.register_forward_hook(lambda _module, _inputs, output: hidden.append(output.float().cpu()))
+        try:
+            features = self.images(crops)
+        finally:
+            hook.remove()
+        return features, torch.cat(hidden)
+
     def texts(self, texts: Iterable[str]) -> Tensor:
         """Unit features float32 [n, e] of texts."""
         return self._features(texts, lambda some: self._model.encode_text(self._ids(some)))

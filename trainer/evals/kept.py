@@ -1,0 +1,65 @@
+"""What an evaluation has computed and need not compute again: tables under receipts, by all that determined them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.files import Pending, join
+from core.listing import sizes_below
+from core.manifest import Counts, Part, Receipt, first_missing, read_receipts, write_receipt
+from core.tables import name_of, read_table
+
+
+@dataclass(frozen=True)
+class Made:
+    """Tables of different names, and what was counted on the way."""
+
+    tables: Sequence[pa.Table]
+    counts: Counts = field(default_factory=dict)
+
+
+class Kept:
+    """The receipts of a stage's folder, by step and task. `require_lock` raises Failure once it is another run's."""
+
+    def __init__(self, folder: str, require_lock: Callable[[], None]) -> None:
+        self._folder, self._require_lock = folder, require_lock
+        self._sizes = sizes_below(folder)
+        self.receipts: list[Receipt] = []  # of what was asked for, made now or before
+        self.made = 0  # of these, made now
+
+    def tables(
+        self, step: str, task: str, basis: str, schemas: Sequence[pa.Schema], make: Callable[[], Made]
+    ) -> Mapping[str, pa.Table]:
+        """The tables of a task, by name: those that were made for the same `basis`, or what `make` returns now."""
+        receipt = read_receipts(self._folder, step, [task]).get(task)
+        if receipt and receipt.basis == basis and first_missing(self._folder, receipt.parts, self._sizes) is None:
+            self.receipts.append(receipt)
+            by_name = {name_of(schema): schema for schema in schemas}
+            return {
+                part.table: read_table(join(self._folder, part.name), by_name[part.table]) for part in receipt.parts
+            }
+        made = make()
+        self._require_lock()
+        parts = tuple(sorted(self._write(task, table) for table in made.tables))
+        receipt = Receipt(step, task, basis, parts, made.counts)
+        write_receipt(self._folder, receipt)
+        self.receipts.append(receipt)
+        self.made += 1
+        return {name_of(table.schema): table for table in made.tables}
+
+    def _write(self, task: str, rows: pa.Table) -> Part:
+        """A part: its name ends in its digest, so that no two runs write the same file."""
+        table = name_of(rows.schema)
+        pending = Pending(join(self._folder, table))
+        try:
+            pq.write_table(rows, pending.file, compression="zstd", row_group_size=65536, write_page_checksum=True)
+            name = f"{task}-{pending.file.sha256[:16]}.parquet"
+            pending.place(name)
+        except BaseException:
+            pending.discard()
+            raise
+        return Part(table, task, f"{table}/{name}", rows.num_rows, pending.file.length, pending.file.sha256)

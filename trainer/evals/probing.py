@@ -1,0 +1,235 @@
+"""Linear probes on a set's own splits (section 3.2), and few-shot curves with the zero-shot line (Figures 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from core.files import digest
+from core.tables import declare
+from evaluation import features, fewshot, probe
+from evaluation.examples import Pictures
+from evaluation.features import Features
+from trainer.evals import judged
+from trainer.evals.config import Config
+from trainer.evals.kept import Kept, Made
+from trainer.evals.tables import EXAMPLE, RESULT
+from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.wanted import Role, Wanted
+
+RULES_VERSION = 1
+
+SWEEP = declare(
+    "sweep",
+    1,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in example"),
+        "penalty": (pa.float64(), "λ, in the order tried"),
+        "score": (pa.float64(), "the set's metric on the validation split"),
+        "objective": (pa.float64(), "sum of losses and penalty on the training split"),
+        "iterations": (pa.int32(), "of L-BFGS"),
+        "converged": (pa.bool_(), "whether its gradient vanished"),
+        "chosen": (pa.bool_(), "whether the probe was fitted with it"),
+    },
+)
+
+SHOT = declare(
+    "shot",
+    1,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in example"),
+        "shots": (pa.int32(), "training examples a class"),
+        "seed": (pa.int64(), "of the draw"),
+        "metric": (pa.string(), "the set's"),
+        "value": (pa.float64(), "a share from 0 to 1"),
+    },
+)
+
+EQUIVALENT = declare(
+    "equivalent",
+    1,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in example"),
+        "metric": (pa.string(), "the set's"),
+        "zero_shot": (pa.float64(), "its value zero-shot"),
+        "shots": (pa.float64(), "training examples a class that reach it, between two numbers log-linearly"),
+        "relation": (pa.string(), "equal | below: fewer than that | beyond: more"),
+    },
+)
+
+_METRICS = {"mean_top1_top5": "top_1_and_5"}  # as evaluation/probe.py calls them
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Splits:
+    """The examples of a set, with classes that all splits share. `validation`: None where there is no such split."""
+
+    classes: Sequence[str]
+    train: Features
+    validation: Features | None
+    test: Features
+
+
+def evaluate(
+    kept: Kept,
+    vectors: Vectors,
+    config: Config,
+    one: Wanted,
+    test: Pictures,
+    hidden: Floats,
+    zero_shot: Mapping[str, float],
+    seed: int,
+) -> Rows:
+    """Rows of results of the probe and of few-shot probes, as the recipe asks for; none where there is no train split.
+
+    `test`, `hidden` [n, width]: the test split; `zero_shot`: metric → value, of the first choice of prompts.
+    """
+    metric = one.at.set.metric if one.at.set else "accuracy"
+    measure = probe.METRICS.get(_METRICS.get(metric, metric))
+    if "train" not in one.splits or measure is None or any(len(some) != 1 for some in test.labels):
+        why = "it has no train split" if "train" not in one.splits else "its examples have several classes"
+        print(f"eval: no probe of {one.name}: {why}", flush=True)
+        return []
+    splits = _splits(vectors, config, one, test, hidden)
+    truth = [
+        digest(split.ids, split.labels.tolist()) for split in (splits.train, splits.validation, splits.test) if split
+    ]
+    basis = digest(RULES_VERSION, vectors.model, dict(one.digests), truth, list(splits.classes), metric)
+    rows: Rows = []
+    if config.probe:
+        asked = judged.Asked(one.name, "probe", "", vectors.model[:16], seed)
+        made = kept.tables(
+            "probe",
+            one.task,
+            digest(basis, seed),
+            (RESULT, EXAMPLE, SWEEP),
+            lambda: _probe(asked, metric, measure, splits),
+        )
+        rows += made["result"].to_pylist()
+    shots = _possible(config.shots, splits, one.name)
+    if shots:
+        everything = next((row["value"] for row in rows if row["metric"] == metric), None)
+        line, seeds = zero_shot.get(metric), sorted(config.seeds)
+        curve = judged.Asked(one.name, "few-shot", "", vectors.model[:16], seed)
+        made = kept.tables(
+            "few-shot",
+            one.task,
+            digest(basis, shots, seeds, everything, line),
+            (RESULT, SHOT, EQUIVALENT),
+            lambda: _few_shot(curve, metric, measure, splits, shots, seeds, everything, line),
+        )
+        rows += made["result"].to_pylist()
+        for row in made["equivalent"].to_pylist() if "equivalent" in made else []:
+            about = {"equal": "", "below": "less than ", "beyond": "more than "}[row["relation"]]
+            print(f"eval: {one.name} zero-shot is worth {about}{row['shots']:.1f} examples a class", flush=True)
+    return rows
+
+
+# ── splits ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _splits(vectors: Vectors, config: Config, one: Wanted, test: Pictures, hidden: Floats) -> _Splits:
+    clips = config.frames if one.at.set is not None and one.at.set.frames and one.at.layout == "folders" else None
+    pictures: dict[Role, Pictures] = {"test": test}
+    found: dict[Role, Floats] = {"test": hidden}
+    for role, split in one.splits.items():
+        if role != "test":
+            pictures[role] = one.at.open(split, frames=clips)
+            found[role] = vectors.pictures(one, role, pictures[role], ("hidden",))["hidden"]
+    classes = sorted({name for some in pictures.values() for name in some.classes}) if one.at.set is None else None
+    made = {role: _features(role, some, found[role], classes) for role, some in pictures.items()}
+    return _Splits(classes or test.classes, made["train"], made.get("validation"), made["test"])
+
+
+def _features(role: Role, pictures: Pictures, found: Floats, classes: Sequence[str] | None) -> Features:
+    """Vectors with ids that no other split has, for each split may number its files anew."""
+    numbers = pictures.numbers()
+    if classes is not None:
+        numbers = np.array([classes.index(name) for name in pictures.classes], np.int64)[numbers]
+    return Features(tuple(f"{role}/{name}" for name in pictures.ids), found, numbers)
+
+
+# ── fits ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _probe(asked: judged.Asked, metric: str, measure: probe.Metric, splits: _Splits) -> Made:
+    found = probe.probe(splits.train, splits.test, splits.classes, splits.validation, measure)
+    test = splits.test
+    rows = judged.by_class(asked, metric, test.ids, test.labels, found.scores, splits.classes)
+    examples = judged.examples(
+        asked,
+        [name.partition("/")[2] for name in test.ids],
+        [[splits.classes[number]] for number in test.labels],
+        found.scores.__getitem__,
+        splits.classes,
+        judged.metrics.ranks(found.scores, test.labels),
+        probabilities=True,
+    )
+    about = {"set": asked.set, "model": asked.model}
+    sweep = [
+        about
+        | {name: getattr(one, name) for name in ("penalty", "score", "objective", "iterations", "converged")}
+        | {"chosen": one.penalty == found.penalty}
+        for one in found.tried
+    ]
+    tables = [(rows, RESULT), (sweep, SWEEP)]
+    return Made([*(pa.Table.from_pylist(some, schema=schema) for some, schema in tables), examples])
+
+
+def _apart(splits: _Splits) -> tuple[Features, Features]:
+    """What few-shot probes draw from, and what they are validated with: the same for all of them."""
+    if splits.validation is not None:
+        return splits.train, splits.validation
+    return features.split(splits.train, 0)
+
+
+def _possible(shots: Sequence[int], splits: _Splits, name: str) -> list[int]:
+    """The numbers of shots, ascending, that every class has; the others are said."""
+    if not shots:
+        return []
+    fewest = int(np.bincount(_apart(splits)[0].labels, minlength=len(splits.classes)).min())
+    if left := [str(k) for k in sorted(shots) if k > fewest]:
+        print(f"eval: no {', '.join(left)} shots of {name}: a class has {fewest} training examples", flush=True)
+    return [k for k in sorted(shots) if k <= fewest]
+
+
+def _few_shot(
+    asked: judged.Asked,
+    metric: str,
+    measure: probe.Metric,
+    splits: _Splits,
+    shots: Sequence[int],
+    seeds: Sequence[int],
+    everything: float | None,
+    zero_shot: float | None,
+) -> Made:
+    """The curve over numbers of shots, and how many of them zero-shot is worth."""
+    train, validation = _apart(splits)
+    points = fewshot.curve(train, validation, splits.test, splits.classes, shots, seeds, measure)
+    rows = [
+        asked.row(metric, one.mean, len(splits.test.ids), low=one.low, high=one.high, shots=one.shots) for one in points
+    ]
+    about = {"set": asked.set, "model": asked.model, "metric": metric}
+    drawn = [
+        about | {"shots": one.shots, "seed": seed, "value": value}
+        for one in points
+        for seed, value in zip(seeds, one.values, strict=True)
+    ]
+    tables = [pa.Table.from_pylist(rows, schema=RESULT), pa.Table.from_pylist(drawn, schema=SHOT)]
+    scores = {float(one.shots): one.mean for one in points}
+    if everything is not None:
+        scores[len(splits.train.ids) / len(splits.classes)] = everything
+    if zero_shot is not None and len(scores) > 1:
+        worth = fewshot.equivalent(scores, zero_shot)
+        equal = about | {"zero_shot": zero_shot, "shots": worth.shots, "relation": worth.relation}
+        tables.append(pa.Table.from_pylist([equal], schema=EQUIVALENT))
+    return Made(tables)

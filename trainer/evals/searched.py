@@ -1,0 +1,135 @@
+"""Sets without classes: captions of pictures and pictures of captions (Table 13), places of pictures (Table 17)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from core.errors import Failure
+from core.files import digest
+from evaluation import metrics
+from trainer.evals import judged
+from trainer.evals.kept import Kept, Made
+from trainer.evals.retrieval import TOP, chance, ranks
+from trainer.evals.tables import EXAMPLE, RESULT
+from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.wanted import Wanted
+
+RULES_VERSION = 1
+SENTENCES = {"paper": "a photo of {}", "contextless": "{}", "clip_benchmark": "{}"}  # what a caption is put into
+
+_ROWS = 1024  # of a matrix of similarities, at once
+
+Rows = list[dict[str, Any]]
+
+
+def captions(kept: Kept, vectors: Vectors, one: Wanted, choices: Sequence[str], seed: int) -> Rows:
+    """Rows of results for retrieval in both directions, by each choice of prompts that there is for captions.
+
+    All captions of a picture are right answers for it; the same text at another picture is a wrong one.
+    """
+    known = [choice for choice in choices if choice in SENTENCES]
+    if not known:
+        raise Failure(f"captions have no prompts {', '.join(choices)}: give one of {', '.join(SENTENCES)}")
+    found = one.at.open_captions()
+    for remark in one.at.remarks(found):
+        print(f"eval: {remark}", flush=True)
+    texts, owner = found.texts()
+    images = vectors.pictures(one, "test", found, ("feature",))["feature"]
+    rows: Rows = []
+    for choice in known:
+        sentences = [SENTENCES[choice].replace("{}", text) for text in texts]
+        features = vectors.texts(f"{one.task}.{choice}", sentences)
+
+        def make(choice: str = choice, features: Floats = features) -> Made:
+            some: list[pa.Table] = []
+            results: Rows = []
+            for direction in ("image-to-text", "text-to-image"):
+                asked = judged.Asked(one.name, direction, choice, vectors.model[:16], seed)
+                examples, more = _search(asked, found.ids, texts, owner, images, features)
+                some.append(examples)
+                results += more
+            return Made([pa.Table.from_pylist(results, schema=RESULT), pa.concat_tables(some)])
+
+        basis = digest(RULES_VERSION, vectors.model, one.digests["test"], list(found.ids), sentences, owner.tolist())
+        made = kept.tables("retrieval", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
+        rows += made["result"].to_pylist()
+    return rows
+
+
+def _search(
+    asked: judged.Asked,
+    ids: Sequence[str],
+    texts: Sequence[str],
+    owner: npt.NDArray[np.int64],
+    images: Floats,
+    features: Floats,
+) -> tuple[pa.Table, Rows]:
+    """Examples and results of one direction: recall among all candidates of the set."""
+    picture_number = np.arange(len(ids))
+    number = np.concatenate([np.arange(n) for n in np.bincount(owner, minlength=len(ids))])  # of a text, of its picture
+    if asked.method == "image-to-text":
+        queries, candidates, wanted, offered = images, features, picture_number, owner
+        names, answers = list(ids), list(texts)
+        of_picture: list[list[str]] = [[] for _ in ids]
+        for text, picture in zip(texts, owner.tolist(), strict=True):
+            of_picture[picture].append(text)
+        labels = of_picture
+    else:
+        queries, candidates, wanted, offered = features, images, owner, picture_number
+        names = [f"{ids[picture]}#{n}" for picture, n in zip(owner.tolist(), number.tolist(), strict=True)]
+        answers, labels = list(ids), [[ids[picture]] for picture in owner.tolist()]
+    found = ranks(*map(torch.from_numpy, (queries, candidates, wanted, offered))).numpy()
+    right = np.bincount(offered, minlength=len(ids))[wanted]
+    rows = [asked.share(f"recall@{k}", found <= k, chance(k, len(offered), right)) for k in TOP if k < len(offered)]
+    examples = judged.examples(
+        asked, names, labels, lambda some: queries[some] @ candidates.T, answers, found, probabilities=False
+    )
+    return examples, rows
+
+
+def places(kept: Kept, vectors: Vectors, one: Wanted, seed: int) -> Rows:
+    """Rows of results for geolocation: where the nearest of the reference pictures was taken, by distance.
+
+    The references are the set's train split: the paper has a million.
+    """
+    if "train" not in one.splits:
+        raise Failure(
+            f"{one.at.path} has no reference pictures: put pictures with metadata.csv (file_name, latitude, longitude) "
+            f"into {one.at.path}/train, and those of the set into {one.at.path}/test"
+        )
+    test, references = one.at.open_places(), one.at.open_places(one.splits["train"])
+    for remark in one.at.remarks(test):
+        print(f"eval: {remark}", flush=True)
+    asked = judged.Asked(one.name, "nearest", "", vectors.model[:16], seed)
+    images = vectors.pictures(one, "test", test, ("feature",))["feature"]
+    others = vectors.pictures(one, "train", references, ("feature",))["feature"]
+
+    def make() -> Made:
+        nearest = np.concatenate(
+            [np.argmax(images[at : at + _ROWS] @ others.T, axis=1) for at in range(0, len(images), _ROWS)]
+        )
+        distances = metrics.haversine_km(test.places, references.places[nearest])
+        rows = [asked.share(f"within {radius} km", distances <= radius, None) for radius in metrics.RADII_KM]
+        labels = [[f"{latitude:.6f}, {longitude:.6f}"] for latitude, longitude in test.places.tolist()]
+        examples = judged.examples(
+            asked,
+            test.ids,
+            labels,
+            lambda some: images[some] @ others.T,
+            references.ids,
+            None,
+            probabilities=False,
+        )
+        return Made([pa.Table.from_pylist(rows, schema=RESULT), examples])
+
+    where = digest(test.places.tolist(), references.places.tolist())
+    basis = digest(RULES_VERSION, vectors.model, one.digests["test"], one.digests["train"], where)
+    made = kept.tables("geolocation", one.task, basis, (RESULT, EXAMPLE), make)
+    rows: Rows = made["result"].to_pylist()
+    return rows

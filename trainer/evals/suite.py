@@ -1,0 +1,155 @@
+"""One evaluation set after the other: zero-shot, probe and few-shot, retrieval or geolocation, as the set asks for.
+
+Each step keeps its tables under a receipt, so an evaluation that was killed goes on with the next step of the next set,
+and one with other prompts reads the features of the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from core.errors import Failure
+from core.files import digest
+from evaluation.examples import Pictures
+from evaluation.readers import Frames
+from trainer.evals import judged, probing, searched
+from trainer.evals.config import Config
+from trainer.evals.kept import Kept, Made
+from trainer.evals.tables import EXAMPLE, RESULT
+from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.wanted import Wanted
+
+RULES_VERSION = 1
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What all sets are evaluated with."""
+
+    kept: Kept
+    vectors: Vectors
+    config: Config
+    seed: int
+
+    def evaluate(self, sets: Sequence[Wanted]) -> Rows:
+        """The rows of results of all sets, by set. Failure names each set with something wrong, after the others."""
+        rows: Rows = []
+        wrong: list[str] = []
+        for one in sets:
+            try:
+                rows += self._evaluate(one)
+            except Failure as error:
+                print(f"eval: {one.name} cannot be evaluated: {error}", flush=True)
+                wrong.append(f"{one.name} ({error})")
+        if wrong:
+            raise Failure(
+                f"{len(wrong)} of {len(sets)} evaluation sets cannot be evaluated: {'; '.join(wrong)}; the others are "
+                "done and kept: mend these, or take them out of eval.sets, and run the same command again"
+            )
+        return rows
+
+    def _evaluate(self, one: Wanted) -> Rows:
+        known = one.at.set
+        if known is not None and known.own_classes:
+            raise Failure(
+                f"its labels are classes of its own, which evaluation/shifts.py joins to those of {known.like}: it is "
+                "not read here"
+            )
+        if one.at.layout == "karpathy" or (known is not None and known.task == "retrieval"):
+            return searched.captions(self.kept, self.vectors, one, self.config.prompts, self.seed)
+        if known is not None and known.task == "geolocation":
+            return searched.places(self.kept, self.vectors, one, self.seed)
+        return self._classify(one)
+
+    def _classify(self, one: Wanted) -> Rows:
+        """Zero-shot by each choice of prompts, then the probes."""
+        pictures = one.at.open(frames=frames_of(one, self.config))
+        for remark in one.at.remarks(pictures):
+            print(f"eval: {remark}", flush=True)
+        has_probes = self.config.probe or bool(self.config.shots)
+        found = self.vectors.pictures(one, "test", pictures, ("feature", "hidden") if has_probes else ("feature",))
+        rows: Rows = []
+        for choice in self.config.prompts:
+            rows += zero_shot(self.kept, self.vectors, one, pictures, found["feature"], choice, self.seed)
+        if has_probes:
+            best = {row["metric"]: row["value"] for row in rows if row["prompts"] == self.config.prompts[0]}
+            rows += probing.evaluate(
+                self.kept, self.vectors, self.config, one, pictures, found["hidden"], best, self.seed
+            )
+        return rows
+
+
+def frames_of(one: Wanted, config: Config) -> Frames | None:
+    """Which frames are read, of a set whose examples are clips."""
+    return config.frames if one.at.set is not None and one.at.set.frames and one.at.layout == "folders" else None
+
+
+def metric_of(one: Wanted, pictures: Pictures) -> str:
+    """The set's metric; of one of the user's own accuracy, or mean average precision for several classes an example."""
+    if one.at.set is not None:
+        return one.at.set.metric
+    return "accuracy" if all(len(some) == 1 for some in pictures.labels) else "map11"
+
+
+def zero_shot(
+    kept: Kept, vectors: Vectors, one: Wanted, pictures: Pictures, features: Floats, choice: str, seed: int
+) -> Rows:
+    """Rows of results by one choice of prompts, without the pictures of classes that have no name in it."""
+    prompts = one.at.prompts(pictures, choice)
+    allowed = set(pictures.subset) or set(range(len(pictures.classes)))
+    named = [
+        (number, texts) for number, texts in zip(prompts.classes, prompts.texts(), strict=True) if number in allowed
+    ]
+    columns, sentences = [number for number, _ in named], [texts for _, texts in named]
+    if len(columns) < 2:
+        raise Failure(f"{one.at.path} has pictures of {len(columns)} class: there is nothing to choose from")
+    metric = metric_of(one, pictures)
+    asked = judged.Asked(one.name, "zero-shot", choice, vectors.model[:16], seed)
+
+    classifier = vectors.classifier(f"{one.task}.{choice}", sentences)
+
+    def make() -> Made:
+        return _judge(asked, metric, pictures, columns, features, vectors.encoder.scale * classifier)
+
+    truth = digest(pictures.classes, pictures.labels)
+    basis = digest(RULES_VERSION, vectors.model, one.digests["test"], truth, columns, sentences, metric, seed)
+    made = kept.tables("zero-shot", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
+    rows: Rows = made["result"].to_pylist()
+    return rows
+
+
+def _judge(
+    asked: judged.Asked,
+    metric: str,
+    pictures: Pictures,
+    columns: Sequence[int],
+    features: Floats,
+    weights: Floats,
+) -> Made:
+    """Results and examples for features [n, e] and weights [classes, e] of the classes `columns`."""
+    classes = [pictures.classes[number] for number in columns]
+    place = {number: at for at, number in enumerate(columns)}
+    if metric == "map11":
+        scores = features @ weights.T
+        rows = judged.by_classes(asked, pictures.matrix()[:, columns], scores, classes)
+        chosen, ranks = np.arange(len(pictures)), None
+    else:
+        numbers = pictures.numbers()
+        chosen = np.flatnonzero(np.isin(numbers, columns))
+        scores = features[chosen] @ weights.T
+        own = np.array([place[number] for number in numbers[chosen].tolist()], np.int64)
+        ids = [pictures.ids[i] for i in chosen]
+        rows = judged.by_class(asked, metric, ids, own, scores, classes)
+        ranks = judged.metrics.ranks(scores, own)
+    labels = [[pictures.classes[number] for number in pictures.labels[i]] for i in chosen]
+    examples = judged.examples(
+        asked, [pictures.ids[i] for i in chosen], labels, scores.__getitem__, classes, ranks, probabilities=True
+    )
+    return Made([pa.Table.from_pylist(rows, schema=RESULT), examples])

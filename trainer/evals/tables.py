@@ -1,0 +1,53 @@
+"""The tables of evaluation sets: results, every example behind them, and features that are kept."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from core.tables import declare
+
+RESULT = declare(
+    "result",
+    1,
+    {
+        "name": (pa.string(), "set and method: caltech101 zero-shot"),
+        "set": (pa.string(), "the set"),
+        "method": (pa.string(), "zero-shot | probe | few-shot | image-to-text | text-to-image | nearest"),
+        "prompts": (pa.string(), "choice of prompts; empty where none are used"),
+        "shots": (pa.int32(), "training examples a class, of few-shot | null"),
+        "metric": (pa.string(), "accuracy, mean_per_class, map11, roc_auc, top-5, recall@1, within 25 km …"),
+        "value": (pa.float64(), "a share from 0 to 1; of few-shot the mean over seeds"),
+        "low": (pa.float64(), "lower end of its 95 % interval | null"),
+        "high": (pa.float64(), "upper end | null"),
+        "n": (pa.int64(), "examples, or queries"),
+        "chance": (pa.float64(), "what guessing gets | null"),
+    },
+)
+
+EXAMPLE = declare(
+    "example",
+    1,
+    {
+        "set": (pa.string(), "the set"),
+        "method": (pa.string(), "as in result"),
+        "prompts": (pa.string(), "as in result"),
+        "model": (pa.string(), "first 16 hex digits of the digest of its weights and merges"),
+        "id": (pa.string(), "of the example; of a caption its picture's, # and its number from 0"),
+        "label": (pa.list_(pa.string()), "its right answers: classes, captions, pictures, or latitude, longitude"),
+        "predicted": (pa.list_(pa.string()), "the five likeliest answers, the likeliest first"),
+        "scores": (pa.list_(pa.float32()), "of these: probabilities of classes, cosines elsewhere"),
+        "rank": (pa.int32(), "of its best right answer from 1, a tie against the model | null"),
+    },
+)
+
+
+def feature_table(width: int) -> pa.Schema:
+    """Unit features of pictures, or of texts, in the order of the set. The reader of features by file takes it."""
+    vector = pa.list_(pa.float32(), width)
+    return declare("feature", 1, {"id": (pa.string(), "of the example, or its number"), "vector": (vector, "feature")})
+
+
+def hidden_table(width: int) -> pa.Schema:
+    """What a probe is fitted on: the image tower's output before its projection, not of unit length."""
+    vector = pa.list_(pa.float32(), width)
+    return declare("hidden", 1, {"id": (pa.string(), "of the example"), "vector": (vector, "feature")})

@@ -1,0 +1,162 @@
+"""Features of evaluation sets: of pictures, clips and texts, computed once for a model and the bytes of a set."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from core.errors import Failure
+from core.files import digest
+from core.inputs import Memory
+from core.progress import Progress
+from evaluation.examples import Files, listed, undecodable
+from evaluation.features import LARGEST
+from trainer import stage
+from trainer.data import in_order
+from trainer.evals.features import Encoder
+from trainer.evals.kept import Kept, Made
+from trainer.evals.tables import feature_table, hidden_table
+from trainer.evals.wanted import Role, Wanted, unchanged
+from trainer.images import ImageError, decode, evaluation_crop
+
+RULES_VERSION = 1
+
+_AHEAD = 64  # pictures that are decoded and not yet asked for
+
+Floats = npt.NDArray[np.float32]
+
+
+class Vectors:
+    """Features by one model. It is loaded when the first of them has to be computed.
+
+    `model`: the digest of its weights and merges; `threads` decode.
+    """
+
+    def __init__(self, kept: Kept, model: str, load: Callable[[], Encoder], memory: Memory, threads: int) -> None:
+        self._kept, self._load, self._memory, self._threads = kept, load, memory, threads
+        self.model = model
+
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        """The model."""
+        return self._load()
+
+    def pictures(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
+        """Vectors [n, …] of a split, in the order of its ids: of the tables "feature", "hidden" those asked for.
+
+        A clip's are the mean over its frames. Failure names pictures that do not decode, and features not finite.
+        """
+        shape = [len(files), list(tables), digest(files.ids)]
+        basis = digest(RULES_VERSION, torch.__version__, self.model, one.digests[role], shape)
+        made = self._kept.tables(
+            "encode",
+            f"{one.task}.{role}",
+            basis,
+            (feature_table(1), hidden_table(1)),
+            lambda: self._encoded(one, role, files, tables),
+        )
+        return {name: vectors(made[name]) for name in tables}
+
+    def _encoded(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> Made:
+        frames: list[int] = []  # of each example
+        crops = self._crops(one.name, files, frames)
+        if "hidden" in tables:
+            features, hidden = self.encoder.images_and_hidden(crops)
+            found = {"feature": features.numpy(), "hidden": hidden.numpy()}
+        else:
+            found = {"feature": self.encoder.images(crops).numpy()}
+        unchanged(one, role, self._memory)
+        made = []
+        for name in tables:
+            mean = _means(found[name], frames)
+            mean = unit(mean) if name == "feature" else mean
+            wrong = np.flatnonzero(~(np.abs(mean) <= LARGEST).all(axis=1))
+            if len(wrong):
+                raise Failure(
+                    f"{listed([files.ids[i] for i in wrong])} of {one.name} has features that are not finite: the "
+                    "weights are broken, train or fetch them anew"
+                )
+            made.append(_table(feature_table if name == "feature" else hidden_table, files.ids, mean))
+        counts = {"examples": stage.counted(len(files), **files.left_out)} if role == "test" else {}
+        return Made(made, counts)
+
+    def _crops(self, name: str, files: Files, frames: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
+        size, reasons = self.encoder.image_size, dict[str, str]()
+
+        def bodies() -> Iterator[tuple[str, bytes]]:
+            for number, some in files.bodies():
+                frames.append(len(some))
+                yield from ((number, body) for body in some)
+
+        def crop(job: tuple[str, bytes]) -> tuple[str, npt.NDArray[np.uint8] | str]:
+            try:
+                return job[0], evaluation_crop(decode(job[1]), size)
+            except ImageError as error:
+                return job[0], str(error)
+
+        with Progress("eval", f"pictures of {name}", len(files), to="stdout") as progress:
+            for example, made in in_order(crop, bodies(), self._threads, _AHEAD):
+                if isinstance(made, str):
+                    reasons[example] = made
+                    continue
+                progress.at(max(1, len(frames) - _AHEAD))
+                yield made
+        if reasons:
+            raise undecodable(files, reasons)
+
+    def texts(self, task: str, texts: Sequence[str]) -> Floats:
+        """Unit features [n, e] of texts."""
+        return self._texts(task, texts, lambda features: features)
+
+    def classifier(self, task: str, sentences: Sequence[Sequence[str]]) -> Floats:
+        """The classifier, unit [classes, e]: of each class the mean over the unit features of its sentences.
+
+        Averaged as features, not as probabilities (section 3.1.4); kept, for it is the same for every picture.
+        """
+        counts = [len(some) for some in sentences]
+        texts = [text for some in sentences for text in some]
+        return self._texts(task, texts, lambda features: unit(_means(features, counts)), counts)
+
+    def _texts(
+        self, task: str, texts: Sequence[str], of: Callable[[Floats], Floats], counts: Sequence[int] = ()
+    ) -> Floats:
+        def make() -> Made:
+            features = of(self.encoder.texts(texts).numpy())
+            if not np.isfinite(features).all():
+                raise Failure(f"the texts of {task} have features that are not finite: the weights are broken")
+            return Made([_table(feature_table, [str(i) for i in range(len(features))], features)])
+
+        basis = digest(RULES_VERSION, torch.__version__, self.model, list(texts), list(counts))
+        return vectors(self._kept.tables("texts", task, basis, (feature_table(1),), make)["feature"])
+
+
+def unit(rows: Floats) -> Floats:
+    """Rows of length 1; one of zeros stays."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(length == 0, 1, length)).astype(np.float32)
+
+
+def vectors(table: pa.Table) -> Floats:
+    """The column `vector` as an array [n, width]."""
+    column = table["vector"].combine_chunks()
+    found: Floats = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return found
+
+
+def _means(rows: Floats, counts: Sequence[int]) -> Floats:
+    """The mean over each group of rows that follow one another: [groups, …]."""
+    if all(count == 1 for count in counts):
+        return rows
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sums = np.add.reduceat(rows, starts, axis=0)
+    return (sums / np.array(counts)[:, None]).astype(np.float32)
+
+
+def _table(schema: Callable[[int], pa.Schema], ids: Sequence[str], rows: Floats) -> pa.Table:
+    values = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).ravel()), rows.shape[1])
+    return pa.table([pa.array(ids, pa.string()), values], schema=schema(rows.shape[1]))

@@ -1,0 +1,170 @@
+"""The evaluation sets that a recipe names: which of them are there, their splits, and what identifies their files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core import recipe as recipes
+from core.errors import Failure, UsageError
+from core.files import digest, entries_in, file_name, filesystem
+from core.inputs import Memory, names_of, stats_of
+from evaluation import sets
+from evaluation.class_folders import is_hidden
+from evaluation.readers import SPLITS
+from evaluation.sets import Located, Missing
+from trainer.evals.config import Config
+
+Role = Literal["test", "train", "validation"]
+
+_SPLITS_OF: Mapping[Role, Sequence[str]] = {
+    "train": ("train", "trainval"),
+    "validation": ("val", "valid", "validation", "dev"),
+}
+_BESIDE = re.compile(r"(\.tsv|\.txt)$")  # files of labels and classes beside a tar
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A set that is there. `splits` and `digests` are by role; those of training only where there are such splits."""
+
+    name: str  # what the rows call it: of the registry, or the last part of its path
+    at: Located
+    splits: Mapping[Role, str]
+    digests: Mapping[Role, str]
+
+    @property
+    def task(self) -> str:
+        """Names its receipts and parts."""
+        safe = file_name(self.name).lstrip(".")[-60:]
+        return safe if safe == self.name else f"{safe}-{digest(self.name)[:8]}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that a recipe names: the sets that are there by name, a sentence about each other one, and the memory."""
+
+    sets: tuple[Wanted, ...]
+    missing: tuple[str, ...]
+    memory: Memory  # of the files' digests, for the next run
+
+
+def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Found:
+    """Look for the sets. `known`: what an earlier run knew of the files (core/inputs.py).
+
+    UsageError where a name is no set and no path, or is given twice, or a set has no such prompts.
+    """
+    given = [recipes.expand(name, recipe.path).rstrip("/") for name in config.sets]
+    if "" in given:
+        raise UsageError(f"{recipe.path}: eval.sets has an empty name: give names of sets or paths")
+    try:
+        located = sets.find(given, recipes.expand(config.root, recipe.path))
+        for one in located:
+            _check_prompts(one, config.prompts)
+    except UsageError as error:
+        raise UsageError(f"{recipe.path}: eval.sets: {error}") from None
+    has_probes = config.probe or bool(config.shots)
+    files = [(one, _files_by_role(one, has_probes)) for one in located if isinstance(one, Located)]
+    memory = Memory(known)
+    paths = {path for _, roles in files for _, some in roles.values() for path in some.values()}
+    digests = memory.digests(stats_of(sorted(paths)))
+    names = names_of(one.name for one, _ in files)
+    wanted = [
+        Wanted(
+            names[one.name],
+            one,
+            {role: split for role, (split, _) in roles.items()},
+            {role: _digest(one, split, some, digests) for role, (split, some) in roles.items()},
+        )
+        for one, roles in files
+    ]
+    missing = tuple(one.sentence for one in located if isinstance(one, Missing))
+    return Found(tuple(sorted(wanted, key=lambda one: one.name)), missing, memory)
+
+
+def _check_prompts(one: Located | Missing, choices: Sequence[str]) -> None:
+    known = one.set if isinstance(one, Located) else None
+    if known is not None and known.task == "classification":
+        for choice in choices:
+            known.prompts(choice)
+
+
+def unchanged(one: Wanted, role: Role, memory: Memory) -> None:
+    """Failure where the files of a split are not any more what they were when the evaluation began."""
+    split, files = _files_by_role(one.at, role != "test")[role]
+    again = Memory(memory.known)
+    if _digest(one.at, split, files, again.digests(stats_of(sorted(files.values())))) != one.digests[role]:
+        raise Failure(f"{one.at.path} was changed after this stage had begun: run the same command again")
+
+
+# ── its files ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _digest(one: Located, split: str, files: Mapping[str, str], digests: Mapping[str, str]) -> str:
+    """Identifies a split by the names and bytes of its files, wherever it lies."""
+    return digest(one.layout, split, sorted((name, digests[path]) for name, path in files.items()))
+
+
+def _files_by_role(one: Located, has_probes: bool) -> dict[Role, tuple[str, dict[str, str]]]:
+    """The split of each role, and its files: name below the set → path. Without probes only geolocation trains."""
+    test = _test_split(one)
+    found: dict[Role, tuple[str, dict[str, str]]] = {"test": ("test", _files(one, test))}
+    if not has_probes and not (one.set and one.set.task == "geolocation"):
+        return found
+    for role, names in _SPLITS_OF.items():
+        split = next((name for name in names if name != test and _has(one, name, test)), None)
+        if split:
+            found[role] = split, _files(one, split)
+    return found
+
+
+def _test_split(one: Located) -> str:
+    """The folder of the test split: ImageNet's is val."""
+    other = one.set.test_folder if one.set else ""
+    return other if other and Path(one.path, other).is_dir() else "test"
+
+
+def _has(one: Located, split: str, test: str) -> bool:
+    """Whether a set has a split, beside the one that it is tested on: else a folder "train" may be one of trains."""
+    folder = Path(one.path)
+    if not folder.is_dir():
+        return False
+    if one.layout == "parquet":
+        names = [path.name for place in (folder, folder / "data", folder / split) for path in place.glob("*.parquet")]
+        return any(re.match(rf"{split}([-_.]|$)", name) for name in names) or (folder / split).is_dir()
+    return (folder / split).is_dir() and (folder / test).is_dir()
+
+
+def _files(one: Located, split: str) -> dict[str, str]:
+    """All files of a split but hidden ones: those in its folder, and what lies beside the folders of splits."""
+    fs, inner = filesystem(one.path)
+    if not fs.isdir(inner):
+        folder, slash, name = one.path.rpartition("/")
+        stem = name.partition(".")[0]
+        beside = [
+            other
+            for other in entries_in(folder or (slash or "."), detail=False)
+            if other == "classnames.txt" or (other.startswith(f"{stem}.") and _BESIDE.search(other))
+        ]
+        return {other: f"{folder}{slash}{other}" for other in (name, *beside)}
+    base = Path(inner)
+    others = SPLITS - {split} if (base / split).is_dir() else frozenset()
+    return dict(_below(str(base), "", others, frozenset({os.path.realpath(base)})))
+
+
+def _below(folder: str, shown: str, left_out: frozenset[str], above: frozenset[str]) -> Iterator[tuple[str, str]]:
+    with os.scandir(folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        if is_hidden(entry.name):
+            continue
+        if Path(entry.path).is_dir():
+            real = os.path.realpath(entry.path)
+            if entry.name not in left_out and real not in above:
+                yield from _below(entry.path, f"{shown}{entry.name}/", frozenset(), above | {real})
+        elif Path(entry.path).is_file():  # what a link means may be gone: the reader of the set says so
+            yield f"{shown}{entry.name}", entry.path
