@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.errors import Failure
+from core.errors import Failure, UsageError
+from core.manifest import missing_part, read_manifest
 from core.recipe import Recipe
 from core.tables import read_table
-from tests.trainer.helpers import COLOURS
-from trainer.evals import wanted
+from tests.trainer.helpers import COLOURS, picture
+from trainer.evals import __main__ as evals
+from trainer.evals import judged, wanted
 from trainer.evals.config import Config
 from trainer.evals.features import Encoder
 from trainer.evals.kept import Kept
 from trainer.evals.suite import Suite
-from trainer.evals.tables import EXAMPLE
-from trainer.evals.vectors import Vectors
+from trainer.evals.tables import EXAMPLE, feature_table
+from trainer.evals.vectors import Vectors, vectors
 from trainer.model import unit
 
 
@@ -165,3 +169,198 @@ def test_what_is_wrong_with_a_set_is_said(run: Run, tmp_path: Path, files: Mappi
     write(tmp_path / "mine", files)
     with pytest.raises(Failure, match=said):
         run([f"{tmp_path}/mine"])
+
+# ── metrics ───────────────────────────────────────────────────────────────────────────────────────
+
+ASKED = judged.Asked("s", "zero-shot", "paper", "m", 3)
+
+
+def test_the_metric_of_a_set_stands_first() -> None:
+    scores = np.array([[3, 1, 0], [0, 3, 1], [3, 1, 0], [0, 0, 3], [0, 1, 3], [0, 1, 3]], np.float32)
+    labels = np.array([0, 1, 1, 2, 2, 2])
+    rows = judged.by_class(ASKED, "mean_per_class", list("abcdef"), labels, scores, ["x", "y", "z"])
+    assert [(row["metric"], row["value"]) for row in rows] == [
+        ("mean_per_class", pytest.approx((1 + 1 / 2 + 1) / 3)),
+        ("accuracy", pytest.approx(5 / 6)),
+    ]
+    assert rows[0]["low"] <= rows[0]["value"] <= rows[0]["high"] and rows[0]["low"] < rows[0]["high"]
+    again = judged.by_class(ASKED, "mean_per_class", list("fedcba"), labels[::-1], scores[::-1], ["x", "y", "z"])
+    assert again == rows
+
+
+def test_metrics_of_two_and_of_many_classes() -> None:
+    two = np.array([[0, 2], [0, 1], [0, 1.5], [1, 0]], np.float32)
+    rows = judged.by_class(ASKED, "roc_auc", list("abcd"), np.array([1, 1, 0, 0]), two, ["no", "yes"])
+    assert (rows[0]["metric"], rows[0]["value"], rows[0]["chance"]) == ("roc_auc", 0.75, 0.5)
+    seven = np.eye(7, dtype=np.float32)[[0, 1, 2]] + np.linspace(0, 0.1, 7, dtype=np.float32)
+    rows = judged.by_class(ASKED, "mean_top1_top5", list("abc"), np.array([0, 6, 0]), seven, list("1234567"))
+    assert [(row["metric"], row["value"]) for row in rows] == [
+        ("mean_top1_top5", pytest.approx((1 / 3 + 2 / 3) / 2)),
+        ("accuracy", pytest.approx(1 / 3)),
+        ("top-5", pytest.approx(2 / 3)),
+    ]
+    (row,) = judged.by_classes(ASKED, np.eye(2, dtype=bool), np.eye(2, dtype=np.float32), ["x", "y"])
+    assert (row["metric"], row["value"], row["low"]) == ("map11", 1.0, None)
+    with pytest.raises(Failure, match="roc_auc takes 2"):
+        judged.by_class(ASKED, "roc_auc", list("abc"), np.array([0, 1, 2]), np.eye(3, dtype=np.float32), list("xyz"))
+
+
+def test_the_five_likeliest_answers_are_in_order_and_of_equal_ones_the_first() -> None:
+    scores = np.array([[1, 5, 5, 0, 2, 3, 4]], np.float32)
+    table = judged.examples(ASKED, ["i"], [["b"]], scores.__getitem__, list("abcdefg"), np.array([2]), True)
+    (row,) = table.to_pylist()
+    assert row["predicted"] == ["b", "c", "g", "f", "e"]
+    assert row["scores"] == pytest.approx((np.exp([5, 5, 4, 3, 2]) / np.exp(scores).sum()).tolist(), rel=1e-5)
+
+
+# ── sets of the registry ──────────────────────────────────────────────────────────────────────────
+
+
+def test_a_set_that_is_not_there_is_said_and_the_rest_is_evaluated(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "mine", {f"{name}/1.png": colour(name) for name in ("red", "green")})
+    rows = run(["caltech101", f"{tmp_path}/mine"])
+    assert {row["set"] for row in rows} == {"mine"}
+    (sentence,) = run.found.missing
+    assert f"is not in {tmp_path}. Download " in sentence and f"{tmp_path}/caltech101, a folder a class" in sentence
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"sets": ["food11"]}, r"r\.toml: eval\.sets: .*did you mean food101"),
+        ({"sets": ["food101", "food101"]}, "is given twice"),
+        ({"sets": ["food101"], "prompts": ["cn"]}, "no prompts 'cn' for the set food101"),
+        ({"sets": ["/"]}, "empty name"),
+        ({"sets": [], "frames": "last"}, "frames"),
+        ({"sets": [], "shots": [0]}, "shots"),
+    ],
+    ids=["name", "twice", "prompts", "empty", "frames", "shots"],
+)
+def test_a_wrong_recipe_is_refused(run: Run, keys: Mapping[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        run(**keys)
+
+
+def test_a_clip_is_its_middle_frame_or_the_mean_of_all(run: Run, tmp_path: Path) -> None:
+    """Of three frames the middle one is green, the others red; the classes of UCF101 have no colours in their names."""
+    frames = {f"Archery/clip/{i}.png": colour(name) for i, name in enumerate(("red", "green", "red"))}
+    frames |= {"Biking/other/1.png": colour("blue")}
+    write(tmp_path / "ucf101", frames)
+    found = {}
+    for choice in ("middle", "all"):
+        run(["ucf101"], frames=choice)
+        (encoded,) = [one for one in run.kept.receipts if one.step == "encode"]
+        table = read_table(f"{tmp_path}/out/{encoded.parts[0].name}", feature_table(3))
+        assert table["id"].to_pylist() == ["Archery/clip", "Biking/other"]
+        found[choice] = vectors(table)[0]
+    red, green = (np.array(COLOURS[name], np.float32) - 128 for name in ("red", "green"))
+    red, green = red / np.linalg.norm(red), green / np.linalg.norm(green)
+    mean = (2 * red + green) / np.linalg.norm(2 * red + green)
+    assert found["middle"] == pytest.approx(green, abs=1e-6) and found["all"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_retrieval_counts_every_caption_of_a_picture(run: Run, tmp_path: Path) -> None:
+    """The second caption of the red picture is of another colour, so it is found last; others at once."""
+    captions = [("red.png", "a red thing"), ("red.png", "a cyan thing"), ("blue.png", "a blue thing")]
+    listing = "file_name,caption\n" + "".join(f"{name},{text}\n" for name, text in captions)
+    files = {"red.png": colour("red"), "blue.png": colour("blue"), "metadata.csv": listing.encode()}
+    write(tmp_path / "mscoco" / "test", files)
+    rows = rows_of(run(["mscoco"]))
+    assert rows == {("mscoco image-to-text", "recall@1"): 1.0, ("mscoco text-to-image", "recall@1"): pytest.approx(2 / 3)}
+    found = {row["id"]: (row["rank"], row["predicted"][0]) for row in run.examples("text-to-image")}
+    assert found == {"red.png#0": (1, "red.png"), "red.png#1": (2, "blue.png"), "blue.png#0": (1, "blue.png")}
+    assert [row["label"] for row in run.examples("image-to-text") if row["id"] == "red.png"] == [
+        ["a red thing", "a cyan thing"]
+    ]
+
+
+def test_a_place_is_that_of_the_nearest_reference(run: Run, tmp_path: Path) -> None:
+    def placed(**places: tuple[float, float]) -> dict[str, bytes]:
+        lines = "".join(f"{name}.png,{lat},{lon}\n" for name, (lat, lon) in places.items())
+        return {f"{name}.png": colour(name) for name in places} | {
+            "metadata.csv": f"file_name,latitude,longitude\n{lines}".encode()
+        }
+
+    write(tmp_path / "im2gps" / "test", placed(red=(48.8584, 2.2945), blue=(0, 0), green=(10, 10)))
+    write(tmp_path / "im2gps" / "train", placed(red=(48.8606, 2.3376), blue=(0, 1), green=(10, 100)))
+    rows = rows_of(run(["im2gps"]))  # off by 3.2 km, 111.2 km and far
+    assert {metric: round(3 * value) for (_, metric), value in rows.items()} == {
+        "within 1 km": 0,
+        "within 25 km": 1,
+        "within 200 km": 2,
+        "within 750 km": 2,
+        "within 2500 km": 2,
+    }
+    shutil.rmtree(tmp_path / "im2gps" / "train")
+    with pytest.raises(Failure, match="no reference pictures"):
+        run(["im2gps"])
+
+
+# ── probes ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_probes_are_fitted_on_the_splits_of_a_set(run: Run, tmp_path: Path) -> None:
+    """Names say nothing of the colours, so zero-shot guesses, and a probe is right about all but a wrong label."""
+    splits = {"train": 6, "val": 2, "test": 3}
+    files = {
+        f"{split}/{label}/{i}.png": colour(name)
+        for split, n in splits.items()
+        for label, name in (("this", "orange"), ("that", "purple"))
+        for i in range(n)
+    }
+    write(tmp_path / "mine", files | {"test/that/wrong.png": colour("orange")})
+    rows = run([f"{tmp_path}/mine"], probe=True, shots=[1, 2, 16], seeds=[0, 1])
+    found = rows_of(rows)
+    assert found["mine probe", "accuracy"] == pytest.approx(6 / 7)
+    assert found["mine 1-shot", "accuracy"] == found["mine 2-shot", "accuracy"] == pytest.approx(6 / 7)
+    assert "mine 16-shot" not in {row["name"] for row in rows}
+    (wrong,) = [row for row in run.examples("probe") if row["rank"] != 1]
+    assert (wrong["id"], wrong["label"], wrong["predicted"]) == ("that/wrong.png", ["that"], ["this", "that"])
+    parts = {part.table: part.rows for one in run.kept.receipts for part in one.parts if one.step in ("probe", "few-shot")}
+    assert parts["shot"] == 4 and parts["sweep"] in (11, 15) and parts["equivalent"] == 1
+    assert run([f"{tmp_path}/mine"], probe=True, shots=[1, 2, 16], seeds=[0, 1]) == rows and run.kept.made == 0
+
+
+def test_a_set_without_a_train_split_has_no_probe(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "mine", {"red/1.png": colour("red"), "train/1.png": colour("blue")})  # a class of trains
+    assert {row["method"] for row in run([f"{tmp_path}/mine"], probe=True)} == {"zero-shot"}
+    assert "no probe of mine: it has no train split" in capsys.readouterr().out
+
+
+# ── the stage ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_stage_evaluates_sets_and_goes_on_where_it_stopped(
+    learnt: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(learnt.out, tmp_path / "out")
+    pairs = [("red", "green"), ("blue", "yellow"), ("black", "white"), ("pink", "cyan")]
+    write(tmp_path / "pairs", {f"{a}_and_{b}/{a}.png": picture(a, b) for a, b in pairs})
+    write(tmp_path / "other", {"red/1.png": colour("red"), "blue/1.png": b"broken"})
+    keys = {"sets": [f"{tmp_path}/pairs", f"{tmp_path}/other", "cifar10"], "root": str(tmp_path), "probe": True}
+    tables = {**learnt.tables, "run": {**learnt.tables["run"], "out": str(out)}, "eval": keys}
+    recipe = Recipe(learnt.path, tables)
+    with pytest.raises(Failure, match=r"1 of 2 evaluation sets cannot be evaluated: other \("):
+        evals.evaluate(recipe)
+    folder = Path(recipe.folder("eval"))
+    assert read_manifest(str(folder)) is None
+    (tmp_path / "other/blue/1.png").write_bytes(colour("blue"))
+    evals.evaluate(recipe)
+    said = capsys.readouterr().out
+    assert "eval: cifar10 (CIFAR-10, " in said and "eval: pairs zero-shot accuracy " in said
+    run = json.loads((folder / "_run.json").read_bytes())
+    assert run["work"]["sets"] == {"here": 3, "of": 6} and run["raw_files"]
+    results = json.loads((folder / "results.json").read_bytes())
+    (row,) = [row for row in results if (row["set"], row["method"]) == ("pairs", "zero-shot")]
+    assert row["value"] == 1.0 and row["n"] == 4  # pictures and captions that were trained on
+    manifest = read_manifest(str(folder))
+    assert manifest is not None and missing_part(manifest) is None
+    assert manifest.facts["inputs"]["sets"].keys() == {"pairs", "other"}
+    assert manifest.counts["examples"] == {"in": 6, "kept": 6, "dropped": {}}
+    evals.evaluate(recipe)
+    assert "nothing to do" in capsys.readouterr().out
+    (tmp_path / "other/red/2.png").write_bytes(colour("red"))
+    evals.evaluate(recipe)
+    assert "eval: runs again: other has changed" in capsys.readouterr().out

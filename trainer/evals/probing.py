@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from core.files import digest
 from core.tables import declare
-from evaluation import features, fewshot, probe
+from evaluation import features, fewshot, metrics, probe
 from evaluation.examples import Pictures
 from evaluation.features import Features
 from trainer.evals import judged
@@ -99,7 +99,7 @@ def evaluate(
         why = "it has no train split" if "train" not in one.splits else "its examples have several classes"
         print(f"eval: no probe of {one.name}: {why}", flush=True)
         return []
-    splits = _splits(vectors, config, one, test, hidden)
+    splits = _splits(vectors, one, test, hidden)
     truth = [
         digest(split.ids, split.labels.tolist()) for split in (splits.train, splits.validation, splits.test) if split
     ]
@@ -137,13 +137,12 @@ def evaluate(
 # ── splits ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _splits(vectors: Vectors, config: Config, one: Wanted, test: Pictures, hidden: Floats) -> _Splits:
-    clips = config.frames if one.at.set is not None and one.at.set.frames and one.at.layout == "folders" else None
+def _splits(vectors: Vectors, one: Wanted, test: Pictures, hidden: Floats) -> _Splits:
     pictures: dict[Role, Pictures] = {"test": test}
     found: dict[Role, Floats] = {"test": hidden}
-    for role, split in one.splits.items():
+    for role in one.splits:
         if role != "test":
-            pictures[role] = one.at.open(split, frames=clips)
+            pictures[role] = one.open(role)
             found[role] = vectors.pictures(one, role, pictures[role], ("hidden",))["hidden"]
     classes = sorted({name for some in pictures.values() for name in some.classes}) if one.at.set is None else None
     made = {role: _features(role, some, found[role], classes) for role, some in pictures.items()}
@@ -171,7 +170,7 @@ def _probe(asked: judged.Asked, metric: str, measure: probe.Metric, splits: _Spl
         [[splits.classes[number]] for number in test.labels],
         found.scores.__getitem__,
         splits.classes,
-        judged.metrics.ranks(found.scores, test.labels),
+        metrics.ranks(found.scores, test.labels),
         probabilities=True,
     )
     about = {"set": asked.set, "model": asked.model}

@@ -84,7 +84,7 @@ def _search(
         queries, candidates, wanted, offered = features, images, owner, picture_number
         names = [f"{ids[picture]}#{n}" for picture, n in zip(owner.tolist(), number.tolist(), strict=True)]
         answers, labels = list(ids), [[ids[picture]] for picture in owner.tolist()]
-    found = ranks(*map(torch.from_numpy, (queries, candidates, wanted, offered))).numpy()
+    found = ranks(*(torch.from_numpy(np.array(some)) for some in (queries, candidates, wanted, offered))).numpy()
     right = np.bincount(offered, minlength=len(ids))[wanted]
     rows = [asked.share(f"recall@{k}", found <= k, chance(k, len(offered), right)) for k in TOP if k < len(offered)]
     examples = judged.examples(

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from core.errors import Failure
 from core.files import digest
+from evaluation import metrics
 from evaluation.examples import Pictures
-from evaluation.readers import Frames
 from trainer.evals import judged, probing, searched
 from trainer.evals.config import Config
 from trainer.evals.kept import Kept, Made
@@ -70,7 +70,7 @@ class Suite:
 
     def _classify(self, one: Wanted) -> Rows:
         """Zero-shot by each choice of prompts, then the probes."""
-        pictures = one.at.open(frames=frames_of(one, self.config))
+        pictures = one.open()
         for remark in one.at.remarks(pictures):
             print(f"eval: {remark}", flush=True)
         has_probes = self.config.probe or bool(self.config.shots)
@@ -84,11 +84,6 @@ class Suite:
                 self.kept, self.vectors, self.config, one, pictures, found["hidden"], best, self.seed
             )
         return rows
-
-
-def frames_of(one: Wanted, config: Config) -> Frames | None:
-    """Which frames are read, of a set whose examples are clips."""
-    return config.frames if one.at.set is not None and one.at.set.frames and one.at.layout == "folders" else None
 
 
 def metric_of(one: Wanted, pictures: Pictures) -> str:
@@ -147,7 +142,7 @@ def _judge(
         own = np.array([place[number] for number in numbers[chosen].tolist()], np.int64)
         ids = [pictures.ids[i] for i in chosen]
         rows = judged.by_class(asked, metric, ids, own, scores, classes)
-        ranks = judged.metrics.ranks(scores, own)
+        ranks = metrics.ranks(scores, own)
     labels = [[pictures.classes[number] for number in pictures.labels[i]] for i in chosen]
     examples = judged.examples(
         asked, [pictures.ids[i] for i in chosen], labels, scores.__getitem__, classes, ranks, probabilities=True

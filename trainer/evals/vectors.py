@@ -51,7 +51,7 @@ class Vectors:
 
         A clip's are the mean over its frames. Failure names pictures that do not decode, and features not finite.
         """
-        shape = [len(files), list(tables), digest(files.ids)]
+        shape = [one.frames, list(tables), digest(files.ids)]
         basis = digest(RULES_VERSION, torch.__version__, self.model, one.digests[role], shape)
         made = self._kept.tables(
             "encode",

@@ -15,7 +15,8 @@ from core.files import digest, entries_in, file_name, filesystem
 from core.inputs import Memory, names_of, stats_of
 from evaluation import sets
 from evaluation.class_folders import is_hidden
-from evaluation.readers import SPLITS
+from evaluation.examples import Pictures
+from evaluation.readers import SPLITS, Frames
 from evaluation.sets import Located, Missing
 from trainer.evals.config import Config
 
@@ -36,6 +37,11 @@ class Wanted:
     at: Located
     splits: Mapping[Role, str]
     digests: Mapping[Role, str]
+    frames: Frames | None  # which are read of an example that is a clip
+
+    def open(self, role: Role = "test") -> Pictures:
+        """The labelled pictures of a split. Failure where files and labels do not fit together, or not the set."""
+        return self.at.open(self.splits[role], frames=self.frames)
 
     @property
     def task(self) -> str:
@@ -79,6 +85,7 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
             one,
             {role: split for role, (split, _) in roles.items()},
             {role: _digest(one, split, some, digests) for role, (split, some) in roles.items()},
+            config.frames if one.set and one.set.frames and one.layout == "folders" else None,
         )
         for one, roles in files
     ]
