@@ -170,6 +170,7 @@ def test_what_is_wrong_with_a_set_is_said(run: Run, tmp_path: Path, files: Mappi
     with pytest.raises(Failure, match=said):
         run([f"{tmp_path}/mine"])
 
+
 # ── metrics ───────────────────────────────────────────────────────────────────────────────────────
 
 ASKED = judged.Asked("s", "zero-shot", "paper", "m", 3)
@@ -230,15 +231,19 @@ def test_a_set_that_is_not_there_is_said_and_the_rest_is_evaluated(run: Run, tmp
         ({"sets": ["food11"]}, r"r\.toml: eval\.sets: .*did you mean food101"),
         ({"sets": ["food101", "food101"]}, "is given twice"),
         ({"sets": ["food101"], "prompts": ["cn"]}, "no prompts 'cn' for the set food101"),
+        ({"sets": ["{here}/mine"], "prompts": ["clip_benchmark"]}, "no prompts 'clip_benchmark' for the set "),
         ({"sets": ["/"]}, "empty name"),
         ({"sets": [], "frames": "last"}, "frames"),
         ({"sets": [], "shots": [0]}, "shots"),
     ],
-    ids=["name", "twice", "prompts", "empty", "frames", "shots"],
+    ids=["name", "twice", "prompts", "prompts of one's own", "empty", "frames", "shots"],
 )
-def test_a_wrong_recipe_is_refused(run: Run, keys: Mapping[str, Any], said: str) -> None:
+def test_a_wrong_recipe_is_refused(run: Run, tmp_path: Path, keys: Mapping[str, Any], said: str) -> None:
+    write(
+        tmp_path, {f"{place}/{name}/1.png": colour(name) for name in ("red", "blue") for place in ("mine", "food101")}
+    )
     with pytest.raises(UsageError, match=said):
-        run(**keys)
+        run(**{**keys, "sets": [name.format(here=tmp_path) for name in keys["sets"]]})
 
 
 def test_a_clip_is_its_middle_frame_or_the_mean_of_all(run: Run, tmp_path: Path) -> None:
@@ -266,7 +271,10 @@ def test_retrieval_counts_every_caption_of_a_picture(run: Run, tmp_path: Path) -
     files = {"red.png": colour("red"), "blue.png": colour("blue"), "metadata.csv": listing.encode()}
     write(tmp_path / "mscoco" / "test", files)
     rows = rows_of(run(["mscoco"]))
-    assert rows == {("mscoco image-to-text", "recall@1"): 1.0, ("mscoco text-to-image", "recall@1"): pytest.approx(2 / 3)}
+    assert rows == {
+        ("mscoco image-to-text", "recall@1"): 1.0,
+        ("mscoco text-to-image", "recall@1"): pytest.approx(2 / 3),
+    }
     found = {row["id"]: (row["rank"], row["predicted"][0]) for row in run.examples("text-to-image")}
     assert found == {"red.png#0": (1, "red.png"), "red.png#1": (2, "blue.png"), "blue.png#0": (1, "blue.png")}
     assert [row["label"] for row in run.examples("image-to-text") if row["id"] == "red.png"] == [
@@ -316,14 +324,14 @@ def test_probes_are_fitted_on_the_splits_of_a_set(run: Run, tmp_path: Path) -> N
     assert "mine 16-shot" not in {row["name"] for row in rows}
     (wrong,) = [row for row in run.examples("probe") if row["rank"] != 1]
     assert (wrong["id"], wrong["label"], wrong["predicted"]) == ("that/wrong.png", ["that"], ["this", "that"])
-    parts = {part.table: part.rows for one in run.kept.receipts for part in one.parts if one.step in ("probe", "few-shot")}
+    parts = {
+        part.table: part.rows for one in run.kept.receipts for part in one.parts if one.step in ("probe", "few-shot")
+    }
     assert parts["shot"] == 4 and parts["sweep"] in (11, 15) and parts["equivalent"] == 1
     assert run([f"{tmp_path}/mine"], probe=True, shots=[1, 2, 16], seeds=[0, 1]) == rows and run.kept.made == 0
 
 
-def test_a_set_without_a_train_split_has_no_probe(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_set_without_a_train_split_has_no_probe(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "mine", {"red/1.png": colour("red"), "train/1.png": colour("blue")})  # a class of trains
     assert {row["method"] for row in run([f"{tmp_path}/mine"], probe=True)} == {"zero-shot"}
     assert "no probe of mine: it has no train split" in capsys.readouterr().out
@@ -339,7 +347,7 @@ def test_the_stage_evaluates_sets_and_goes_on_where_it_stopped(
     pairs = [("red", "green"), ("blue", "yellow"), ("black", "white"), ("pink", "cyan")]
     write(tmp_path / "pairs", {f"{a}_and_{b}/{a}.png": picture(a, b) for a, b in pairs})
     write(tmp_path / "other", {"red/1.png": colour("red"), "blue/1.png": b"broken"})
-    keys = {"sets": [f"{tmp_path}/pairs", f"{tmp_path}/other", "cifar10"], "root": str(tmp_path), "probe": True}
+    keys = {"sets": [f"{tmp_path}/pairs", f"{tmp_path}/other", "cifar10"], "root": str(tmp_path), "probe": True, "prompts": ["contextless"]}
     tables = {**learnt.tables, "run": {**learnt.tables["run"], "out": str(out)}, "eval": keys}
     recipe = Recipe(learnt.path, tables)
     with pytest.raises(Failure, match=r"1 of 2 evaluation sets cannot be evaluated: other \("):
@@ -354,7 +362,7 @@ def test_the_stage_evaluates_sets_and_goes_on_where_it_stopped(
     assert run["work"]["sets"] == {"here": 3, "of": 6} and run["raw_files"]
     results = json.loads((folder / "results.json").read_bytes())
     (row,) = [row for row in results if (row["set"], row["method"]) == ("pairs", "zero-shot")]
-    assert row["value"] == 1.0 and row["n"] == 4  # pictures and captions that were trained on
+    assert row["value"] >= 0.75 and row["n"] == 4  # most of these pictures were trained on, with these captions
     manifest = read_manifest(str(folder))
     assert manifest is not None and missing_part(manifest) is None
     assert manifest.facts["inputs"]["sets"].keys() == {"pairs", "other"}

@@ -97,7 +97,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
         parts.append(stage.part("results", "results.json", len(results), file))
         runs.require_unchanged(recipe, "eval", [trained, pack] if pack else [trained])
         receipts = [*kept.receipts, Receipt("eval", "all", digest(facts), tuple(parts), counts)]
-        work = {"sets": {"here": kept.made, "of": len(kept.receipts)}}
+        work = {"sets": {"here": kept.made, "of": len(kept.receipts)}} if kept.receipts else {}
         run = stage.how_it_ran(started, work, raw_files=found.memory.known)
         runs.publish_manifest(folder, facts, receipts, run, require_lock)
     for row in results:
@@ -145,7 +145,7 @@ def _evaluate(
         predicted = zeroshot.evaluate(encoder, pictures, labels, config.templates, threads)
         parts.append(_write(folder, "zeroshot_example", predicted.examples))
         counts["pictures"] = stage.counted(predicted.examples.num_rows, unlabelled=predicted.unlabelled)
-        results += predicted.results
+        results += [{"set": "pictures", "method": "zero-shot", "prompts": "", **row} for row in predicted.results]
     else:
         print("eval: no zero-shot classification: the recipe gives no eval.pictures and eval.labels")
     if shards is None:
@@ -158,7 +158,7 @@ def _evaluate(
         parts.append(_write(folder, "retrieval_example", examples))
         images = rows[0]["n"]
         counts["held_out_samples"] = stage.counted(images, over_the_pool=len(held_out) - images)
-        results += rows
+        results += [{"set": "held_out", "method": row["name"], "prompts": "", **row} for row in rows]
     else:
         print(f"eval: no retrieval: train.holdout = {holdout} held no sample out")
     return parts, counts, results

@@ -26,7 +26,7 @@ class Kept:
     """The receipts of a stage's folder, by step and task. `require_lock` raises Failure once it is another run's."""
 
     def __init__(self, folder: str, require_lock: Callable[[], None]) -> None:
-        self._folder, self._require_lock = folder, require_lock
+        self._folder, self.require_lock = folder, require_lock
         self._sizes = sizes_below(folder)
         self.receipts: list[Receipt] = []  # of what was asked for, made now or before
         self.made = 0  # of these, made now
@@ -43,7 +43,7 @@ class Kept:
                 part.table: read_table(join(self._folder, part.name), by_name[part.table]) for part in receipt.parts
             }
         made = make()
-        self._require_lock()
+        self.require_lock()
         parts = tuple(sorted(self._write(task, table) for table in made.tables))
         receipt = Receipt(step, task, basis, parts, made.counts)
         write_receipt(self._folder, receipt)

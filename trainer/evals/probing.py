@@ -103,7 +103,7 @@ def evaluate(
     truth = [
         digest(split.ids, split.labels.tolist()) for split in (splits.train, splits.validation, splits.test) if split
     ]
-    basis = digest(RULES_VERSION, vectors.model, dict(one.digests), truth, list(splits.classes), metric)
+    basis = digest(RULES_VERSION, vectors.basis(one, *one.digests), truth, list(splits.classes), metric)
     rows: Rows = []
     if config.probe:
         asked = judged.Asked(one.name, "probe", "", vectors.model[:16], seed)
@@ -226,7 +226,8 @@ def _few_shot(
     tables = [pa.Table.from_pylist(rows, schema=RESULT), pa.Table.from_pylist(drawn, schema=SHOT)]
     scores = {float(one.shots): one.mean for one in points}
     if everything is not None:
-        scores[len(splits.train.ids) / len(splits.classes)] = everything
+        n = len(splits.train.ids) + (len(splits.validation.ids) if splits.validation else 0)
+        scores[n / len(splits.classes)] = everything
     if zero_shot is not None and len(scores) > 1:
         worth = fewshot.equivalent(scores, zero_shot)
         equal = about | {"zero_shot": zero_shot, "shots": worth.shots, "relation": worth.relation}

@@ -56,7 +56,7 @@ def captions(kept: Kept, vectors: Vectors, one: Wanted, choices: Sequence[str], 
                 results += more
             return Made([pa.Table.from_pylist(results, schema=RESULT), pa.concat_tables(some)])
 
-        basis = digest(RULES_VERSION, vectors.model, one.digests["test"], list(found.ids), sentences, owner.tolist())
+        basis = digest(RULES_VERSION, vectors.basis(one, "test"), found.ids, sentences, owner.tolist())
         made = kept.tables("retrieval", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
         rows += made["result"].to_pylist()
     return rows
@@ -129,7 +129,7 @@ def places(kept: Kept, vectors: Vectors, one: Wanted, seed: int) -> Rows:
         return Made([pa.Table.from_pylist(rows, schema=RESULT), examples])
 
     where = digest(test.places.tolist(), references.places.tolist())
-    basis = digest(RULES_VERSION, vectors.model, one.digests["test"], one.digests["train"], where)
+    basis = digest(RULES_VERSION, vectors.basis(one, "test", "train"), where)
     made = kept.tables("geolocation", one.task, basis, (RESULT, EXAMPLE), make)
     rows: Rows = made["result"].to_pylist()
     return rows

@@ -46,6 +46,7 @@ class Suite:
             try:
                 rows += self._evaluate(one)
             except Failure as error:
+                self.kept.require_lock()  # else nothing of it is the set's fault
                 print(f"eval: {one.name} cannot be evaluated: {error}", flush=True)
                 wrong.append(f"{one.name} ({error})")
         if wrong:
@@ -114,7 +115,7 @@ def zero_shot(
         return _judge(asked, metric, pictures, columns, features, vectors.encoder.scale * classifier)
 
     truth = digest(pictures.classes, pictures.labels)
-    basis = digest(RULES_VERSION, vectors.model, one.digests["test"], truth, columns, sentences, metric, seed)
+    basis = digest(RULES_VERSION, vectors.basis(one, "test"), truth, columns, sentences, metric, seed)
     made = kept.tables("zero-shot", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
     rows: Rows = made["result"].to_pylist()
     return rows
@@ -131,10 +132,11 @@ def _judge(
     """Results and examples for features [n, e] and weights [classes, e] of the classes `columns`."""
     classes = [pictures.classes[number] for number in columns]
     place = {number: at for at, number in enumerate(columns)}
+    chosen = np.arange(len(pictures))
+    ranks = None
     if metric == "map11":
         scores = features @ weights.T
         rows = judged.by_classes(asked, pictures.matrix()[:, columns], scores, classes)
-        chosen, ranks = np.arange(len(pictures)), None
     else:
         numbers = pictures.numbers()
         chosen = np.flatnonzero(np.isin(numbers, columns))

@@ -46,13 +46,17 @@ class Vectors:
         """The model."""
         return self._load()
 
+    def basis(self, one: Wanted, *roles: Role) -> str:
+        """The digest of what determines the features of some splits."""
+        files = [one.digests[role] for role in roles]
+        return digest(RULES_VERSION, torch.__version__, self.model, one.frames, files)
+
     def pictures(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
         """Vectors [n, …] of a split, in the order of its ids: of the tables "feature", "hidden" those asked for.
 
         A clip's are the mean over its frames. Failure names pictures that do not decode, and features not finite.
         """
-        shape = [one.frames, list(tables), digest(files.ids)]
-        basis = digest(RULES_VERSION, torch.__version__, self.model, one.digests[role], shape)
+        basis = digest(self.basis(one, role), list(tables), files.ids)
         made = self._kept.tables(
             "encode",
             f"{one.task}.{role}",

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core import recipe as recipes
-from core.errors import Failure, UsageError
+from core.errors import Failure, UsageError, describe
 from core.files import digest, entries_in, file_name, filesystem
 from core.inputs import Memory, names_of, stats_of
-from evaluation import sets
+from evaluation import prompts, sets
 from evaluation.class_folders import is_hidden
 from evaluation.examples import Pictures
 from evaluation.readers import SPLITS, Frames
@@ -94,10 +94,14 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
 
 
 def _check_prompts(one: Located | Missing, choices: Sequence[str]) -> None:
-    known = one.set if isinstance(one, Located) else None
-    if known is not None and known.task == "classification":
-        for choice in choices:
-            known.prompts(choice)
+    """UsageError where a set with classes has no such prompts: it is said before anything is computed."""
+    if isinstance(one, Missing) or one.layout == "karpathy" or (one.set and one.set.task != "classification"):
+        return
+    for choice in choices:
+        if one.set is None:
+            prompts.make(choice, [[one.name]], (), one.name)
+        else:
+            one.set.prompts(choice)
 
 
 def unchanged(one: Wanted, role: Role, memory: Memory) -> None:
@@ -164,8 +168,11 @@ def _files(one: Located, split: str) -> dict[str, str]:
 
 
 def _below(folder: str, shown: str, left_out: frozenset[str], above: frozenset[str]) -> Iterator[tuple[str, str]]:
-    with os.scandir(folder) as listing:
-        entries = sorted(listing, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        raise Failure(f"{folder} cannot be read ({describe(error)}): change its permissions, or restore it") from error
     for entry in entries:
         if is_hidden(entry.name):
             continue
