@@ -146,7 +146,7 @@ def _evaluate(
         parts.append(_write(folder, "zeroshot_example", predicted.examples))
         counts["pictures"] = stage.counted(predicted.examples.num_rows, unlabelled=predicted.unlabelled)
         results += [{"set": "pictures", "method": "zero-shot", "prompts": "", **row} for row in predicted.results]
-    else:
+    elif not config.sets:
         print("eval: no zero-shot classification: the recipe gives no eval.pictures and eval.labels")
     if shards is None:
         print("eval: no retrieval: the model was trained on tars of others, of which nothing was held out")
