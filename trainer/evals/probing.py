@@ -214,9 +214,10 @@ def _few_shot(
     """The curve over numbers of shots, and how many of them zero-shot is worth."""
     train, validation = _apart(splits)
     points = fewshot.curve(train, validation, splits.test, splits.classes, shots, seeds, measure)
-    rows = [
-        asked.row(metric, one.mean, len(splits.test.ids), low=one.low, high=one.high, shots=one.shots) for one in points
-    ]
+    rows = []
+    for one in points:
+        low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (one.low, one.high))  # of a share
+        rows.append(asked.row(metric, one.mean, len(splits.test.ids), low=low, high=high, shots=one.shots))
     about = {"set": asked.set, "model": asked.model, "metric": metric}
     drawn = [
         about | {"shots": one.shots, "seed": seed, "value": value}
