@@ -347,7 +347,12 @@ def test_the_stage_evaluates_sets_and_goes_on_where_it_stopped(
     pairs = [("red", "green"), ("blue", "yellow"), ("black", "white"), ("pink", "cyan")]
     write(tmp_path / "pairs", {f"{a}_and_{b}/{a}.png": picture(a, b) for a, b in pairs})
     write(tmp_path / "other", {"red/1.png": colour("red"), "blue/1.png": b"broken"})
-    keys = {"sets": [f"{tmp_path}/pairs", f"{tmp_path}/other", "cifar10"], "root": str(tmp_path), "probe": True, "prompts": ["contextless"]}
+    keys = {
+        "sets": [f"{tmp_path}/pairs", f"{tmp_path}/other", "cifar10"],
+        "root": str(tmp_path),
+        "probe": True,
+        "prompts": ["contextless"],
+    }
     tables = {**learnt.tables, "run": {**learnt.tables["run"], "out": str(out)}, "eval": keys}
     recipe = Recipe(learnt.path, tables)
     with pytest.raises(Failure, match=r"1 of 2 evaluation sets cannot be evaluated: other \("):
