@@ -33,6 +33,7 @@ OTHERS: dict[str, Verb] = {
     "overlap": ("dedup.__main__", ("overlap",), "which evaluation pictures are in the dataset"),
     "sheet": ("report.sheet", (), "pages on which a person judges what overlap found"),
     "decontaminate": ("dedup.__main__", ("decontaminate",), "the list of leaked images, for pack to leave out"),
+    "card": ("report.card", (), "the model card of a trained model, from manifests and results"),
     "embed": (registry.ASKED_FOR["embed"].module, (), registry.ASKED_FOR["embed"].does),
     "export": ("trainer.export", (), "the trained model as open_clip loads it"),
     "vocabulary": ("trainer.vocabulary", (), "learn a tokenizer's merges from the captions of a pack"),

@@ -25,6 +25,7 @@ from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe, read
 from core.registry import STAGES
 from evaluation import paper
+from report import leaked, under_shift
 from report.figures.shift import Leak
 from report.phrases import count, plain, share, shown
 from report.render import evaluation
@@ -76,9 +77,19 @@ def write(recipe: Recipe, licence: str = "") -> None:
         raise UsageError(f"{recipe.out} has no trained model: run openwit train --recipe {recipe.path} first")
     results = found.get("eval")
     rows = [row for some in evaluation(results).values() for row in some] if results else []
+    used = made_from(found)
+    of_it = rows if "eval" in used else []
+    shift = [{**one.row, "name": one.title} for one in under_shift.on_shifts(of_it)]
     path = join(recipe.out, FILE)
-    publish(path, card(Path(recipe.path).stem, found, rows, licence=licence).encode())
+    text = card(Path(recipe.path).stem, found, rows, licence=licence, shift=shift, leaks=_leaks(recipe, used))
+    publish(path, text.encode())
     print(f"card: {count(len(rows), 'result')} → {files.shown(path)}")
+
+
+def _leaks(recipe: Recipe, used: Mapping[str, Manifest]) -> list[Leak]:
+    """By evaluation set, where overlap was asked about the dataset that the model was made from."""
+    found = leaked.read(recipe, used["dedup"]) if "dedup" in used else None
+    return [one.leak for one in leaked.by_set(found, used.get("eval"))] if found else []
 
 
 def card(

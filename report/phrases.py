@@ -120,7 +120,15 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 
 def shown(text: str) -> str:
     """A text of the web as a person may see it: cut to TEXT characters, what cannot be seen named (⟨U+202E⟩)."""
-    text = text if len(text) <= TEXT else text[:TEXT] + "…"
+    return _seen(text if len(text) <= TEXT else text[:TEXT] + "…")
+
+
+def lines(text: str) -> str:
+    """A text of several lines, whatever its length, with what cannot be seen named."""
+    return "\n".join(_seen(line) for line in text.split("\n"))
+
+
+def _seen(text: str) -> str:
     return _UNSEEN.sub(lambda match: f"⟨U+{ord(match.group()):04X}⟩", text)
 
 
@@ -132,6 +140,16 @@ def share(part: float, whole: float) -> str:
     if 99.9 < percent < 100:
         return "> 99.9 %"
     return f"{percent:.1f} %"
+
+
+def points(difference: float | None) -> str:
+    """A difference of two shares in percentage points; None is n/a, never 0."""
+    return "n/a" if difference is None else f"{100 * difference:+.2f} points"
+
+
+def probability(p: float | None) -> str:
+    """A p value; None is n/a."""
+    return "n/a" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def span(seconds: float) -> str:

@@ -27,12 +27,12 @@ from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe
 from core.registry import STAGES
 from dedup import overlap
-from report import evals, examples, phrases
+from report import compared, evals, examples, leaked, phrases, under_shift
 from report import survey as surveys
 from report.funnel import LABELS, funnel
 from report.plots import Numbers, by_rank, curve, histogram
 
-REPORT_VERSION = 6  # raise it when the same stages would give another page
+REPORT_VERSION = 7  # raise it when the same stages would give another page
 
 INPUTS = 24  # files that a stage read whose digests are listed
 
@@ -46,6 +46,10 @@ LEADS = {  # (stage, unit, "kept" or a reason) → the id of a part of the page,
     ("eval", "held_out_samples", "kept"): ("evaluation", "retrieval among them"),
     ("eval", "pictures", "kept"): ("evaluation", "what they were taken for"),
 }
+FILTERS = (  # of phrases.py, for the templates
+    *("anchor", "count", "lines", "meaning", "place", "plain", "points", "probability", "share", "shown", "size"),
+    "took",
+)
 METRICS = {
     "loss": "contrastive loss (nats)",
     "learning_rate": "learning rate",
@@ -227,6 +231,8 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
     seed, done = recipe.run.seed, {stage.name: stage.manifest for stage in stages if stage.manifest}
     queries, match, fetch, dedup, pack = (done.get(stage) for stage in ("queries", "match", "fetch", "dedup", "pack"))
     trained, results = done.get("train"), done.get("eval")
+    evaluated = evaluation(results) if results else {}
+    measured = [row for rows in evaluated.values() for row in rows]
     kept = examples.kept_samples(match, pack, seed) if match and pack else []
     survey = surveys.survey(match, seed) if match else None
     asked = survey["queries"] if survey else {}
@@ -258,11 +264,13 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
             formats=formats,
             plots=plots(survey, sides, done),
             curves=training(trained) if trained else [],
-            results=evaluation(results) if results else {},
+            results=evaluated,
+            compared=compared.figures(results, measured) if results else [],
+            shift=under_shift.section(measured, seed),
             classes=evals.by_class(results) if results else [],
             named=evals.named(recipe, results, seed) if results else [],
             retrieved=evals.retrieved(results, pack, seed) if results and pack else [],
-            leaks=evals.leaks(recipe, dedup, chunks, pack, seed) if dedup and chunks else {},
+            leaks=leaked.section(recipe, dedup, chunks, pack, results, seed) if dedup and chunks else None,
             inputs_listed=INPUTS,
         )
     )
@@ -277,8 +285,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("anchor", "count", "meaning", "place", "plain", "share", "shown", "size", "took")
-    environment.filters |= {name: getattr(phrases, name) for name in names}
+    environment.filters |= {name: getattr(phrases, name) for name in FILTERS}
     return environment
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from core.files import publish, to_json
 from core.manifest import Manifest, read_manifest, write_manifest
 from core.recipe import Recipe, read
-from dedup.tables import GROUP
+from dedup.tables import GROUP, OVERLAP
 from pipeline.ids import image_id, pair_id
 from pipeline.tables import CANDIDATE, OUTCOME, PAGE, PAIR, QUERY, REJECT_QUERY, REJECT_RECORD
 from pipeline.tasks.attempt import Attempt, Job, Task
@@ -60,8 +60,14 @@ def candidate(url: str, text: str, page: str = "http://site.test/", **more: Any)
     }
 
 
-def finish(recipe: Recipe, stage: str, *fills: Callable[[Attempt], None], inputs: Sequence[str] = ()) -> Manifest:
-    """A finished stage; `fills` do its tasks."""
+def finish(
+    recipe: Recipe,
+    stage: str,
+    *fills: Callable[[Attempt], None],
+    inputs: Sequence[str] = (),
+    files: Mapping[str, str] | None = None,
+) -> Manifest:
+    """A finished stage; `fills` do its tasks, `inputs` are stages that it read, `files` the digests of raw files."""
     folder = recipe.folder(stage)
     job, receipts = Job(folder=folder, step="step", step_digest="basis", seed=1, config=None, facts_digest=""), []
     for i, fill in enumerate(fills):
@@ -75,7 +81,7 @@ def finish(recipe: Recipe, stage: str, *fills: Callable[[Attempt], None], inputs
         "rules_version": 7,
         "seed": 1,
         "config": {"min_words": 3, "languages": [SCRIPT], "batch_size": 64},
-        "inputs": {name: digest_of(recipe, name) for name in inputs},
+        "inputs": {name: digest_of(recipe, name) for name in inputs} | dict(files or {}),
         "determined_by": {},
     }
     publish(
@@ -198,10 +204,18 @@ def finish_images(
     make_pack(recipe.folder("pack"), [(url, image, [text]) for url, image, text in samples if url not in replaced])
 
 
+def named(key: str, label: str, predicted: str) -> dict[str, Any]:
+    """A row of zeroshot_example."""
+    right = label == predicted
+    row = {"key": key, "label": label, "predicted": predicted, "rank": 2 - right, "correct": right, "score": 0.5}
+    return row
+
+
 NAMED = [
-    {"key": f"{i}.png", "label": label, "predicted": predicted, "rank": 1 + (label != predicted), "score": 0.5}
+    named(f"{i}.png", label, predicted)
     for i, (label, predicted) in enumerate([("dog", "dog"), ("cat", "dog"), ("cat", "cat"), ("cat", "dog")])
 ]
+PICTURES = "digest of the evaluation pictures"
 FOUND = {"direction": "image-to-text", "key": "00" * 16, "rank": 1, "candidates": 9}
 
 
@@ -210,8 +224,9 @@ def finish_training(
     losses: Sequence[float],
     results: Sequence[dict[str, Any]],
     found: Sequence[dict[str, Any]] = (FOUND,),
+    examples: Sequence[dict[str, Any]] = NAMED,
 ) -> None:
-    """train and eval; `found` are the rows of retrieval's table."""
+    """train and eval; `found` are the rows of retrieval's table, `examples` those of zero-shot's."""
 
     def train(attempt: Attempt) -> None:
         with attempt.file("metrics", "metrics.jsonl") as part:
@@ -223,12 +238,25 @@ def finish_training(
         with attempt.file("results", "results.json") as part:
             part.file.write(to_json(list(results)))
         with attempt.file("zeroshot_example", "zeroshot_example.parquet") as part:
-            pq.write_table(pa.Table.from_pylist(NAMED), part.file)
+            pq.write_table(pa.Table.from_pylist(list(examples)), part.file)
         with attempt.file("retrieval_example", "retrieval_example.parquet") as part:
             pq.write_table(pa.Table.from_pylist(list(found)), part.file)
 
     finish(recipe, "train", train)
-    finish(recipe, "eval", evaluate)
+    finish(recipe, "eval", evaluate, files={"pictures": PICTURES})
+
+
+def finish_overlap(
+    recipe: Recipe, rows: Sequence[dict[str, Any]], sets: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """What `openwit overlap` writes: `rows` of the set "a", the nearest image first, but for what is said otherwise."""
+    row = {"eval_set": "a", "detector": "ph256", "d64": 1, "d256": 12, "mirrored": False, "bordered": False}
+    row |= {"leak": True, "packed": True, "image_id": image_id("http://img0.site.test/0.jpg")}
+    said = {"asked": 40, "flat": 0, "others": 0, "pictures": PICTURES, "threshold": 40, "reviewer": ""}
+    of_sets = {name: {**said, **more} for name, more in (sets or {"a": {}}).items()}
+    about = {"sets": json.dumps(of_sets), "most": "20", "dedup": digest_of(recipe, "dedup")}
+    table = pa.Table.from_pylist([{**row, **one} for one in rows], schema=OVERLAP)
+    pq.write_table(table.replace_schema_metadata({**OVERLAP.metadata, **about}), f"{recipe.out}/overlap.parquet")
 
 
 def ext(image: bytes) -> str:

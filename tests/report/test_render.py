@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from core.manifest import read_manifest
 from core.recipe import Recipe
 from core.registry import STAGES
-from dedup.tables import OVERLAP
-from pipeline.ids import image_id
 from report import examples, render
 from report.thumbnails import SIDE
 from tests.report.finished import (
@@ -27,6 +22,7 @@ from tests.report.finished import (
     finish,
     finish_all,
     finish_images,
+    finish_overlap,
     finish_pairs,
     finish_training,
     made_samples,
@@ -301,18 +297,10 @@ def test_every_number_leads_to_what_is_behind_it(whole: Recipe) -> None:
 def test_leaks_are_shown_beside_what_they_are_like(whole: Recipe) -> None:
     """Once `openwit overlap` has said which they are, and as long as that is true."""
     assert "Not known: openwit overlap" in page_of(whole).text
-    dedup = read_manifest(whole.folder("dedup"))
-    assert dedup is not None
     url = made_samples(1)[0][0]
-    row = {
-        **{"eval_set": "a", "key": "7.png", "image_id": image_id(url), "detector": "ph256", "d64": 1, "d256": 12},
-        **{"mirrored": False, "bordered": False, "leak": True, "image_url": url},
-    }
+    row = {"key": "7.png", "image_url": url}
     rows = [row, {**row, "d64": 4}, {**row, "key": "8.png", "leak": False}, {**row, "key": "9.png", "packed": False}]
-    table = pa.Table.from_pylist(rows, schema=OVERLAP)
-    sets = {"a": {"asked": 40, "flat": 0, "others": 0, "pictures": "of another tar", "threshold": 40, "reviewer": ""}}
-    about = {**OVERLAP.metadata, "sets": json.dumps(sets), "most": "20", "dedup": dedup.digest}
-    pq.write_table(table.replace_schema_metadata(about), f"{whole.out}/overlap.parquet")
+    finish_overlap(whole, rows)
     shown = page_of(whole)
     assert "1 of 40 evaluation pictures are in the dataset" in shown.text
     assert f"1 of 64 bits, 12 of 256 {url}" in shown.text

@@ -1,0 +1,147 @@
+"""What leaked: accuracies with and without the leaked pictures, against a calculation by hand; what is n/a is not 0."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from core.manifest import read_manifest
+from core.recipe import Recipe
+from report import leaked
+from report.leaked import SetLeaks
+from tests.report.finished import (
+    PICTURES,
+    RESULTS,
+    SCRIPT,
+    finish,
+    finish_all,
+    finish_overlap,
+    finish_training,
+    named,
+    recipe_in,
+)
+from tests.report.test_render import page_of
+
+# 40 pictures of two classes; of the 10 that leaked 9 are classified right, of the others 15 of 30.
+EXAMPLES = [
+    named(f"{i:02}.png", "dog" if i % 2 else "cat", "dog" if (i < 9 or i >= 25) == (i % 2) else "cat")
+    for i in range(40)
+]
+LEAKED = [{"key": f"{i:02}.png"} for i in range(10)]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """Everything has run, and overlap was not asked yet."""
+    recipe = recipe_in(tmp_path)
+    finish_all(recipe)
+    finish_training(recipe, [1.0], RESULTS, examples=EXAMPLES)
+    return recipe
+
+
+def sets_of(recipe: Recipe) -> dict[str, SetLeaks]:
+    dedup = read_manifest(recipe.folder("dedup"))
+    assert dedup is not None
+    found = leaked.read(recipe, dedup)
+    assert found is not None
+    return {one.name: one for one in leaked.by_set(found, read_manifest(recipe.folder("eval")))}
+
+
+def at_least(hits: int, n: int, p: float) -> float:
+    return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(hits, n + 1))
+
+
+def test_the_numbers_are_those_of_a_calculation_by_hand(recipe: Recipe) -> None:
+    finish_overlap(recipe, [*LEAKED, {"key": "11.png", "leak": False}, {"key": "12.png", "packed": False}])
+    one = sets_of(recipe)["a"]
+    assert one.numbers is not None and (one.asked, one.found, one.without_result) == (40, 10, 0)
+    assert (one.numbers["all"], one.numbers["clean"], one.numbers["accuracy_overlap"]) == (24 / 40, 15 / 30, 9 / 10)
+    assert one.numbers["all_minus_clean"] == pytest.approx(0.1, abs=1e-12)
+    assert one.numbers["p"] == pytest.approx(11 / 1024, abs=1e-12) == one.numbers["bonferroni"]
+    low = 0.5 + one.numbers["low"]  # Clopper-Pearson: 9 or more of 10 are as rare as 0.25 % at its lower end
+    assert at_least(9, 10, low) == pytest.approx(0.0025, abs=1e-9)
+    assert 1 - at_least(10, 10, 0.5 + one.numbers["high"]) == pytest.approx(0.0025, abs=1e-9)
+    assert one.leak.overlap == 25 and one.leak.change == pytest.approx(10) and one.leak.difference == pytest.approx(40)
+
+
+def test_each_number_has_a_sentence(recipe: Recipe) -> None:
+    finish_overlap(recipe, LEAKED)
+    text = page_of(recipe).text
+    for said in [
+        "10 of 40 evaluation pictures are in the dataset",
+        "Nobody has judged the candidates: those count that differ in at most 4 of 64 and 40 of 256 bits",
+        "60.0 % All: the model is right about this share of all 40 evaluated pictures.",
+        "50.0 % Clean: the same of the 30 that are not in the dataset.",
+        "90.0 % Overlap: the same of the 10 that are (25.0 % of the set).",
+        "+10.00 points All − Clean",
+        "+40.00 points Overlap − Clean: how much better the leaked pictures are. The 99.5 % interval is -5.",
+        "it holds 0, so there may be no difference",
+        "p 0.011 is the chance of as many right answers",
+        "is the same corrected for 1 tested set by Bonferroni; 0.011 by Holm; 0.011 by Benjamini and Hochberg",
+        "is the smallest Overlap − Clean that the test would find four times in five",
+        "Overlap − Clean within classes, over 2 classes with both kinds",
+        "paper, RN50x64",
+        "a,25.0,10.0",  # the figure's data
+    ]:
+        assert re.sub(r"\s+", " ", said) in text
+
+
+def test_without_an_overlap_a_difference_is_not_available_and_never_0(recipe: Recipe) -> None:
+    finish_overlap(recipe, [{"key": "00.png", "leak": False}])
+    text = page_of(recipe).text
+    assert "n/a All − Clean" in text and "there is nothing to measure" in text
+    assert "+0.00" not in text and "Overlap − Clean" not in text
+    assert "paper, RN50x64" not in text  # nothing to draw
+
+
+def test_a_review_says_who_set_the_threshold(recipe: Recipe) -> None:
+    rows = [{"key": "00.png", "verdict": "same"}, {"key": "01.png", "verdict": "different", "leak": False}]
+    finish_overlap(recipe, rows, {"a": {"reviewer": f"R. {SCRIPT}", "threshold": 52}})
+    page = page_of(recipe)
+    assert f"R. {SCRIPT} judged 2 pairs by eye; of the others those count that differ in at most 52 of 256" in page.text
+    assert "12 of 256, judged by eye" in page.text
+
+
+def test_sets_are_tested_together_and_those_without_results_say_so(recipe: Recipe) -> None:
+    two = [{**row, "eval_set": name} for name in ("a", "b", f"c{SCRIPT}") for row in LEAKED]
+    other = {"pictures": "of another tar"}
+    finish_overlap(recipe, two, {"a": {}, "b": {}, f"c{SCRIPT}": other, "d": other})
+    sets = sets_of(recipe)
+    assert [one.numbers is None for one in sets.values()] == [False, False, True, True]
+    assert sets["a"].numbers and sets["a"].numbers["bonferroni"] == pytest.approx(22 / 1024, abs=1e-12)
+    assert sets["d"].found == 0 and sets["d"].leak.change is None
+    page = page_of(recipe)
+    assert "30 of 160 evaluation pictures" in page.text
+    assert f"c{SCRIPT} 40 10 n/a n/a n/a n/a" in page.text
+    assert "eval has no results of these pictures" in page.text
+
+
+def test_pictures_without_a_label_take_no_part(recipe: Recipe) -> None:
+    finish_overlap(recipe, [*LEAKED, {"key": "unlabelled.png"}])
+    one = sets_of(recipe)["a"]
+    assert one.numbers is not None and (one.found, one.numbers["overlap"], one.without_result) == (11, 10, 1)
+    assert "1 leaked picture has no label" in page_of(recipe).text
+
+
+def test_a_set_of_which_all_leaked_has_nothing_to_compare_with(recipe: Recipe) -> None:
+    finish_overlap(recipe, [{"key": row["key"]} for row in EXAMPLES])
+    assert sets_of(recipe)["a"].numbers is None
+    assert "there is no clean part to compare with" in page_of(recipe).text
+
+
+def test_nothing_is_said_of_what_nobody_evaluated(recipe: Recipe) -> None:
+    (Path(recipe.folder("eval")) / "_manifest.json").unlink()
+    finish_overlap(recipe, [{**row, "packed": None} for row in LEAKED])
+    text = page_of(recipe).text
+    assert "(nothing is packed yet: in what was fetched)" in text and "eval has no results of these pictures" in text
+
+
+def test_results_of_another_pack_are_pointed_out(recipe: Recipe) -> None:
+    finish_overlap(recipe, LEAKED)
+    assert "was not trained on the pack that is there now" not in page_of(recipe).text
+    finish(recipe, "eval", files={"pictures": PICTURES}, inputs=["train"])
+    finish(recipe, "train", lambda attempt: attempt.note("again"))
+    assert "was not trained on the pack that is there now" in page_of(recipe).text
