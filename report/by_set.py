@@ -26,11 +26,6 @@ def of_method(rows: Iterable[Row], method: str) -> dict[str, Row]:
     return found
 
 
-def per_cent(rows: Mapping[str, Row]) -> dict[str, float]:
-    """The values of rows by set, in per cent."""
-    return {name: 100 * row["value"] for name, row in rows.items()}
-
-
 def in_paper(name: str) -> str:
     """What the paper's tables call a set of the registry; a set that they lack keeps its name."""
     return _OTHERWISE.get(name) or _PAPER.get(_folded(name), name)

@@ -7,18 +7,18 @@ the paper's, so that like is drawn beside like.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from core.manifest import Manifest
 from evaluation import fewshot, paper
 from evaluation.paper import Value
-from report.by_set import Row, in_paper, of_method, per_cent
+from report.by_set import Row, in_paper, of_method
 from report.evals import table_rows
 from report.examples import Rows
 from report.figures import zeroshot
-from report.figures.canvas import Drawn, Series, measured
+from report.figures.canvas import Series, measured
 from report.figures.zeroshot import Curve, Scatter
 
 PAPER_MODEL = "ViT-L/14@336px"
@@ -27,35 +27,24 @@ MINE = "this model"
 FEWEST = 3  # sets, for a line through them
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the page, and what it says."""
+class Figure(NamedTuple):
+    """A figure of the page, its numbers as CSV, and what it says."""
 
-    drawn: Drawn
+    svg: str
+    data: str
     says: str
-
-    @property
-    def svg(self) -> str:
-        """A part of the page."""
-        return self.drawn.svg
-
-    @property
-    def data(self) -> str:
-        """The numbers, as CSV."""
-        return self.drawn.data
 
 
 def figures(results: Manifest, rows: Sequence[Row]) -> list[Figure]:
     """What there is to draw of an evaluation's rows; nothing where no set has a probe or a few-shot curve."""
     zero_shot, probes = (of_method(rows, method) for method in ("zero-shot", "probe"))
     shared = [name for name in zero_shot if name in probes and probes[name]["metric"] == zero_shot[name]["metric"]]
-    mine = {name: {in_paper(s): score for s, score in per_cent({s: some[s] for s in shared}).items()}
-            for name, some in (("zero-shot", zero_shot), ("probe", probes))}  # fmt: skip
-    drawn = [_differences(mine["zero-shot"], mine["probe"])] if shared else []
+    mine, probed = ({in_paper(name): 100 * some[name]["value"] for name in shared} for some in (zero_shot, probes))
+    drawn = [_differences(mine, probed)] if shared else []
     drawn += _few_shot(table_rows(results, "shot", ["set", "shots", "seed", "metric", "value"]), zero_shot)
     drawn += _equivalents(table_rows(results, "equivalent", ["set", "shots", "relation"]))
-    if all(len(set(scores.values())) > 1 for scores in mine.values()) and len(shared) >= FEWEST:
-        drawn.append(_against_probe(mine["zero-shot"], mine["probe"]))
+    if len(shared) >= FEWEST and len(set(mine.values())) > 1 and len(set(probed.values())) > 1:
+        drawn.append(_against_probe(mine, probed))
     return drawn
 
 
@@ -77,7 +66,7 @@ def _differences(zero_shot: Mapping[str, float], probe: Mapping[str, float]) -> 
         "How much better zero-shot is than a linear probe on the same model's features, set by set. As figure 5 of the "
         "paper, which takes the probe of a ResNet-50."
     )
-    return Figure(drawn, says)
+    return Figure(*drawn, says)
 
 
 def _less(one: Mapping[str, Value], other: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
@@ -112,7 +101,7 @@ def _few_shot(shots: Rows, zero_shot: Mapping[str, Row]) -> list[Figure]:
         f"Linear probes by labelled examples a class, the mean over {of_sets} with a 95 % interval over "
         f"{len(seeds)} draws{left}; dashed: zero-shot. As figure 6 of the paper."
     )
-    return [Figure(zeroshot.few_shot("few-shot", [curve], {MINE: line}), says)]
+    return [Figure(*zeroshot.few_shot("few-shot", [curve], {MINE: line}), says)]
 
 
 def _equivalents(rows: Rows) -> list[Figure]:
@@ -133,7 +122,7 @@ def _equivalents(rows: Rows) -> list[Figure]:
     says = (
         f"Labelled examples a class that a linear probe needs for the zero-shot score. As figure 7 of the paper.{left}"
     )
-    return [Figure(zeroshot.equivalents("worth", series), says)]
+    return [Figure(*zeroshot.equivalents("worth", series), says)]
 
 
 def _against_probe(zero_shot: Mapping[str, float], probe: Mapping[str, float]) -> Figure:
@@ -144,4 +133,4 @@ def _against_probe(zero_shot: Mapping[str, float], probe: Mapping[str, float]) -
         Scatter(f"paper, {PAPER_MODEL}", their_probes, theirs),
     ]
     says = "Zero-shot by linear probe, a point a set; the line is this model's. As figure 8 of the paper."
-    return Figure(zeroshot.against_probe("by-probe", models), says)
+    return Figure(*zeroshot.against_probe("by-probe", models), says)

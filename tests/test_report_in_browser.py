@@ -10,7 +10,7 @@ import pytest
 
 from report import render
 from tests.browser import Tab, opened
-from tests.report.finished import finish_all, recipe_in
+from tests.report.finished import finish_all, finish_overlap, finish_sets, recipe_in
 
 WIDTHS = (390, 1280)  # pixels: a phone, a desk
 SCHEMES = ("light", "dark")
@@ -21,6 +21,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of everything, with hostile texts in it."""
     recipe = recipe_in(tmp_path_factory.mktemp("report"))
     finish_all(recipe)
+    finish_sets(recipe)
+    finish_overlap(recipe, [{"key": "0.png"}, {"key": "1.png", "verdict": "same"}], {"a": {"reviewer": "R"}, "b": {}})
     assert render.main(["--recipe", recipe.path]) == 0
     return Path(recipe.out) / "report.html"
 

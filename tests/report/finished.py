@@ -225,8 +225,9 @@ def finish_training(
     results: Sequence[dict[str, Any]],
     found: Sequence[dict[str, Any]] = (FOUND,),
     examples: Sequence[dict[str, Any]] = NAMED,
+    tables: Mapping[str, Sequence[dict[str, Any]]] | None = None,
 ) -> None:
-    """train and eval; `found` are the rows of retrieval's table, `examples` those of zero-shot's."""
+    """train and eval; `found` are the rows of retrieval's table, `examples` those of zero-shot's, `tables` others."""
 
     def train(attempt: Attempt) -> None:
         with attempt.file("metrics", "metrics.jsonl") as part:
@@ -241,6 +242,9 @@ def finish_training(
             pq.write_table(pa.Table.from_pylist(list(examples)), part.file)
         with attempt.file("retrieval_example", "retrieval_example.parquet") as part:
             pq.write_table(pa.Table.from_pylist(list(found)), part.file)
+        for name, rows in (tables or {}).items():
+            with attempt.file(name, f"{name}.parquet") as part:
+                pq.write_table(pa.Table.from_pylist(list(rows)), part.file)
 
     finish(recipe, "train", train)
     finish(recipe, "eval", evaluate, files={"pictures": PICTURES})
@@ -288,3 +292,32 @@ def finish_all(recipe: Recipe) -> None:
     finish_images(recipe, samples, {"http://gone.test/1.jpg": "http_404", "http://gone.test/2.jpg": "dns"}, replaced)
     found = [{**FOUND, "key": image_id(samples[i][0]).hex(), "rank": rank} for i, rank in ((0, 1), (3, 22))]
     finish_training(recipe, [4.0 / (step + 1) for step in range(30)], RESULTS, found)
+
+
+def of_set(name: str, method: str, value: float, **more: Any) -> dict[str, Any]:
+    """A row of results.json about an evaluation set."""
+    row = {"name": f"{name} {method}", "set": name, "method": method, "prompts": "paper", "metric": "accuracy"}
+    row |= {"shots": None, "low": max(0.0, value - 0.02), "high": min(1.0, value + 0.02), "n": 10_000, "chance": 0.01}
+    return {**row, "value": value, **more}
+
+
+SUITE = {"food101": (0.80, 0.90), "dtd": (0.45, 0.70), "rendered_sst2": (0.55, 0.72), "my $ets": (0.30, 0.25)}
+SHIFTED = {"imagenet": (0.633, 50_000), "imagenet_v2": (0.562, 10_000), "imagenet_r": (0.693, 400)}
+
+
+def finish_sets(recipe: Recipe) -> None:
+    """train and eval of evaluation sets: four with zero-shot, probe and few-shot results, and two shifts."""
+    rows = [of_set(name, "zero-shot", zero_shot) for name, (zero_shot, _) in SUITE.items()]
+    rows += [of_set(name, "probe", probe, prompts="") for name, (_, probe) in SUITE.items()]
+    rows += [of_set(name, "zero-shot", value, n=n) for name, (value, n) in SHIFTED.items()]
+    rows += [of_set("food101", "zero-shot", 0.1, prompts="single"), of_set("food101", "zero-shot", 0.99, metric="top-5")]
+    shots = [
+        {"set": name, "shots": shots, "seed": seed, "metric": "accuracy", "value": probe - 0.1 / shots + 0.01 * seed}
+        for name, (_, probe) in SUITE.items()
+        for shots in (1, 2, 4)
+        for seed in (0, 1)
+        if (name, shots) != ("dtd", 4)
+    ]
+    worth = [{"set": name, "shots": 2.5, "relation": "equal"} for name in ("food101", "dtd")]
+    worth.append({"set": f"my {SCRIPT}", "shots": 4.0, "relation": "beyond"})
+    finish_training(recipe, [1.0], [*RESULTS, *rows], tables={"shot": shots, "equivalent": worth})

@@ -77,7 +77,7 @@ def test_each_number_has_a_sentence(recipe: Recipe) -> None:
         "50.0 % Clean: the same of the 30 that are not in the dataset.",
         "90.0 % Overlap: the same of the 10 that are (25.0 % of the set).",
         "+10.00 points All − Clean",
-        "+40.00 points Overlap − Clean: how much better the leaked pictures are. The 99.5 % interval is -5.",
+        "+40.00 points Overlap − Clean: how much better the leaked pictures are. The 99.5 % interval is -8.",
         "it holds 0, so there may be no difference",
         "p 0.011 is the chance of as many right answers",
         "is the same corrected for 1 tested set by Bonferroni; 0.011 by Holm; 0.011 by Benjamini and Hochberg",
