@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from core import command, files
+from core.claim import check
 from core.errors import UsageError
 from core.files import join, publish
 from core.manifest import Manifest, read_manifest
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write(recipe: Recipe, licence: str = "") -> None:
     """Write the card of a recipe's model beside its stages. UsageError where there is no trained model."""
+    check(recipe)
     found = {name: manifest for name in STAGES if (manifest := read_manifest(recipe.folder(name)))}
     if "train" not in found:
         raise UsageError(f"{recipe.out} has no trained model: run openwit train --recipe {recipe.path} first")

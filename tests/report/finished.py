@@ -226,8 +226,12 @@ def finish_training(
     found: Sequence[dict[str, Any]] = (FOUND,),
     examples: Sequence[dict[str, Any]] = NAMED,
     tables: Mapping[str, Sequence[dict[str, Any]]] | None = None,
+    inputs: Sequence[str] = (),
 ) -> None:
-    """train and eval; `found` are the rows of retrieval's table, `examples` those of zero-shot's, `tables` others."""
+    """train and eval; `found` are the rows of retrieval's table, `examples` those of zero-shot's, `tables` others.
+
+    `inputs`: the stages that the training read, which eval names then, too.
+    """
 
     def train(attempt: Attempt) -> None:
         with attempt.file("metrics", "metrics.jsonl") as part:
@@ -246,8 +250,8 @@ def finish_training(
             with attempt.file(name, f"{name}.parquet") as part:
                 pq.write_table(pa.Table.from_pylist(list(rows)), part.file)
 
-    finish(recipe, "train", train)
-    finish(recipe, "eval", evaluate, files={"pictures": PICTURES})
+    finish(recipe, "train", train, inputs=inputs)
+    finish(recipe, "eval", evaluate, files={"pictures": PICTURES}, inputs=[*inputs, "train"] if inputs else [])
 
 
 def finish_overlap(
@@ -305,7 +309,7 @@ SUITE = {"food101": (0.80, 0.90), "dtd": (0.45, 0.70), "rendered_sst2": (0.55, 0
 SHIFTED = {"imagenet": (0.633, 50_000), "imagenet_v2": (0.562, 10_000), "imagenet_r": (0.693, 400)}
 
 
-def finish_sets(recipe: Recipe) -> None:
+def finish_sets(recipe: Recipe, inputs: Sequence[str] = ()) -> None:
     """train and eval of evaluation sets: four with zero-shot, probe and few-shot results, and two shifts."""
     rows = [of_set(name, "zero-shot", zero_shot) for name, (zero_shot, _) in SUITE.items()]
     rows += [of_set(name, "probe", probe, prompts="") for name, (_, probe) in SUITE.items()]
@@ -320,4 +324,4 @@ def finish_sets(recipe: Recipe) -> None:
     ]
     worth = [{"set": name, "shots": 2.5, "relation": "equal"} for name in ("food101", "dtd")]
     worth.append({"set": f"my {SCRIPT}", "shots": 4.0, "relation": "beyond"})
-    finish_training(recipe, [1.0], [*RESULTS, *rows], tables={"shot": shots, "equivalent": worth})
+    finish_training(recipe, [1.0], [*RESULTS, *rows], tables={"shot": shots, "equivalent": worth}, inputs=inputs)

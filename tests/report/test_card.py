@@ -12,7 +12,7 @@ from core.manifest import Manifest
 from report import card as cards
 from report.card import card, made_from, outdated
 from report.figures.shift import Leak
-from tests.report.finished import RESULTS, finish, finish_all, recipe_in
+from tests.report.finished import RESULTS, finish, finish_all, finish_overlap, finish_sets, recipe_in
 
 HOSTILE = "<img src=x> | [a](http://b.test) `c`\n# d"
 
@@ -133,3 +133,20 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     finish(recipe, "eval", inputs=["train"])
     assert cards.main(words) == 0
     assert "of another training" not in (tmp_path / "out" / cards.FILE).read_text()
+
+
+def test_leaks_and_shifts_stand_in_the_card_of_the_model_that_they_are_about(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path)
+    finish_all(recipe)
+    finish(recipe, "pack", inputs=["dedup"])
+    finish_sets(recipe, inputs=["pack"])
+    finish_overlap(recipe, [{"key": "0.png"}], {"a": {}, "b": {"pictures": "others"}})
+    words = ["--recipe", recipe.path]
+    assert cards.main(words) == 0
+    text = (tmp_path / "out" / cards.FILE).read_text()
+    assert "| ImageNetV2 | accuracy | 0.562 | 0.542 to 0.582 | 0.010 | 10,000 |" in text
+    assert "| a | 25.00 % | +16.67 |\n| b | 0.00 % | n/a |" in text  # 1 of 4, and right as 1 of the other 3 is
+    assert text.count("Not measured") == 1  # by groups of people
+    finish(recipe, "dedup", lambda attempt: attempt.note("again"))
+    assert cards.main(words) == 0
+    assert "| a |" not in (tmp_path / "out" / cards.FILE).read_text()  # the model is of another dataset

@@ -66,6 +66,6 @@ def test_it_is_a_part_of_the_page_where_shifts_were_evaluated(tmp_path: Path) ->
         "ImageNet-R 69.3 % 67.3 % to 71.3 % 400 2.0 n/a 88.9 % 37.7 %",
         "ImageNet-R has 2.0 examples a class, fewer than 20",
         "Effective robustness: the accuracy above that line.",
-        "It is missing for: ImageNet-R .",
+        "It is missing for: ImageNet-R.",
     ]:
         assert said in text
