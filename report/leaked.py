@@ -24,7 +24,7 @@ from report.examples import Rows, in_order
 from report.figures import shift
 from report.figures.canvas import Drawn
 from report.figures.shift import Leak
-from report.thumbnails import Chunks, find_image, thumbnail
+from report.thumbnails import Chunks, Thumbnail, find_image, thumbnail
 
 SHOWN = 12  # leaked pictures
 
@@ -211,7 +211,7 @@ def _shown(recipe: Recipe, found: Overlap, chunks: Chunks, pack: Manifest | None
     nearest = found.nearest()
     keys = sorted(nearest)
     chosen = [nearest[keys[i]] for i in in_order(seed, "leak", [key.encode() for _, key in keys])[:SHOWN]]
-    seen = {}
+    seen: dict[tuple[str, str], Thumbnail | None] = {}
     for name, said in found.sets.items():
         wanted = {row["key"] for row in chosen if row["eval_set"] == name}
         seen |= {(name, key): one for key, one in evals.pictures(recipe, said["pictures"], wanted).items()}

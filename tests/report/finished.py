@@ -258,7 +258,8 @@ def finish_overlap(
     recipe: Recipe, rows: Sequence[dict[str, Any]], sets: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:
     """What `openwit overlap` writes: `rows` of the set "a", the nearest image first, but for what is said otherwise."""
-    row = {"eval_set": "a", "detector": "ph256", "d64": 1, "d256": 12, "mirrored": False, "bordered": False}
+    row: dict[str, Any] = {"eval_set": "a", "detector": "ph256", "d64": 1, "d256": 12}
+    row |= {"mirrored": False, "bordered": False}
     row |= {"leak": True, "packed": True, "image_id": image_id("http://img0.site.test/0.jpg")}
     said = {"asked": 40, "flat": 0, "others": 0, "pictures": PICTURES, "threshold": 40, "reviewer": ""}
     of_sets = {name: {**said, **more} for name, more in (sets or {"a": {}}).items()}
@@ -300,7 +301,8 @@ def finish_all(recipe: Recipe) -> None:
 
 def of_set(name: str, method: str, value: float, **more: Any) -> dict[str, Any]:
     """A row of results.json about an evaluation set."""
-    row = {"name": f"{name} {method}", "set": name, "method": method, "prompts": "paper", "metric": "accuracy"}
+    row: dict[str, Any] = {"name": f"{name} {method}", "set": name, "method": method}
+    row |= {"prompts": "paper", "metric": "accuracy"}
     row |= {"shots": None, "low": max(0.0, value - 0.02), "high": min(1.0, value + 0.02), "n": 10_000, "chance": 0.01}
     return {**row, "value": value, **more}
 
@@ -314,7 +316,8 @@ def finish_sets(recipe: Recipe, inputs: Sequence[str] = ()) -> None:
     rows = [of_set(name, "zero-shot", zero_shot) for name, (zero_shot, _) in SUITE.items()]
     rows += [of_set(name, "probe", probe, prompts="") for name, (_, probe) in SUITE.items()]
     rows += [of_set(name, "zero-shot", value, n=n) for name, (value, n) in SHIFTED.items()]
-    rows += [of_set("food101", "zero-shot", 0.1, prompts="single"), of_set("food101", "zero-shot", 0.99, metric="top-5")]
+    rows.append(of_set("food101", "zero-shot", 0.1, prompts="single"))
+    rows.append(of_set("food101", "zero-shot", 0.99, metric="top-5"))
     shots = [
         {"set": name, "shots": shots, "seed": seed, "metric": "accuracy", "value": probe - 0.1 / shots + 0.01 * seed}
         for name, (_, probe) in SUITE.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,10 @@ def test_without_an_overlap_a_difference_is_not_available_and_never_0(recipe: Re
 
 
 def test_a_review_says_who_set_the_threshold(recipe: Recipe) -> None:
-    rows = [{"key": "00.png", "verdict": "same"}, {"key": "01.png", "verdict": "different", "leak": False}]
+    rows: list[dict[str, Any]] = [
+        {"key": "00.png", "verdict": "same"},
+        {"key": "01.png", "verdict": "different", "leak": False},
+    ]
     finish_overlap(recipe, rows, {"a": {"reviewer": f"R. {SCRIPT}", "threshold": 52}})
     page = page_of(recipe)
     assert f"R. {SCRIPT} judged 2 pairs by eye; of the others those count that differ in at most 52 of 256" in page.text

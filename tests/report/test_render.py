@@ -298,7 +298,7 @@ def test_leaks_are_shown_beside_what_they_are_like(whole: Recipe) -> None:
     """Once `openwit overlap` has said which they are, and as long as that is true."""
     assert "Not known: openwit overlap" in page_of(whole).text
     url = made_samples(1)[0][0]
-    row = {"key": "7.png", "image_url": url}
+    row = {"key": "7.png", "image_url": url, "d64": 1}
     rows = [row, {**row, "d64": 4}, {**row, "key": "8.png", "leak": False}, {**row, "key": "9.png", "packed": False}]
     finish_overlap(whole, rows)
     shown = page_of(whole)

@@ -1,4 +1,4 @@
-"""Under shift: the testbed's fit and the paper's values beside one's own; absent, or with a warning, where it should."""
+"""Under shift: the testbed's fit and the paper's values beside one's own; absent, or warned of, where it should."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_few_examples_of_a_part_of_a_set_claim_nothing() -> None:
 
 
 def test_a_weak_model_is_on_no_line() -> None:
-    found = under_shift.section([of_set("imagenet", "zero-shot", 0.0), of_set("imagenet_v2", "zero-shot", 0.01)], seed=1)
+    rows = [of_set("imagenet", "zero-shot", 0.0), of_set("imagenet_v2", "zero-shot", 0.01)]
+    found = under_shift.section(rows, seed=1)
     assert found is not None and found.weak and found.robustness is not None
     assert found.robustness.effective == pytest.approx(0.01)
 
