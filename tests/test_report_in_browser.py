@@ -97,6 +97,17 @@ def test_a_number_of_the_funnel_leads_to_what_is_behind_it(endpoint: str, page: 
     assert asyncio.run(follow()) == ([False, False], [True, True])
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_numbers_behind_figures_and_sets_fit_when_they_are_opened(endpoint: str, page: Path, width: int) -> None:
+    opening = "document.querySelectorAll('.data, #leaks details').forEach(one => one.open = true)"
+    seen, tab = look(endpoint, page.as_uri(), f"({opening}, {SEEN})", width)
+    assert tab.complaints == [] and {url for url in tab.requests if not url.startswith("data:")} == {page.as_uri()}
+    assert seen["wide"] <= 0 and seen["text"] >= 4.5
+    html = page.read_text(encoding="utf-8")
+    assert html.count('<details class="data">') == 6  # figures 5 to 8, under shift, what leaked
+    assert all(f'<section id="{part}">' in html for part in ("shift", "leaks"))
+
+
 def test_trouble_would_be_seen(endpoint: str, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text(
