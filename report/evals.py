@@ -65,15 +65,13 @@ def answers(results: Manifest) -> Answers:
 
 
 def answers_by_set(results: Manifest, names: Collection[str]) -> dict[str, Answers]:
-    """The same of evaluation sets, by the first choice of prompts; of pictures of one class each."""
+    """The same of evaluation sets, by the recipe's first choice of prompts; of pictures of one class each."""
+    prompts = [*results.facts.get("config", {}).get("prompts", ())][:1]
     found: dict[str, Answers] = {}
-    prompts: dict[str, str] = {}
     for row in table_rows(results, "example", ["set", "method", "prompts", "id", "label", "rank"]):
-        name, has_one = row["set"], row["rank"] is not None and len(row["label"]) == 1
-        if name not in names or row["method"] != "zero-shot" or not has_one:
-            continue
-        if prompts.setdefault(name, row["prompts"]) == row["prompts"]:
-            found.setdefault(name, {})[row["id"]] = row["rank"] == 1, row["label"][0]
+        of_one_class = row["rank"] is not None and len(row["label"]) == 1
+        if row["set"] in names and row["method"] == "zero-shot" and row["prompts"] in prompts and of_one_class:
+            found.setdefault(row["set"], {})[row["id"]] = row["rank"] == 1, row["label"][0]
     return found
 
 

@@ -80,7 +80,7 @@ def finish(
         "stage": stage,
         "rules_version": 7,
         "seed": 1,
-        "config": {"min_words": 3, "languages": [SCRIPT], "batch_size": 64},
+        "config": {"min_words": 3, "languages": [SCRIPT], "batch_size": 64, "prompts": ["paper", "contextless"]},
         "inputs": {name: digest_of(recipe, name) for name in inputs} | dict(files or {}),
         "determined_by": {},
     }

@@ -123,6 +123,26 @@ def test_sets_are_tested_together_and_those_without_results_say_so(recipe: Recip
     assert "eval has no results of these pictures" in page.text
 
 
+def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> None:
+    examples = [
+        {"set": "dtd", "method": method, "prompts": prompts, "id": f"{i:02}.png", "label": ["banded"], "rank": rank}
+        for method, prompts, ranks in (("zero-shot", "contextless", [1, 1]), ("zero-shot", "paper", [1, 2]))
+        for i, rank in enumerate(5 * ranks)
+    ]
+    examples += [{**row, "method": "probe", "prompts": "", "rank": 1} for row in examples[:10]]
+    finish_training(recipe, [1.0], RESULTS, tables={"example": examples})
+    rows = [{"eval_set": "dtd", "key": key} for key in ("00.png", "02.png")]
+    sets = {"dtd": {"pictures": "of a folder"}}
+    finish_overlap(recipe, rows, sets)
+    one = sets_of(recipe)["dtd"]
+    assert one.numbers is not None and one.within is not None
+    assert (one.numbers["all"], one.numbers["accuracy_overlap"], one.numbers["clean"]) == (0.5, 1.0, 3 / 8)
+    assert one.within.difference == pytest.approx(5 / 8)
+    finish_overlap(recipe, [*rows, {"eval_set": "dtd", "key": "test/04.png"}], sets)
+    one = sets_of(recipe)["dtd"]
+    assert one.numbers is None and one.why.startswith("1 of the leaked pictures, test/04.png for one, are none of")
+
+
 def test_pictures_without_a_label_take_no_part(recipe: Recipe) -> None:
     finish_overlap(recipe, [*LEAKED, {"key": "unlabelled.png"}])
     one = sets_of(recipe)["a"]
