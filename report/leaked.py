@@ -157,7 +157,7 @@ def _why_not(leaked: set[str], answers: evals.Answers, same: bool) -> str:
     strange = sorted(leaked - answers.keys())
     if strange and not same:
         return (
-            f"{len(strange):,} of the leaked pictures, {strange[0]} for one, are none of those that were evaluated: "
+            f"Pictures that leaked were not evaluated under that name: {len(strange):,}, {strange[0]} for one: "
             "ask openwit overlap about the pictures that eval reads, under the same names."
         )
     if leaked.issuperset(answers):
