@@ -140,7 +140,8 @@ def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> 
     assert one.within.difference == pytest.approx(5 / 8)
     finish_overlap(recipe, [*rows, {"eval_set": "dtd", "key": "test/04.png"}], sets)
     one = sets_of(recipe)["dtd"]
-    assert one.numbers is None and one.why.startswith("Pictures that leaked were not evaluated under that name: 1, test/04.png for one")
+    assert one.numbers is None
+    assert one.why.startswith("Pictures that leaked were not evaluated under that name: 1, test/04.png for one")
 
 
 def test_pictures_without_a_label_take_no_part(recipe: Recipe) -> None:
