@@ -63,9 +63,9 @@ class SetLeaks:
         """As figure 17 and the model card take it, in per cent and points."""
         if self.numbers is None:
             return Leak(self.name, 100 * self.found / self.asked)
-        keys = ("contamination", "all_minus_clean", "overlap_minus_clean", "low", "high")
-        share, *values = (None if self.numbers[key] is None else 100 * self.numbers[key] for key in keys)
-        return Leak(self.name, share or 0.0, *values, self.numbers["p"])
+        keys = ("all_minus_clean", "overlap_minus_clean", "low", "high")
+        change, difference, low, high = (None if self.numbers[key] is None else 100 * self.numbers[key] for key in keys)
+        return Leak(self.name, 100 * self.numbers["contamination"], change, difference, low, high, self.numbers["p"])
 
 
 @dataclass(frozen=True)

@@ -257,8 +257,8 @@ def test_labels_that_change_after_it_has_begun_are_said(
     recipe = with_eval(learnt, pictures=painted[0], labels=str(labels))
     begin = runs.begin
 
-    def change(folder: str, facts: Any) -> None:
-        begin(folder, facts)
+    def change(folder: str, facts: Any, raw_files: Any) -> None:
+        begin(folder, facts, raw_files)
         with labels.open("a") as file:
             file.write("\n")
 

@@ -362,7 +362,7 @@ def test_the_stage_evaluates_sets_and_goes_on_where_it_stopped(
     (tmp_path / "other/blue/1.png").write_bytes(colour("blue"))
     evals.evaluate(recipe)
     said = capsys.readouterr().out
-    assert "eval: cifar10 (CIFAR-10, " in said and "eval: pairs zero-shot accuracy " in said
+    assert "eval: cifar10 (CIFAR-10, " in said and "eval: pairs zero-shot contextless accuracy " in said
     run = json.loads((folder / "_run.json").read_bytes())
     assert run["work"]["sets"] == {"here": 3, "of": 6} and run["raw_files"]
     results = json.loads((folder / "results.json").read_bytes())

@@ -10,7 +10,7 @@ RESULT = declare(
     "result",
     1,
     {
-        "name": (pa.string(), "set and method: caltech101 zero-shot"),
+        "name": (pa.string(), "set, method and choice of prompts: caltech101 zero-shot clip"),
         "set": (pa.string(), "the set"),
         "method": (pa.string(), "zero-shot | probe | few-shot | image-to-text | text-to-image | nearest"),
         "prompts": (pa.string(), "choice of prompts; empty where none are used"),

@@ -14,8 +14,9 @@ from core.errors import Failure
 from core.files import digest
 from core.inputs import Memory
 from core.progress import Progress
-from evaluation.examples import Files, listed, undecodable
+from evaluation.examples import Files, undecodable
 from evaluation.features import LARGEST
+from evaluation.wording import listed
 from trainer import stage
 from trainer.data import in_order
 from trainer.evals.features import Encoder
@@ -158,7 +159,8 @@ def _means(rows: Floats, counts: Sequence[int]) -> Floats:
         return rows
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     sums = np.add.reduceat(rows, starts, axis=0)
-    return (sums / np.array(counts)[:, None]).astype(np.float32)
+    means: Floats = (sums / np.array(counts)[:, None]).astype(np.float32)
+    return means
 
 
 def _table(schema: Callable[[int], pa.Schema], ids: Sequence[str], rows: Floats) -> pa.Table:
