@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from core import snapshot
 from core.files import entries_in, is_local, join
+from core.listing import sizes_below
 from core.manifest import RECEIPTS, Receipt, add_up, receipt_name
 from core.progress import Progress
 from core.runs import top_drops
@@ -18,6 +19,7 @@ from pipeline.tasks.attempt import Job, Task
 _SHARE = 20  # a look is followed by a pause of so many times its length, so that looking takes at most a twentieth
 _LOCAL_PAUSE = 0.2  # seconds at the least
 _STORE_PAUSE = 5.0  # on an object store, where listing costs money
+_LISTED = 300  # new receipts on a store, from which on it is quicker to list the stage's folder
 _UNSAVED = 1000  # receipts on a store that are read before they are written down, or a tenth of those that are
 
 
@@ -67,7 +69,9 @@ class TaskProgress:
         """Read the receipts that came since."""
         entries = entries_in(self._folder, detail=self._is_far or bool(self._stale))  # times are dear on a local disk
         new = [name for name in entries if name in self._waiting and self._stale.get(name, 0) != entries[name]]
-        done = self._job.done_of([self._waiting[name] for name in new])
+        # A listing is a request a thousand names; where few have come, to ask for the parts of these is less.
+        sizes = sizes_below(self._job.folder) if self._is_far and len(new) > _LISTED else None
+        done = self._job.done_of([self._waiting[name] for name in new], sizes)
         for name in new:
             if receipt := done.get(self._waiting[name].id):
                 del self._waiting[name]
