@@ -45,6 +45,7 @@ Bits256 = NDArray[np.uint8]  # [n, 32]
 
 _BANDS, _WIDTH = 16, 16
 _CELLS = 1 << 16  # pairs compared together, so that they stay in the processor's cache
+_VALUES = 64  # of a band, whose neighbours are looked up together
 _FEW = 1 << 28  # pairs up to which it is quicker to compare all of them
 _IMAGES = 5_000_000  # of a block: 2 GiB with all that is made of them
 _HELD = 1 << 22  # matches held before the best of them are chosen
@@ -162,11 +163,13 @@ def _by_bands(asked: Bits256, stored: Bits256, bound: int) -> Iterator[NDArray[A
     for band in range(_BANDS):
         if limit[band] < 0:
             continue
-        following = [(band + 1) % _BANDS, (band + 2) % _BANDS]
-        of_three = limit[band] + sum(limit[other] for other in following) + 2
-        a = _Sorted(asked_bands, band, following)
-        s = _Sorted(stored_bands, band, following)
-        for i, j in _in_band(a, s, limit[band], of_three):
+        four = [(band + more) % _BANDS for more in range(4)]
+        of_three = sum(limit[one] for one in four[:3]) + 2
+        of_four = sum(limit[one] for one in four) + 3
+        a, s = (_Sorted(bands, four) for bands in (asked_bands, stored_bands))
+        for places, rows in _in_band(a, s, limit[band], of_three):
+            close = np.bitwise_count(a.four[places] ^ s.four[rows]) <= of_four
+            i, j = a.order[places[close]], s.order[rows[close]]
             distance = np.bitwise_count(asked_words[i] ^ stored_words[j]).sum(axis=1, dtype=np.uint16)
             close = distance <= bound
             if close.any():
@@ -176,49 +179,63 @@ def _by_bands(asked: Bits256, stored: Bits256, bound: int) -> Iterator[NDArray[A
 class _Sorted:
     """Some hashes in the order of the bits of one band."""
 
-    def __init__(self, bands: NDArray[np.uint16], band: int, following: list[int]) -> None:
-        """`bands` is uint16 [n, 16]; `following` are the two bands that are compared next."""
-        self.order = np.argsort(bands[:, band], kind="stable")  # by radix, in linear time
-        self.next = np.ascontiguousarray(bands[:, following]).view(np.uint32)[self.order, 0]
-        counts = np.bincount(bands[:, band], minlength=1 << _WIDTH)
+    def __init__(self, bands: NDArray[np.uint16], four: list[int]) -> None:
+        """`bands` is uint16 [n, 16]; `four` are the band to sort by and the three that are compared next."""
+        self.order = np.argsort(bands[:, four[0]], kind="stable")  # by radix, in linear time
+        self.two = np.ascontiguousarray(bands[:, four[1:3]]).view(np.uint32)[self.order, 0]
+        self.four = np.ascontiguousarray(bands[:, four]).view(np.uint64)[self.order, 0]
+        counts = np.bincount(bands[:, four[0]], minlength=1 << _WIDTH)
         self.start = np.concatenate([[0], np.cumsum(counts)])  # of each value among them
 
 
 def _in_band(a: _Sorted, s: _Sorted, limit: int, of_three: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Rows of pairs that differ in at most `limit` bits of this band, and `of_three` with the next two: [m] each."""
-    some_masks = int(np.searchsorted(_WEIGHTS, limit, side="right"))
-    masks, left = _MASKS[:some_masks], (of_three - _WEIGHTS[:some_masks]).astype(np.uint8)
-    differ, counted = np.empty(_CELLS, np.uint32), np.empty(_CELLS, np.uint8)
+    """Places in `a` and `s` of pairs that differ in at most `limit` bits of the band they are sorted by, and in at most
+    `of_three` of it and the next two: [m] each."""
+    xor, bits, small = np.empty(_CELLS, np.uint32), np.empty(_CELLS, np.uint8), np.empty(_CELLS, np.bool_)
     held: list[tuple[NDArray[Any], NDArray[Any]]] = []
-    for value in np.flatnonzero(np.diff(s.start)).tolist():
-        values = masks ^ np.uint16(value)
-        first = a.start[values]
-        count = a.start[values + np.int64(1)] - first
-        ends = np.cumsum(count)
-        places = np.repeat(first - ends + count, count) + np.arange(ends[-1])
-        most = np.repeat(left, count)
+    for value, places, weights in _neighbours(a, s, limit):
+        wanted, left = a.two[places], (of_three - weights).astype(np.uint8)
         for column in range(0, len(places), _CELLS):
-            at, allowed = places[column : column + _CELLS], most[column : column + _CELLS]
-            wanted = a.next[at]
-            step = _CELLS // len(at)
+            some, allowed = wanted[column : column + _CELLS], left[column : column + _CELLS]
+            step = _CELLS // len(some)
             for row in range(s.start[value], s.start[value + 1], step):
-                some = s.next[row : min(row + step, s.start[value + 1])]
-                shape, cells = (len(some), len(at)), len(some) * len(at)
-                np.bitwise_xor(some[:, None], wanted, out=differ[:cells].reshape(shape))
-                np.bitwise_count(differ[:cells], out=counted[:cells])
-                hit = np.flatnonzero(counted[:cells].reshape(shape) <= allowed)
+                theirs = s.two[row : min(row + step, s.start[value + 1])]
+                shape, cells = (len(theirs), len(some)), len(theirs) * len(some)
+                np.bitwise_xor(theirs[:, None], some, out=xor[:cells].reshape(shape))
+                np.bitwise_count(xor[:cells], out=bits[:cells])
+                np.less_equal(bits[:cells].reshape(shape), allowed, out=small[:cells].reshape(shape))
+                hit = np.flatnonzero(small[:cells])
                 if len(hit):
-                    held.append((at[hit % len(at)], row + hit // len(at)))
+                    held.append((places[column + hit % len(some)], row + hit // len(some)))
         if sum(len(some) for some, _ in held) > _CELLS:
-            yield _joined(a, s, held)
+            yield _joined(held)
             held = []
     if held:
-        yield _joined(a, s, held)
+        yield _joined(held)
 
 
-def _joined(a: _Sorted, s: _Sorted, held: list[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _neighbours(a: _Sorted, s: _Sorted, limit: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint8]]]:
+    """Of each value of the band that occurs in `s`: the places in `a` of values within `limit` bits, and how many."""
+    count = int(np.searchsorted(_WEIGHTS, limit, side="right"))
+    masks, weights = _MASKS[:count], _WEIGHTS[:count]
+    occurring = np.flatnonzero(np.diff(s.start)).astype(np.uint16)
+    for at in range(0, len(occurring), _VALUES):
+        values = occurring[at : at + _VALUES]
+        near = (values[:, None] ^ masks).ravel()
+        first = a.start[near]
+        found = a.start[near + np.int64(1)] - first
+        ends = np.cumsum(found)
+        places = np.repeat(first - ends + found, found) + np.arange(ends[-1])
+        differing = np.repeat(np.tile(weights, len(values)), found)
+        borders = [0, *ends[count - 1 :: count].tolist()]
+        for value, begin, end in zip(values.tolist(), borders, borders[1:], strict=False):
+            if begin < end:
+                yield value, places[begin:end], differing[begin:end]
+
+
+def _joined(held: list[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
     places, rows = (np.concatenate(column) for column in zip(*held, strict=True))
-    return a.order[places], s.order[rows]
+    return places, rows
 
 
 def _found(asked: NDArray[Any], stored: NDArray[Any], distance: NDArray[Any]) -> NDArray[Any]:
