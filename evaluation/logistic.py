@@ -233,9 +233,12 @@ class _Search:
         position = start.position
         value, gradient = self._evaluate(position, precision)
         pairs = list(start.pairs)
+        inverse = _Inverse(self.diagonal)
+        for step, change in pairs:
+            inverse.learn(step, self._penalised(step, change))
         gains: list[float] = []
         while self.iterations < self.max_iterations:
-            direction = -self._inverse(gradient, pairs)
+            direction = -inverse.times(gradient)
             slope = float(np.vdot(gradient, direction))
             steepest = float(np.abs(gradient).max()) / len(self.problem.labels)
             if -slope / 2 <= self.tolerance * value and steepest <= STEEPEST:
@@ -245,8 +248,8 @@ class _Search:
                 break
             new, new_value, new_gradient = found
             step, change = new - position, new_gradient - gradient
-            change[:-1] -= self.penalty * step[:-1]
-            pairs = [*pairs, (step, change)][-MEMORY:]
+            inverse.learn(step, change)
+            pairs = [*pairs, (step, self._penalised(step, change, -1))][-MEMORY:]
             gains = [*gains, (value - new_value) / value][-_STALLED:]
             position, value, gradient = new, new_value, new_gradient
             self.iterations += 1
@@ -258,27 +261,11 @@ class _Search:
         self.evaluations += 1
         return evaluate(self.problem, position, self.penalty, precision)
 
-    def _inverse(self, gradient: Doubles, pairs: list[tuple[Doubles, Doubles]]) -> Doubles:
-        """The inverse Hessian times the gradient, by the two loops of L-BFGS (Nocedal 1980)."""
-        full = []
-        for step, change in pairs:
-            change = change.copy()
-            change[:-1] += self.penalty * step[:-1]
-            product = float(np.vdot(step, change))
-            if product > 0:
-                full.append((step, change, product))
-        result = gradient.copy()
-        factors = []
-        for step, change, product in reversed(full):
-            factors.append(float(np.vdot(step, result)) / product)
-            result -= factors[-1] * change
-        result /= self.diagonal
-        if full:
-            _, change, product = full[-1]
-            result *= product / float(np.vdot(change / self.diagonal, change))
-        for (step, change, product), factor in zip(full, reversed(factors), strict=True):
-            result += (factor - float(np.vdot(change, result)) / product) * step
-        return result
+    def _penalised(self, step: Doubles, change: Doubles, sign: int = 1) -> Doubles:
+        """The change of the gradient with the penalty's part, or without it."""
+        changed = change.copy()
+        changed[:-1] += sign * self.penalty * step[:-1]
+        return changed
 
     def _step(
         self, position: Doubles, value: float, direction: Doubles, slope: float, precision: Precision
@@ -296,3 +283,51 @@ class _Search:
                 return new, new_value, new_gradient
             length = (low + high) / 2 if high < np.inf else 2 * length
         return None
+
+
+class _Inverse:
+    """The inverse Hessian of L-BFGS (Nocedal 1980), from a diagonal and the last pairs of steps and gradient changes.
+
+    Steps and changes are kept as rows of two matrices, in units in which the diagonal is 1, with all their products. So
+    the two loops run over numbers, and a product with a vector reads each matrix twice.
+    """
+
+    def __init__(self, diagonal: Doubles) -> None:
+        """`diagonal`: of the Hessian, estimated; > 0."""
+        self._root = np.sqrt(diagonal).ravel()
+        self._shape = diagonal.shape
+        self._steps, self._changes = (np.empty((MEMORY, self._root.size)) for _ in range(2))
+        self._products, self._squares = (np.zeros((MEMORY, MEMORY)) for _ in range(2))  # step · change, change · change
+        self._order: list[int] = []  # rows in use, the oldest first
+
+    def learn(self, step: Doubles, change: Doubles) -> None:
+        """Take a pair, for the oldest one if there is no room; one that shows no curvature is left out."""
+        step, change = step.ravel() * self._root, change.ravel() / self._root
+        if not float(np.vdot(step, change)) > 0:
+            return
+        row = self._order.pop(0) if len(self._order) == MEMORY else len(self._order)
+        self._order.append(row)
+        self._steps[row], self._changes[row] = step, change
+        used = sorted(self._order)
+        self._products[used, row] = self._steps[: len(used)] @ change
+        self._products[row, used] = self._changes[: len(used)] @ step
+        self._squares[used, row] = self._squares[row, used] = self._changes[: len(used)] @ change
+
+    def times(self, gradient: Doubles) -> Doubles:
+        """The inverse Hessian times the gradient [d + 1, classes]."""
+        scaled, order = gradient.ravel() / self._root, self._order
+        if not order:
+            return (scaled / self._root).reshape(self._shape)
+        n, grid = len(order), np.ix_(order, order)
+        steps, changes, products = self._steps[:n], self._changes[:n], self._products[grid]
+        along, factors = (steps @ scaled)[order], np.zeros(n)
+        for i in reversed(range(n)):
+            factors[i] = (along[i] - products[i, i + 1 :] @ factors[i + 1 :]) / products[i, i]
+        scale = products[-1, -1] / self._squares[order[-1], order[-1]]
+        left = scale * ((changes @ scaled)[order] - self._squares[grid] @ factors)
+        more = np.zeros(n)
+        for i in range(n):
+            more[i] = factors[i] - (left[i] + products[:i, i] @ more[:i]) / products[i, i]
+        place = np.argsort(order)  # back to the order of the rows
+        result = scale * (scaled - factors[place] @ changes) + more[place] @ steps
+        return (result / self._root).reshape(self._shape)
