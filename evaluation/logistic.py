@@ -329,5 +329,5 @@ class _Inverse:
         for i in range(n):
             more[i] = factors[i] - (left[i] + products[:i, i] @ more[:i]) / products[i, i]
         place = np.argsort(order)  # back to the order of the rows
-        result = scale * (scaled - factors[place] @ changes) + more[place] @ steps
+        result: Doubles = scale * (scaled - factors[place] @ changes) + more[place] @ steps
         return (result / self._root).reshape(self._shape)
