@@ -1,0 +1,172 @@
+"""Hugging Face's layouts: folders with a table of metadata, and Parquet files with pictures inside."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.errors import Failure
+from evaluation import readers
+from tests.evaluation import made
+from tests.evaluation.reading import BODIES, JPEG, LABELS, holds, read
+
+
+def in_folder(base: Path) -> list[str]:
+    names = []
+    for label in made.CLASSES:
+        for i, body in enumerate(JPEG[label]):
+            names.append(f"images/{label}_{i}.jpg")
+            (base / "images").mkdir(parents=True, exist_ok=True)
+            (base / names[-1]).write_bytes(body)
+    return names
+
+
+def metadata(base: Path, kind: str) -> None:
+    rows = [{"file_name": name, "label": made.CLASSES[n]} for name, n in zip(in_folder(base), LABELS, strict=True)]
+    if kind == "csv":
+        text = "\ufefflabel,file_name,note\r\n" + "".join(f'{r["label"]},{r["file_name"]},"a, ""b"""\r\n' for r in rows)
+        (base / "metadata.csv").write_text(text)
+    elif kind == "jsonl":
+        (base / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), base / "metadata.parquet")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_metadata(kind: str, tmp_path: Path) -> None:
+    metadata(tmp_path / "test", kind)
+    (tmp_path / "test" / "images" / "more.png").write_bytes(b"x")
+    found = read(tmp_path)
+    assert readers.layout_of(str(tmp_path)) == "metadata" and holds(found)
+    assert found.ids[0] == "images/accordion_0.jpg" and found.left_out["without_a_row"] == 1
+
+
+def test_metadata_of_several_classes_and_numbers(tmp_path: Path) -> None:
+    in_folder(tmp_path)
+    rows = [{"file_name": "images/ant_0.jpg", "label": [10, 2]}, {"file_name": "./images/ant_1.JPG", "label": ["2"]}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = read(tmp_path)
+    assert (found.classes, found.labels) == (("2", "10"), ((0, 1), (0,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "file_name,label\nimages/ant_0.jpg,ant\nimages/gone.jpg,ant\n",
+            r"names 2 pictures, of which 1 are not in its folder, images/gone",
+        ),
+        ("file_name,label\nimages/ant_0.jpg,\n", r"metadata\.csv, line 2 has no label \(''\): add it"),
+        ("file_name,label\nimages/ant_0.jpg,nan\n", r"line 2 has no label \('nan'\)"),
+        (
+            "file_name,label\nimages/ant_0.jpg,ant\n\n./images/ant_0.JPG,bee\n",
+            r"line 4 names .* again, after line 2",
+        ),
+        ("file_name,label\n,ant\n", r"line 2 has no file_name"),
+        (
+            "file_name,label\nimages/ant_0.jpg,ant, red\n",
+            r"line 2 has 3 cells and the first line 2: put texts that hold",
+        ),
+        ("file_name,text\nimages/ant_0.jpg,ant\n", r"no column of labels, but file_name, text: call the one"),
+        ("file_name,label,class\nimages/ant_0.jpg,ant,b\n", r"several columns of labels, label, class: call the one"),
+        ("file_name,label,label\nimages/ant_0.jpg,ant,b\n", r"has a column twice in its first line"),
+        ("file;label\nimages/ant_0.jpg;ant\n", r"has no column file_name, but file;label: add it"),
+        ("file_name,label\n", r"holds no rows"),
+        ("", r"holds no rows"),
+        ('file_name,label\n"images/ant_0.jpg,ant\n', r"is no CSV"),
+        ("file_name,label\n../../secret.jpg,ant\n", r"names 1 pictures, of which 1 are not in its folder"),
+    ],
+)
+def test_metadata_that_does_not_fit_is_named(text: str, said: str, tmp_path: Path) -> None:
+    in_folder(tmp_path)
+    (tmp_path.parent / "secret.jpg").write_bytes(b"x")
+    (tmp_path / "metadata.csv").write_text(text)
+    with pytest.raises(Failure, match=said):
+        read(tmp_path)
+
+
+def test_two_files_of_metadata_or_one_in_the_wrong_place_are_named(tmp_path: Path) -> None:
+    metadata(tmp_path / "test", "csv")
+    (tmp_path / "test" / "metadata.jsonl").write_text("")
+    with pytest.raises(Failure, match=r"has metadata\.csv, metadata\.jsonl: leave the one that holds the labels"):
+        read(tmp_path)
+    (tmp_path / "test" / "metadata.jsonl").rename(tmp_path / "metadata.jsonl")
+    (tmp_path / "test" / "metadata.csv").unlink()
+    with pytest.raises(Failure, match=r"has metadata\.jsonl and its split is in test/: move the rows of the split"):
+        read(tmp_path)
+
+
+def parquet(path: Path, names: list[str] | None = None, labels: list[object] | None = None, paths: bool = True) -> Path:
+    """A table as datasets.Dataset.to_parquet writes it; test_tables_of_datasets_itself holds it against the library."""
+    images = [{"bytes": body, "path": f"p{i}.jpg" if paths else None} for i, body in enumerate(BODIES)]
+    feature = {"names": names or list(made.CLASSES), "_type": "ClassLabel"}
+    info = {"info": {"features": {"image": {"_type": "Image"}, "label": feature}}}
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    table = pa.table({"image": pa.array(images, kind), "label": LABELS if labels is None else labels})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(info)}), path)
+    return path
+
+
+def test_tables_with_pictures_inside(tmp_path: Path) -> None:
+    found = read(parquet(tmp_path / "data" / "test-00000-of-00001.parquet").parents[1])
+    assert readers.layout_of(str(tmp_path)) == "parquet" and holds(found)
+    assert found.classes == made.CLASSES and found.ids[0] == "p0.jpg"
+    assert holds(read(parquet(tmp_path / "alone.parquet", paths=False)))
+    assert read(tmp_path / "alone.parquet").ids[11] == "alone/00000011"
+
+
+def test_tables_of_datasets_itself(tmp_path: Path) -> None:
+    import datasets
+
+    rows = {"image": [{"bytes": body, "path": None} for body in BODIES], "label": LABELS}
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=list(made.CLASSES)))
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "test.parquet")
+    found = read(tmp_path)
+    assert holds(found) and found.classes == made.CLASSES
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda p: parquet(p / "test.parquet", labels=[-1, *LABELS[1:]]), r"row 0 has the label -1, and the schema"),
+        (lambda p: parquet(p / "test.parquet", names=["a", "b"]), r"row 6 has the label 2, and the schema names 2"),
+        (lambda p: parquet(p / "test.parquet", labels=[None, *LABELS[1:]]), r"row 0 has no label \(None\)"),
+        (lambda p: parquet(p / "test-00001-of-00002.parquet"), r"lacks test-00000-of-00002: download the files"),
+        (lambda p: parquet(p / "train-00000-of-00001.parquet"), r"no table of the split test: give the folder of one"),
+        (
+            lambda p: [parquet(p / "test" / "0.parquet"), parquet(p / "test" / "1.parquet", names=list("abcd"))],
+            r"1\.parquet has other class names than .*0\.parquet",
+        ),
+        (lambda p: (p / "test.parquet").write_bytes(b"PAR1"), r"test\.parquet is no whole Parquet file"),
+        (
+            lambda p: pq.write_table(pa.table({"text": ["a"], "label": [0]}), p / "test.parquet"),
+            r"has 0 columns of pictures among text, label: call the one image",
+        ),
+    ],
+)  # fmt: skip
+def test_tables_that_do_not_fit_are_named(make: Callable[[Path], object], said: str, tmp_path: Path) -> None:
+    make(tmp_path)
+    with pytest.raises(Failure, match=said):
+        read(tmp_path)
+
+
+def test_class_names_twice_in_a_schema_are_two_classes(tmp_path: Path) -> None:
+    """Hugging Face's imagenet-1k, where two classes are called crane."""
+    found = read(parquet(tmp_path / "test.parquet", names=["crane", "crane", "anchor", "ant"]))
+    assert holds(found) and found.classes[:2] == ("crane", "crane")
+
+
+def test_tables_of_other_splits_beside_a_splits_folder_are_left_alone(tmp_path: Path) -> None:
+    made.class_folders(tmp_path / "test")
+    parquet(tmp_path / "train.parquet")
+    assert readers.layout_of(str(tmp_path)) == "folders" and holds(read(tmp_path))
+
+
+def test_cifar_100s_two_columns_of_labels(tmp_path: Path) -> None:
+    table = pa.table({"img": pa.array([b"x"], pa.binary()), "fine_label": [3], "coarse_label": [1]})
+    pq.write_table(table, tmp_path / "test.parquet")
+    assert read(tmp_path, column="fine_label").classes == ("3",)
