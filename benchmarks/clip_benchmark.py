@@ -47,16 +47,17 @@ def made(images: int, classes: int, sentences: int, pictures: int, captions: int
     random = np.random.default_rng(0)
 
     def unit(rows: npt.NDArray[np.float64]) -> Floats:
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        found: Floats = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        return found
 
     means = random.normal(size=(classes, WIDTH))
     labels = np.arange(images) % classes
     shown = unit(means[labels] + 6 * random.normal(size=(images, WIDTH)))
     texts = unit(np.repeat(means, sentences, axis=0) + 1.5 * random.normal(size=(classes * sentences, WIDTH)))
-    zero_shot = {"images": shown, "texts": texts, "labels": labels, "classes": np.array(classes)}
+    zero_shot: Arrays = {"images": shown, "texts": texts, "labels": labels, "classes": np.array(classes)}
     scenes = random.normal(size=(pictures, WIDTH))
     owner = np.repeat(np.arange(pictures), captions)
-    retrieval = {
+    retrieval: Arrays = {
         "images": unit(scenes + 2.2 * random.normal(size=(pictures, WIDTH))),
         "texts": unit(scenes[owner] + 2.2 * random.normal(size=(len(owner), WIDTH))),
         "owner": owner,
@@ -205,7 +206,7 @@ def theirs(folder: str) -> dict[str, Any]:
     for name, measure in (("zero-shot", their_zero_shot), ("retrieval", their_retrieval), ("ties", their_retrieval)):
         with np.load(Path(folder, f"{name}.npz")) as features:
             seconds, values, arrays = measure(dict(features))
-        np.savez(Path(folder, f"{name}.theirs.npz"), **arrays)
+        np.savez(Path(folder, f"{name}.theirs.npz"), allow_pickle=False, **arrays)
         said[name] = {"seconds": seconds, "values": values}
     return said
 
@@ -268,7 +269,7 @@ def main(*sizes: int) -> None:
     features = {"zero-shot": zero_shot, "retrieval": retrieval, "ties": with_ties(retrieval)}
     with tempfile.TemporaryDirectory() as folder:
         for name, arrays in features.items():
-            np.savez(Path(folder, f"{name}.npz"), **arrays)
+            np.savez(Path(folder, f"{name}.npz"), allow_pickle=False, **arrays)
         said = json.loads(peers.run("clip_benchmark", "-m", "benchmarks.clip_benchmark", "--theirs", folder))
         their = {name: dict(np.load(Path(folder, f"{name}.theirs.npz"))) for name in features}
     seconds: dict[str, float] = {}
