@@ -5,6 +5,7 @@ Choices, as in the paper's Figure 4 and beside it:
 - "single": "a photo of a {}.";
 - "contextless": the bare name of the class;
 - "ensemble": ImageNet's 80 templates; "selected": the 7 of them that OpenAI's notebook found by forward selection;
+- "forward": those of the 80 and of the set's own that forward selection finds (evaluation/selection.py);
 - "clip_benchmark": CLIP_benchmark's names and templates, to compare results with its;
 - "ar", "cn", "it", "jp": ImageNet's names and templates in Arabic, Chinese, Italian, Japanese (from CLIP_benchmark);
 - "babel-de" and 92 more: the names that Babel-ImageNet has in a language, without a template, for those classes of
@@ -24,7 +25,8 @@ from core.errors import UsageError
 
 DATA = Path(__file__).parent / "data"
 SINGLE = "a photo of a {}."
-CHOICES = ("paper", "single", "contextless", "ensemble", "selected", "clip_benchmark")
+FORWARD = "forward"
+CHOICES = ("paper", "single", "contextless", "ensemble", "selected", FORWARD, "clip_benchmark")
 LANGUAGES = ("ar", "cn", "it", "jp")
 SELECTED = (
     "itap of a {}.",
@@ -71,13 +73,18 @@ def babel() -> dict[str, tuple[list[int], list[str]]]:
 
 
 def make(choice: str, names: Sequence[Sequence[str]], templates: Sequence[str], set_name: str) -> Prompts:
-    """One of the choices that need no other names: `names` by class, `templates` the set's own (none: "single")."""
+    """One of the choices that need no other names: `names` by class, `templates` the set's own (none: "single").
+
+    Of "forward" these are the candidates.
+    """
+    ensemble = published("clip")["imagenet"]["templates"]
     of_choice: dict[str, Sequence[str]] = {
         "paper": templates or (SINGLE,),
         "single": (SINGLE,),
         "contextless": ("{}",),
-        "ensemble": published("clip")["imagenet"]["templates"],
+        "ensemble": ensemble,
         "selected": SELECTED,
+        FORWARD: tuple(dict.fromkeys([*ensemble, *templates])),
     }
     if choice not in of_choice:
         raise UsageError(

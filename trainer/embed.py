@@ -48,10 +48,9 @@ from trainer import stage
 from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import captions, in_order, picture
-from trainer.evals.features import Encoder
+from trainer.evals.features import Encoder, load_encoder
 from trainer.images import evaluation_crop
 from trainer.model import CLIP
-from trainer.tokenizer import Tokenizer
 from trainer.weights import model_of, read_weights
 
 RULES_VERSION = 1
@@ -94,15 +93,7 @@ class _Model:
 
     def encoder(self) -> Encoder:
         """Both towers on the device. UsageError where the weights are not of this tokenizer."""
-        model = self.load()
-        with reading(self.merges):
-            tokenizer = Tokenizer(self.merges.path)
-        if tokenizer.vocab != model.config.vocab:
-            raise UsageError(
-                f"{self.merges.path} makes {tokenizer.vocab:,} tokens, and the model knows {model.config.vocab:,}: "
-                "name the merges that it was trained with"
-            )
-        return Encoder(model, tokenizer, stage.device())
+        return load_encoder(self.load, self.merges, stage.device())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

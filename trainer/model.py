@@ -72,19 +72,20 @@ class ModelConfig:
     @property
     def vision_heads(self) -> int:
         """Heads of each block, or of the attention that ends a residual network."""
-        return _heads(self.vision_width if isinstance(self.vision_layers, int) else 32 * self.vision_width)
+        return heads(self.vision_width if isinstance(self.vision_layers, int) else 32 * self.vision_width)
 
     @property
     def text_heads(self) -> int:
-        return _heads(self.text_width)
+        return heads(self.text_width)
 
 
-def _heads(width: int) -> int:
+def heads(width: int) -> int:
+    """Heads of attention in a tower of a width: each is 64 wide."""
     return max(1, width // 64)
 
 
 def _uneven(name: str, width: int) -> UsageError:
-    return UsageError(f"model: {name} = {width} does not divide by its {_heads(width)} heads of 64")
+    return UsageError(f"model: {name} = {width} does not divide by its {heads(width)} heads of 64")
 
 
 _BASE = {"embed_dim": 512, "vision_width": 768, "vision_layers": 12, "text_width": 512, "text_layers": 12}

@@ -110,6 +110,7 @@ def test_a_folder_of_folders_is_classified_by_its_names(run: Run, tmp_path: Path
     assert rows_of(rows) == {("mine zero-shot", "accuracy"): pytest.approx(2 / 3)}
     assert rows[0] | {"low": 0, "high": 0, "value": 0} == {
         "name": "mine zero-shot",
+        "model": "trained",
         "set": "mine",
         "method": "zero-shot",
         "prompts": "paper",
@@ -128,7 +129,7 @@ def test_a_folder_of_folders_is_classified_by_its_names(run: Run, tmp_path: Path
         "blue/1.png": "red",
     }
     wrong = found["blue/1.png"]
-    assert wrong["label"] == ["blue"] and wrong["rank"] > 1 and wrong["model"] == "m" * 16
+    assert wrong["label"] == ["blue"] and wrong["rank"] > 1 and wrong["model"] == "trained"
     assert len(wrong["predicted"]) == 3 and sum(wrong["scores"]) == pytest.approx(1)
     assert wrong["scores"] == sorted(wrong["scores"], reverse=True)
 
@@ -362,9 +363,9 @@ def test_the_stage_evaluates_sets_and_goes_on_where_it_stopped(
     (tmp_path / "other/blue/1.png").write_bytes(colour("blue"))
     evals.evaluate(recipe)
     said = capsys.readouterr().out
-    assert "eval: cifar10 (CIFAR-10, " in said and "eval: pairs zero-shot contextless accuracy " in said
+    assert "eval: cifar10 (CIFAR-10, " in said and "eval: pairs zero-shot (contextless) accuracy " in said
     run = json.loads((folder / "_run.json").read_bytes())
-    assert run["work"]["sets"] == {"here": 3, "of": 6} and run["raw_files"]
+    assert run["work"]["sets"] == {"here": 3, "of": 7} and run["raw_files"]
     results = json.loads((folder / "results.json").read_bytes())
     (row,) = [row for row in results if (row["set"], row["method"]) == ("pairs", "zero-shot")]
     assert row["value"] >= 0.75 and row["n"] == 4  # most of these pictures were trained on, with these captions

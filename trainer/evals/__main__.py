@@ -31,21 +31,21 @@ from core import recipe as recipes
 from core.exclusive import exclusive
 from core.files import digest, join, publishing, shown, to_json
 from core.inputs import Source, digest_file, reading
-from core.manifest import Counts, Manifest, Part, Receipt
+from core.manifest import Counts, Manifest, Part, Receipt, read_manifest
 from shards.reader import Shards
 from trainer import stage
 from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import split
-from trainer.evals import retrieval, wanted, zeroshot
+from trainer.evals import by_file, models, retrieval, side_by_side, wanted, zeroshot
 from trainer.evals.config import Config, check
 from trainer.evals.features import Encoder
 from trainer.evals.kept import Kept
-from trainer.evals.suite import Suite
-from trainer.evals.vectors import Vectors
+from trainer.evals.models import Model
+from trainer.evals.tables import OWN
 from trainer.tokenizer import Tokenizer
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,23 +58,27 @@ def evaluate(recipe: recipes.Recipe) -> None:
     started = time.time()
     config = recipe.config("eval", Config)
     folder = recipe.folder("eval")
-    trained = runs.require_finished(recipe, "train", "eval")
-    on_pack = "pack" in trained.facts["inputs"]  # else on tars of others, of which nothing was held out
+    trained = _trained(recipe, config)
+    on_pack = trained and "pack" in trained.facts["inputs"]  # else on tars of others, of which nothing was held out
     pack = runs.require_finished(recipe, "pack", "eval") if on_pack else None
     sources = _sources(recipe, config, trained)
     saved = runs.read_run(folder), runs.begun(folder)
     found = wanted.find(recipe, config, {key: one for some in saved for key, one in some.get("raw_files", {}).items()})
     for sentence in found.missing:
         print(f"eval: {sentence}", flush=True)
+    others, files = models.find(recipe, config), by_file.find(recipe, config, found.sets)
+    inputs: dict[str, Any] = {name: one.digest for name, one in (("train", trained), ("pack", pack)) if one}
+    inputs |= {kind: known for kind, (_, known) in sources.items()}
+    if config.sets:
+        inputs["sets"] = {one.name: digest(dict(one.digests)) for one in found.sets}
+    for key, some in (("models", others), ("features", files)):
+        inputs |= {key: {one.name: one.digest for one in some}} if some else {}
     facts: dict[str, Any] = {
         "stage": "eval",
         "rules_version": RULES_VERSION,
         "seed": recipe.run.seed,
         "config": recipes.in_manifest(config),
-        "inputs": {"train": trained.digest}
-        | ({"pack": pack.digest} if pack else {})
-        | {kind: known for kind, (_, known) in sources.items()}
-        | ({"sets": {one.name: digest(dict(one.digests)) for one in found.sets}} if config.sets else {}),
+        "inputs": inputs,
         "determined_by": {"torch": torch.__version__},
     }
     if runs.nothing_to_do(recipe, folder, facts):
@@ -86,16 +90,16 @@ def evaluate(recipe: recipes.Recipe) -> None:
         with ExitStack() as read:
             for path, known in sources.values():
                 read.enter_context(reading(Source(path, known)))
-            encoder = Encoder(load_model(trained), Tokenizer(sources["merges"][0]), stage.device())
-            model = digest([part.sha256 for part in trained.parts if part.table in _MODEL], sources["merges"][1])
-            vectors = Vectors(kept, model, lambda: encoder, found.memory, runs.cores())
-            rows = Suite(kept, vectors, config, recipe.run.seed).evaluate(found.sets)
-            parts, counts, results = _evaluate(encoder, folder, config, sources, trained, shards)
-        results += rows
+            own = [_own(trained, sources["merges"])] if trained else []
+            rows = side_by_side.evaluate(kept, config, found, [*own, *others], files, recipe.run.seed)
+            parts, counts, results = (
+                _evaluate(own[0], folder, config, sources, trained, shards) if trained else ([], {}, [])
+            )
+        results = [*results, *rows]
         with publishing(join(folder, "results.json")) as file:
             file.write(to_json(results))
-        parts.append(stage.part("results", "results.json", len(results), file))
-        runs.require_unchanged(recipe, "eval", [trained, pack] if pack else [trained])
+        parts = [*parts, stage.part("results", "results.json", len(results), file)]
+        runs.require_unchanged(recipe, "eval", [one for one in (trained, pack) if one])
         receipts = [*kept.receipts, Receipt("eval", "all", digest(facts), tuple(parts), counts)]
         work = {"sets": {"here": kept.made, "of": len(kept.receipts)}} if kept.receipts else {}
         run = stage.how_it_ran(started, work, raw_files=found.memory.known)
@@ -108,6 +112,22 @@ def evaluate(recipe: recipes.Recipe) -> None:
 _MODEL = ("model", "model_config")  # the parts of a training that are its model
 
 
+def _trained(recipe: recipes.Recipe, config: Config) -> Manifest | None:
+    """The recipe's training; None where it is not finished and there are other models to evaluate. Else UsageError."""
+    if (config.models or config.features) and read_manifest(recipe.folder("train")) is None:
+        left = ", and eval.pictures with it (a tar of eval.sets is for all models)" if config.pictures else ""
+        print(f"eval: train is not finished: the recipe's own model is left out{left}", flush=True)
+        return None
+    return runs.require_finished(recipe, "train", "eval")
+
+
+def _own(trained: Manifest, merges: tuple[str, str]) -> Model:
+    """The recipe's own model, which is loaded once."""
+    encoder = Encoder(load_model(trained), Tokenizer(merges[0]), stage.device())
+    known = digest([part.sha256 for part in trained.parts if part.table in _MODEL], merges[1])
+    return Model(OWN, known, lambda: encoder)
+
+
 def _said(row: dict[str, Any]) -> str:
     """A result in a line."""
     interval = "" if row["low"] is None else f"{row['low']:.1%} to {row['high']:.1%} "
@@ -115,9 +135,14 @@ def _said(row: dict[str, Any]) -> str:
     return f"eval: {row['name']} {row['metric']} {row['value']:.1%} ({interval}of {row['n']:,}){chance}"
 
 
-def _sources(recipe: recipes.Recipe, config: Config, trained: Manifest) -> dict[str, tuple[str, str]]:
-    """The files that are read: kind → path, digest. UsageError where one is missing, or not the model's."""
+def _sources(recipe: recipes.Recipe, config: Config, trained: Manifest | None) -> dict[str, tuple[str, str]]:
+    """The files that the trained model is evaluated with: kind → path, digest.
+
+    UsageError where one is missing, or not the model's.
+    """
     check(recipe.path, config)
+    if trained is None:
+        return {}
     merges = stage.merges_of(recipe, recipe.config("train", TrainConfig).merges, trained)
     sources = {"merges": (merges.path, trained.facts["inputs"]["merges"])}
     if config.pictures:
@@ -128,15 +153,15 @@ def _sources(recipe: recipes.Recipe, config: Config, trained: Manifest) -> dict[
 
 
 def _evaluate(
-    encoder: Encoder,
+    own: Model,
     folder: str,
     config: Config,
     sources: dict[str, tuple[str, str]],
     trained: Manifest,
     shards: Shards | None,
 ) -> tuple[list[Part], Counts, list[dict[str, Any]]]:
-    """Every evaluation that has something to work on; one that has not is said."""
-    threads = runs.cores()
+    """What is for the recipe's own model alone, as far as there is something to work on; else it is said."""
+    encoder, threads = own.load(), runs.cores()
     parts: list[Part] = []
     counts: Counts = {}
     results: list[dict[str, Any]] = []
@@ -145,7 +170,8 @@ def _evaluate(
         predicted = zeroshot.evaluate(encoder, pictures, labels, config.templates, threads)
         parts.append(_write(folder, "zeroshot_example", predicted.examples))
         counts["pictures"] = stage.counted(predicted.examples.num_rows, unlabelled=predicted.unlabelled)
-        results += [{"set": "pictures", "method": "zero-shot", "prompts": "", **row} for row in predicted.results]
+        about = {"model": OWN, "set": "pictures", "method": "zero-shot", "prompts": ""}
+        results += [{**about, **row} for row in predicted.results]
     elif not config.sets:
         print("eval: no zero-shot classification: the recipe gives no eval.pictures and eval.labels")
     if shards is None:
@@ -158,7 +184,7 @@ def _evaluate(
         parts.append(_write(folder, "retrieval_example", examples))
         images = rows[0]["n"]
         counts["held_out_samples"] = stage.counted(images, over_the_pool=len(held_out) - images)
-        results += [{"set": "held_out", "method": row["name"], "prompts": "", **row} for row in rows]
+        results += [{"model": OWN, "set": "held_out", "method": row["name"], "prompts": "", **row} for row in rows]
     else:
         print(f"eval: no retrieval: train.holdout = {holdout} held no sample out")
     return parts, counts, results

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from core import recipe as recipes
 from core.errors import UsageError
+from trainer.evals.tables import OWN
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -29,6 +30,11 @@ class Config(Struct, frozen=True, kw_only=True):
     probe: bool = False  # a linear probe on each set that has a train split
     shots: tuple[Annotated[int, Meta(ge=1)], ...] = ()  # examples a class of few-shot probes: the paper's are 1 to 16
     seeds: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)] = (0, 1, 2)  # of their draws
+    models: Annotated[
+        dict[str, str], recipes.RUNTIME
+    ] = {}  # others beside the trained one: name → weights, or a folder
+    merges: Annotated[str, recipes.RUNTIME] = ""  # the tokenizer's of those without their own; default: train.merges
+    features: Annotated[dict[str, str], recipes.RUNTIME] = {}  # of any model, for probes: name → a folder of them
 
 
 def check(path: str, config: Config) -> None:
@@ -39,3 +45,16 @@ def check(path: str, config: Config) -> None:
         values = getattr(config, key)
         if len(set(values)) != len(values):
             raise UsageError(f"{path}: eval.{key} has a value twice ({', '.join(map(str, values))}): give each once")
+    for key in ("models", "features"):
+        if getattr(config, key) and not config.sets:
+            raise UsageError(f"{path}: eval.{key} are evaluated on eval.sets: name some, or take eval.{key} out")
+    if config.features and not (config.probe or config.shots):
+        raise UsageError(f"{path}: eval.features are for probes: set eval.probe = true, or give eval.shots")
+    for name in (*config.models, *config.features):
+        if name == OWN or name != name.strip() or not name or not name.isprintable():
+            raise UsageError(
+                f"{path}: {name!r} cannot name a model in eval.models or eval.features ({OWN!r} is the recipe's own): "
+                "give it another name"
+            )
+    if both := sorted(config.models.keys() & config.features.keys()):
+        raise UsageError(f"{path}: {both[0]!r} names one of eval.models and one of eval.features: rename one of them")

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from core.errors import UsageError
+from core.inputs import Source, reading
 from trainer.images import normalise
 from trainer.model import CLIP, unit
 from trainer.tokenizer import Tokenizer, trim
@@ -20,11 +22,26 @@ T = TypeVar("T")
 _AT_ONCE = 256  # pictures or texts
 
 
+def load_encoder(load: Callable[[], CLIP], merges: Source, device: torch.device) -> Encoder:
+    """Both towers on a device. UsageError where the merges make another vocabulary than the model knows."""
+    model = load()
+    with reading(merges):
+        tokenizer = Tokenizer(merges.path)
+    if tokenizer.vocab != model.config.vocab:
+        raise UsageError(
+            f"{merges.path} makes {tokenizer.vocab:,} tokens, and the model knows {model.config.vocab:,}: "
+            "name the merges that it was trained with"
+        )
+    return Encoder(model, tokenizer, device)
+
+
 class Encoder:
     """Both towers of a model on a device, in float32; features come back to the CPU. Needs one row at the least."""
 
     def __init__(self, model: CLIP, tokenizer: Tokenizer, device: torch.device) -> None:
         self._model, self._tokenizer, self._device = model.to(device).eval(), tokenizer, device
+        self.sizes = model.config
+        self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.image_size, self.width = model.config.image_size, model.config.embed_dim
         self.scale = float(model.logit_scale.detach().exp())
 

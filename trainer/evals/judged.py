@@ -13,7 +13,7 @@ import pyarrow as pa
 from core.errors import Failure
 from evaluation import bootstrap, metrics
 from evaluation.intervals import clopper_pearson
-from trainer.evals.tables import EXAMPLE
+from trainer.evals.tables import EXAMPLE, OWN
 
 TOP = 5
 
@@ -30,7 +30,7 @@ class Asked:
     set: str
     method: str
     prompts: str
-    model: str
+    model: str  # its name
     seed: int  # of bootstrap intervals
 
     def row(self, metric: str, value: float, n: int, **more: Any) -> dict[str, Any]:
@@ -39,7 +39,9 @@ class Asked:
         method = self.method if shots is None else f"{shots}-shot"
         choice = f" ({self.prompts})" if self.prompts not in ("", "paper") else ""
         unknown = {"low": None, "high": None, "chance": None, "shots": None}
-        about = {"name": f"{self.set} {method}{choice}", "set": self.set, "method": self.method}
+        whose = "" if self.model == OWN else f", {self.model}"
+        name = f"{self.set} {method}{choice}{whose}"
+        about = {"name": name, "model": self.model, "set": self.set, "method": self.method}
         return about | {"prompts": self.prompts, "metric": metric, "value": value, "n": n} | unknown | more
 
     def share(self, metric: str, right: npt.NDArray[np.bool_], chance: float | None) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.files import Pending, join
+from core.files import Pending, digest, file_name, join
 from core.listing import sizes_below
 from core.manifest import Counts, Part, Receipt, first_missing, read_receipts, write_receipt
 from core.tables import name_of, read_table
@@ -28,16 +29,34 @@ class Kept:
     def __init__(self, folder: str, require_lock: Callable[[], None]) -> None:
         self._folder, self.require_lock = folder, require_lock
         self._sizes = sizes_below(folder)
-        self.receipts: list[Receipt] = []  # of what was asked for, made now or before
-        self.made = 0  # of these, made now
+        self._receipts: dict[tuple[str, str], Receipt] = {}
+        self._made: list[str] = []
+        self._prefix = ""
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """Of what was asked for, made now or before."""
+        return list(self._receipts.values())
+
+    @property
+    def made(self) -> int:
+        """How many of the receipts were made now."""
+        return len(self._made)
+
+    def of_model(self, name: str) -> Kept:
+        """The same, for tasks of another model: + stands in no other name of a task."""
+        other = copy.copy(self)
+        other._prefix = f"{plain_name(name)}+"
+        return other
 
     def tables(
         self, step: str, task: str, basis: str, schemas: Sequence[pa.Schema], make: Callable[[], Made]
     ) -> Mapping[str, pa.Table]:
         """The tables of a task, by name: those that were made for the same `basis`, or what `make` returns now."""
+        task = self._prefix + task
         receipt = read_receipts(self._folder, step, [task]).get(task)
         if receipt and receipt.basis == basis and first_missing(self._folder, receipt.parts, self._sizes) is None:
-            self.receipts.append(receipt)
+            self._receipts[step, task] = receipt
             by_name = {name_of(schema): schema for schema in schemas}
             return {
                 part.table: read_table(join(self._folder, part.name), by_name[part.table]) for part in receipt.parts
@@ -47,8 +66,8 @@ class Kept:
         parts = tuple(sorted(self._write(task, table) for table in made.tables))
         receipt = Receipt(step, task, basis, parts, made.counts)
         write_receipt(self._folder, receipt)
-        self.receipts.append(receipt)
-        self.made += 1
+        self._receipts[step, task] = receipt
+        self._made.append(task)
         return {name_of(table.schema): table for table in made.tables}
 
     def _write(self, task: str, rows: pa.Table) -> Part:
@@ -63,3 +82,9 @@ class Kept:
             pending.discard()
             raise
         return Part(table, task, f"{table}/{name}", rows.num_rows, pending.file.length, pending.file.sha256)
+
+
+def plain_name(name: str) -> str:
+    """A name as tasks and files have it; where that is another, with the digest of the name."""
+    safe = file_name(name).lstrip(".")[-60:]
+    return safe if safe == name else f"{safe}-{digest(name)[:8]}"

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from core.files import digest
 from core.tables import declare
-from evaluation import features, fewshot, metrics, probe
-from evaluation.examples import Pictures
+from evaluation import features, fewshot, metrics, probe, prompts
+from evaluation.examples import Files, Pictures
 from evaluation.features import Features
 from trainer.evals import judged
 from trainer.evals.config import Config
 from trainer.evals.kept import Kept, Made
 from trainer.evals.tables import EXAMPLE, RESULT
-from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.vectors import Floats
 from trainer.evals.wanted import Role, Wanted
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 SWEEP = declare(
     "sweep",
-    1,
+    2,
     {
         "set": (pa.string(), "the set"),
-        "model": (pa.string(), "as in example"),
+        "model": (pa.string(), "as in result"),
         "penalty": (pa.float64(), "λ, in the order tried"),
         "score": (pa.float64(), "the set's metric on the validation split"),
         "objective": (pa.float64(), "sum of losses and penalty on the training split"),
@@ -40,10 +40,10 @@ SWEEP = declare(
 
 SHOT = declare(
     "shot",
-    1,
+    2,
     {
         "set": (pa.string(), "the set"),
-        "model": (pa.string(), "as in example"),
+        "model": (pa.string(), "as in result"),
         "shots": (pa.int32(), "training examples a class"),
         "seed": (pa.int64(), "of the draw"),
         "metric": (pa.string(), "the set's"),
@@ -53,10 +53,10 @@ SHOT = declare(
 
 EQUIVALENT = declare(
     "equivalent",
-    1,
+    2,
     {
         "set": (pa.string(), "the set"),
-        "model": (pa.string(), "as in example"),
+        "model": (pa.string(), "as in result"),
         "metric": (pa.string(), "the set's"),
         "zero_shot": (pa.float64(), "its value zero-shot"),
         "shots": (pa.float64(), "training examples a class that reach it, between two numbers log-linearly"),
@@ -64,7 +64,7 @@ EQUIVALENT = declare(
     },
 )
 
-_METRICS = {"mean_top1_top5": "top_1_and_5"}  # as evaluation/probe.py calls them
+METRICS = {"mean_top1_top5": "top_1_and_5"}  # as evaluation/probe.py calls them
 
 Rows = list[dict[str, Any]]
 
@@ -79,9 +79,23 @@ class _Splits:
     test: Features
 
 
+class Hidden(Protocol):
+    """Where the features of splits come from: a model, or files of another's."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    def basis(self, one: Wanted, *roles: Role) -> str:
+        """The digest of what determines the features of some splits."""
+
+    def pictures(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
+        """Vectors [n, width] of a split as the table "hidden", in the order of its ids."""
+
+
 def evaluate(
     kept: Kept,
-    vectors: Vectors,
+    vectors: Hidden,
     config: Config,
     one: Wanted,
     test: Pictures,
@@ -94,19 +108,19 @@ def evaluate(
     `test`, `hidden` [n, width]: the test split; `zero_shot`: metric → value, of the first choice of prompts.
     """
     metric = one.at.set.metric if one.at.set else "accuracy"
-    measure = probe.METRICS.get(_METRICS.get(metric, metric))
+    measure = probe.METRICS.get(METRICS.get(metric, metric))
     if "train" not in one.splits or measure is None or any(len(some) != 1 for some in test.labels):
         why = "it has no train split" if "train" not in one.splits else "its examples have several classes"
         print(f"eval: no probe of {one.name}: {why}", flush=True)
         return []
-    splits = _splits(vectors, one, test, hidden)
+    splits = _splits(vectors, config, one, test, hidden)
     truth = [
         digest(split.ids, split.labels.tolist()) for split in (splits.train, splits.validation, splits.test) if split
     ]
     basis = digest(RULES_VERSION, vectors.basis(one, *one.digests), truth, list(splits.classes), metric)
     rows: Rows = []
     if config.probe:
-        asked = judged.Asked(one.name, "probe", "", vectors.model[:16], seed)
+        asked = judged.Asked(one.name, "probe", "", vectors.name, seed)
         made = kept.tables(
             "probe",
             one.task,
@@ -119,7 +133,7 @@ def evaluate(
     if shots:
         everything = next((row["value"] for row in rows if row["metric"] == metric), None)
         line, seeds = zero_shot.get(metric), sorted(config.seeds)
-        curve = judged.Asked(one.name, "few-shot", "", vectors.model[:16], seed)
+        curve = judged.Asked(one.name, "few-shot", "", vectors.name, seed)
         made = kept.tables(
             "few-shot",
             one.task,
@@ -137,13 +151,19 @@ def evaluate(
 # ── splits ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _splits(vectors: Vectors, one: Wanted, test: Pictures, hidden: Floats) -> _Splits:
+def tables_of(config: Config, wanted: str) -> tuple[str, ...]:
+    """What is kept of a training or validation split: where probes and prompts are both fitted on it, both tables."""
+    has_both = prompts.FORWARD in config.prompts and (config.probe or config.shots)
+    return ("feature", "hidden") if has_both else (wanted,)
+
+
+def _splits(vectors: Hidden, config: Config, one: Wanted, test: Pictures, hidden: Floats) -> _Splits:
     pictures: dict[Role, Pictures] = {"test": test}
     found: dict[Role, Floats] = {"test": hidden}
     for role in one.splits:
         if role != "test":
             pictures[role] = one.open(role)
-            found[role] = vectors.pictures(one, role, pictures[role], ("hidden",))["hidden"]
+            found[role] = vectors.pictures(one, role, pictures[role], tables_of(config, "hidden"))["hidden"]
     classes = sorted({name for some in pictures.values() for name in some.classes}) if one.at.set is None else None
     made = {role: _features(role, some, found[role], classes) for role, some in pictures.items()}
     return _Splits(classes or test.classes, made["train"], made.get("validation"), made["test"])

@@ -20,7 +20,7 @@ from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Wanted
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 SENTENCES = {"paper": "a photo of {}", "contextless": "{}", "clip_benchmark": "{}"}  # what a caption is put into
 
 _ROWS = 1024  # of a matrix of similarities, at once
@@ -50,7 +50,7 @@ def captions(kept: Kept, vectors: Vectors, one: Wanted, choices: Sequence[str], 
             some: list[pa.Table] = []
             results: Rows = []
             for direction in ("image-to-text", "text-to-image"):
-                asked = judged.Asked(one.name, direction, choice, vectors.model[:16], seed)
+                asked = judged.Asked(one.name, direction, choice, vectors.name, seed)
                 examples, more = _search(asked, found.ids, texts, owner, images, features)
                 some.append(examples)
                 results += more
@@ -106,7 +106,7 @@ def places(kept: Kept, vectors: Vectors, one: Wanted, seed: int) -> Rows:
     test, references = one.at.open_places(), one.at.open_places(one.splits["train"])
     for remark in one.at.remarks(test):
         print(f"eval: {remark}", flush=True)
-    asked = judged.Asked(one.name, "nearest", "", vectors.model[:16], seed)
+    asked = judged.Asked(one.name, "nearest", "", vectors.name, seed)
     images = vectors.pictures(one, "test", test, ("feature",))["feature"]
     others = vectors.pictures(one, "train", references, ("feature",))["feature"]
 

@@ -17,14 +17,15 @@ from core.errors import Failure
 from core.files import digest
 from evaluation import metrics
 from evaluation.examples import Pictures
-from trainer.evals import judged, probing, searched
+from evaluation.prompts import FORWARD, Prompts
+from trainer.evals import judged, probing, searched, selecting
 from trainer.evals.config import Config
 from trainer.evals.kept import Kept, Made
 from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Wanted
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 Rows = list[dict[str, Any]]
 
@@ -78,7 +79,13 @@ class Suite:
         found = self.vectors.pictures(one, "test", pictures, ("feature", "hidden") if has_probes else ("feature",))
         rows: Rows = []
         for choice in self.config.prompts:
-            rows += zero_shot(self.kept, self.vectors, one, pictures, found["feature"], choice, self.seed)
+            chosen = None
+            if choice == FORWARD:
+                metric = metric_of(one, pictures)
+                chosen = selecting.select(self.kept, self.vectors, self.config, one, pictures, metric, self.seed)
+                if chosen is None:
+                    continue
+            rows += zero_shot(self.kept, self.vectors, one, pictures, found["feature"], choice, self.seed, chosen)
         if has_probes:
             best = {row["metric"]: row["value"] for row in rows if row["prompts"] == self.config.prompts[0]}
             rows += probing.evaluate(
@@ -95,10 +102,20 @@ def metric_of(one: Wanted, pictures: Pictures) -> str:
 
 
 def zero_shot(
-    kept: Kept, vectors: Vectors, one: Wanted, pictures: Pictures, features: Floats, choice: str, seed: int
+    kept: Kept,
+    vectors: Vectors,
+    one: Wanted,
+    pictures: Pictures,
+    features: Floats,
+    choice: str,
+    seed: int,
+    prompts: Prompts | None = None,
 ) -> Rows:
-    """Rows of results by one choice of prompts, without the pictures of classes that have no name in it."""
-    prompts = one.at.prompts(pictures, choice)
+    """Rows of results by one choice of prompts, without the pictures of classes that have no name in it.
+
+    `prompts`: where they are others than the set has for the choice.
+    """
+    prompts = prompts or one.at.prompts(pictures, choice)
     allowed = set(pictures.subset) or set(range(len(pictures.classes)))
     named = [
         (number, texts) for number, texts in zip(prompts.classes, prompts.texts(), strict=True) if number in allowed
@@ -107,7 +124,7 @@ def zero_shot(
     if len(columns) < 2:
         raise Failure(f"{one.at.path} has pictures of {len(columns)} class: there is nothing to choose from")
     metric = metric_of(one, pictures)
-    asked = judged.Asked(one.name, "zero-shot", choice, vectors.model[:16], seed)
+    asked = judged.Asked(one.name, "zero-shot", choice, vectors.name, seed)
 
     classifier = vectors.classifier(f"{one.task}.{choice}", sentences)
 

@@ -6,11 +6,14 @@ import pyarrow as pa
 
 from core.tables import declare
 
+OWN = "trained"  # what rows call the recipe's own model
+
 RESULT = declare(
     "result",
-    1,
+    2,
     {
-        "name": (pa.string(), "set, method and choice of prompts: caltech101 zero-shot clip"),
+        "name": (pa.string(), "set, method, choice of prompts and model, but for the usual: caltech101 zero-shot"),
+        "model": (pa.string(), "its name in eval.models or eval.features; the recipe's own is trained"),
         "set": (pa.string(), "the set"),
         "method": (pa.string(), "zero-shot | probe | few-shot | image-to-text | text-to-image | nearest"),
         "prompts": (pa.string(), "choice of prompts; empty where none are used"),
@@ -26,17 +29,30 @@ RESULT = declare(
 
 EXAMPLE = declare(
     "example",
-    1,
+    2,
     {
         "set": (pa.string(), "the set"),
         "method": (pa.string(), "as in result"),
         "prompts": (pa.string(), "as in result"),
-        "model": (pa.string(), "first 16 hex digits of the digest of its weights and merges"),
+        "model": (pa.string(), "as in result"),
         "id": (pa.string(), "of the example; of a caption its picture's, # and its number from 0"),
         "label": (pa.list_(pa.string()), "its right answers: classes, captions, pictures, or latitude, longitude"),
         "predicted": (pa.list_(pa.string()), "the five likeliest answers, the likeliest first"),
         "scores": (pa.list_(pa.float32()), "of these: probabilities of classes, cosines elsewhere"),
         "rank": (pa.int32(), "of its best right answer from 1, a tie against the model | null"),
+    },
+)
+
+
+MODEL = declare(
+    "model",
+    1,
+    {
+        "model": (pa.string(), "as in result"),
+        "weights": (pa.string(), "the digest of its weights and merges"),
+        "image_size": (pa.int32(), "pixels a side"),
+        "parameters": (pa.int64(), "of both towers"),
+        "gflops": (pa.float64(), "of its image tower for a picture: 1e9 multiply-adds, as the paper counts them"),
     },
 )
 

@@ -21,7 +21,7 @@ from trainer import stage
 from trainer.data import in_order
 from trainer.evals.features import Encoder
 from trainer.evals.kept import Kept, Made
-from trainer.evals.tables import feature_table, hidden_table
+from trainer.evals.tables import OWN, feature_table, hidden_table
 from trainer.evals.wanted import Role, Wanted, unchanged
 from trainer.images import ImageError, decode, evaluation_crop
 
@@ -35,12 +35,14 @@ Floats = npt.NDArray[np.float32]
 class Vectors:
     """Features by one model. It is loaded when the first of them has to be computed.
 
-    `model`: the digest of its weights and merges; `threads` decode.
+    `model`: the digest of its weights and merges; `threads` decode; `name`: what rows call it.
     """
 
-    def __init__(self, kept: Kept, model: str, load: Callable[[], Encoder], memory: Memory, threads: int) -> None:
+    def __init__(
+        self, kept: Kept, model: str, load: Callable[[], Encoder], memory: Memory, threads: int, name: str = OWN
+    ) -> None:
         self._kept, self._load, self._memory, self._threads = kept, load, memory, threads
-        self.model = model
+        self.model, self.name = model, name
 
     @functools.cached_property
     def encoder(self) -> Encoder:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from core import recipe as recipes
 from core.errors import Failure, UsageError, describe
-from core.files import digest, entries_in, file_name, filesystem
+from core.files import digest, entries_in, filesystem
 from core.inputs import Memory, names_of, stats_of
 from evaluation import prompts, sets
 from evaluation.class_folders import is_hidden
@@ -19,6 +19,7 @@ from evaluation.examples import Pictures
 from evaluation.readers import SPLITS, Frames
 from evaluation.sets import Located, Missing
 from trainer.evals.config import Config
+from trainer.evals.kept import plain_name
 
 Role = Literal["test", "train", "validation"]
 
@@ -46,8 +47,7 @@ class Wanted:
     @property
     def task(self) -> str:
         """Names its receipts and parts."""
-        safe = file_name(self.name).lstrip(".")[-60:]
-        return safe if safe == self.name else f"{safe}-{digest(self.name)[:8]}"
+        return plain_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
             _check_prompts(one, config.prompts)
     except UsageError as error:
         raise UsageError(f"{recipe.path}: eval.sets: {error}") from None
-    has_probes = config.probe or bool(config.shots)
+    has_probes = config.probe or bool(config.shots) or prompts.FORWARD in config.prompts
     files = [(one, _files_by_role(one, has_probes)) for one in located if isinstance(one, Located)]
     memory = Memory(known)
     paths = {path for _, roles in files for _, some in roles.values() for path in some.values()}
