@@ -1,7 +1,7 @@
-"""Results by evaluation set, as eval writes them, and the names that the paper's tables have for the sets.
+"""Results by model and evaluation set, as eval writes them, and the names that the paper's tables have for the sets.
 
-A row of results.json about a set has its `set` and `method` (zero-shot, probe, few-shot …); of one set and method the
-first row is the one that counts: the set's own metric, by the first choice of prompts.
+A row of results.json about a set has its `model`, `set` and `method` (zero-shot, probe, few-shot …); of one model, set
+and method the first row is the one that counts: the set's own metric, by the first choice of prompts.
 """
 
 from __future__ import annotations
@@ -12,16 +12,36 @@ from typing import Any
 
 from evaluation.paper import SUITE_27
 
-Row = Mapping[str, Any]  # set, method, prompts, shots, metric, value, low, high, n, chance
+Row = Mapping[str, Any]  # model, set, method, prompts, shots, metric, value, low, high, n, chance
+
+OWN = "trained"  # what rows call the recipe's own model
+MINE = "this model"  # what the page calls it
 
 _OTHERWISE = {"rendered_sst2": "SST2"}  # where the names differ in more than case and underscores
 
 
-def of_method(rows: Iterable[Row], method: str) -> dict[str, Row]:
-    """By set, the row that counts of a method."""
+def model_of(row: Row) -> str:
+    """The model that a row is about."""
+    return str(row.get("model", OWN))
+
+
+def models(rows: Iterable[Row]) -> list[str]:
+    """The models with results on evaluation sets, as they come: the recipe's own first."""
+    return list(dict.fromkeys(model_of(row) for row in rows if row.get("set") and row.get("method")))
+
+
+def title(model: str) -> str:
+    """What the page calls a model."""
+    return MINE if model == OWN else model
+
+
+def of_method(rows: Iterable[Row], method: str, model: str | None = None) -> dict[str, Row]:
+    """By set, the row that counts of a method and a model; by default of the first one that has results."""
     found: dict[str, Row] = {}
+    rows = list(rows)
+    model = model or next(iter(models(rows)), OWN)
     for row in rows:
-        if row.get("set") and row.get("method") == method:
+        if row.get("set") and row.get("method") == method and model_of(row) == model:
             found.setdefault(row["set"], row)
     return found
 

@@ -27,6 +27,7 @@ from core.recipe import Recipe, read
 from core.registry import STAGES
 from evaluation import paper
 from report import leaked, under_shift
+from report.by_set import OWN, model_of
 from report.figures.shift import Leak
 from report.phrases import count, plain, share, shown
 from report.render import evaluation
@@ -78,7 +79,7 @@ def write(recipe: Recipe, licence: str = "") -> None:
     if "train" not in found:
         raise UsageError(f"{recipe.out} has no trained model: run openwit train --recipe {recipe.path} first")
     results = found.get("eval")
-    rows = [row for some in evaluation(results).values() for row in some] if results else []
+    rows = [row for some in evaluation(results).values() for row in some if model_of(row) == OWN] if results else []
     used = made_from(found)
     of_it = rows if "eval" in used else []
     shift = [{**one.row, "name": one.title} for one in under_shift.on_shifts(of_it)]

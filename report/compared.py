@@ -1,12 +1,11 @@
-"""Zero-shot beside probes: figures 5 to 8 of the paper, of the model that was evaluated, with the paper's values.
+"""Zero-shot by prompts and beside probes: figures 4 to 8 of the paper, of all models, with the paper's values.
 
-The paper's figure 5 is against a probe on the features of a ResNet-50. Here both are of one model, for its own and for
-the paper's, so that like is drawn beside like.
+Where there are more models than colours, a figure is drawn several times, some models in each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,17 +13,26 @@ import numpy as np
 from core.manifest import Manifest
 from evaluation import fewshot, paper
 from evaluation.paper import Value
-from report.by_set import Row, in_paper, of_method
+from report.by_set import Row, in_paper, model_of, models, of_method, title
 from report.evals import table_rows
 from report.examples import Rows
 from report.figures import zeroshot
-from report.figures.canvas import Series, measured
-from report.figures.zeroshot import Curve, Scatter
+from report.figures.canvas import MOST_SERIES, Series, measured
+from report.figures.zeroshot import Curve, PromptScore, Scatter
 
 PAPER_MODEL = "ViT-L/14@336px"
 PROBES, ZERO_SHOT = "table_10", "table_11"  # its scores
-MINE = "this model"
+PROMPTS = {  # choices that figure 4 compares, as it calls them
+    "contextless": "class names",
+    "single": "one template",
+    "ensemble": "80 templates",
+    "forward": "forward selection",
+}
 FEWEST = 3  # sets, for a line through them
+
+Scores = Mapping[str, Row]  # by set
+OfPaper = Callable[[Sequence[str]], tuple[str, dict[str, Value]]]  # sets → label, values
+Pair = tuple[dict[str, float], dict[str, float]]  # zero-shot and probe, in per cent by set, of the same sets
 
 
 class Figure(NamedTuple):
@@ -37,15 +45,34 @@ class Figure(NamedTuple):
 
 def figures(results: Manifest, rows: Sequence[Row]) -> list[Figure]:
     """What there is to draw of an evaluation's rows; nothing where no set has a probe or a few-shot curve."""
-    zero_shot, probes = (of_method(rows, method) for method in ("zero-shot", "probe"))
+    names = models(rows)
+    zero_shot, probes = ({name: of_method(rows, way, name) for name in names} for way in ("zero-shot", "probe"))
+    own = {title(name): pair for name in names if (pair := _paired(zero_shot[name], probes[name]))[0]}
+    drawn = _prompt_study(rows, table_rows(results, "model", ["model", "gflops"]))
+    drawn += _differences("against", own, "the same model's features", _of_paper_difference)
+    for number, other in enumerate(name for name in names if probes[name] and not zero_shot[name]):
+        against = {title(name): pair for name in names if (pair := _paired(zero_shot[name], probes[other]))[0]}
+        drawn += _differences(f"against-{number}", against, f"the features of {other}", _of_paper_resnet)
+    drawn += _few_shot(table_rows(results, "shot", ["model", "set", "shots", "seed", "metric", "value"]), zero_shot)
+    drawn += _equivalents(table_rows(results, "equivalent", ["model", "set", "shots", "relation"]))
+    return drawn + _against_probe({name: pair for name, pair in own.items() if _has_line(*pair)})
+
+
+def _paired(zero_shot: Scores, probes: Scores) -> Pair:
+    """The scores of the sets that both have by one metric."""
     shared = [name for name in zero_shot if name in probes and probes[name]["metric"] == zero_shot[name]["metric"]]
-    mine, probed = ({in_paper(name): 100 * some[name]["value"] for name in shared} for some in (zero_shot, probes))
-    drawn = [_differences(mine, probed)] if shared else []
-    drawn += _few_shot(table_rows(results, "shot", ["set", "shots", "seed", "metric", "value"]), zero_shot)
-    drawn += _equivalents(table_rows(results, "equivalent", ["set", "shots", "relation"]))
-    if len(shared) >= FEWEST and len(set(mine.values())) > 1 and len(set(probed.values())) > 1:
-        drawn.append(_against_probe(mine, probed))
-    return drawn
+    one, other = ({in_paper(name): 100 * some[name]["value"] for name in shared} for some in (zero_shot, probes))
+    return one, other
+
+
+def _has_line(zero_shot: Mapping[str, float], probe: Mapping[str, float]) -> bool:
+    return len(zero_shot) >= FEWEST and len(set(zero_shot.values())) > 1 and len(set(probe.values())) > 1
+
+
+def _some(names: Sequence[str], most: int) -> Iterator[tuple[str, Sequence[str]]]:
+    """What the id of a figure ends in, and the models that it draws."""
+    for at in range(0, len(names), most):
+        yield (f"-from-{at}" if at else ""), names[at : at + most]
 
 
 def _of_paper(sets: Sequence[str]) -> tuple[dict[str, Value], dict[str, Value]]:
@@ -55,18 +82,45 @@ def _of_paper(sets: Sequence[str]) -> tuple[dict[str, Value], dict[str, Value]]:
     return {name: zero_shot[name] for name in known}, {name: probes[name] for name in known}
 
 
-def _differences(zero_shot: Mapping[str, float], probe: Mapping[str, float]) -> Figure:
-    """Figure 5."""
-    series = [Series(MINE, measured({name: score - probe[name] for name, score in zero_shot.items()}))]
-    theirs = dict(_less(*_of_paper(list(zero_shot))))
-    if theirs:
-        series.append(Series(f"paper, {PAPER_MODEL}", theirs))
-    drawn = zeroshot.differences("against", "zero-shot minus probe", "zero-shot less probe (points)", series)
-    says = (
-        "How much better zero-shot is than a linear probe on the same model's features, set by set. As figure 5 of the "
-        "paper, which takes the probe of a ResNet-50."
-    )
-    return Figure(*drawn, says)
+# ── figure 4 ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _prompt_study(rows: Sequence[Row], sizes: Rows) -> list[Figure]:
+    """Figure 4, over the sets that all models have by all choices of prompts; none where there is one choice alone."""
+    gflops = {row["model"]: row["gflops"] for row in sizes}
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row.get("method") == "zero-shot" and row.get("prompts") in PROMPTS and model_of(row) in gflops:
+            of_choice = scores.setdefault((model_of(row), row["prompts"]), {})
+            of_choice.setdefault(row["set"], 100 * row["value"])
+    kinds = [choice for choice in PROMPTS if any(choice == other for _, other in scores)]
+    names = list(dict.fromkeys(name for name, _ in scores))
+    there = [scores.get((name, choice), {}) for name in names for choice in kinds]
+    sets = [name for name in there[0] if all(name in some for some in there)] if there else []
+    if len(kinds) < 2 or not sets:
+        return []
+    points = [
+        PromptScore(title(name), gflops[name], PROMPTS[choice], float(np.mean([scores[name, choice][s] for s in sets])))
+        for choice in kinds
+        for name in names
+    ]
+    over = sets[0] if len(sets) == 1 else f"{len(sets)} sets"
+    says = f"What prompts are worth: zero-shot by choice of prompts, the mean over {over}. As figure 4 of the paper."
+    return [Figure(*zeroshot.prompt_study("prompts", points), says)]
+
+
+# ── figure 5 ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_paper_difference(sets: Sequence[str]) -> tuple[str, dict[str, Value]]:
+    """The paper's model against a probe on its own features."""
+    return f"paper, {PAPER_MODEL}", dict(_less(*_of_paper(sets)))
+
+
+def _of_paper_resnet(sets: Sequence[str]) -> tuple[str, dict[str, Value]]:
+    """The paper's model against a probe on the features of its ResNet-50."""
+    known = paper.column(paper.table("figure_05"), "difference")
+    return f"paper, {PAPER_MODEL} and ResNet-50", {name: known[name] for name in sets if name in known}
 
 
 def _less(one: Mapping[str, Value], other: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
@@ -75,62 +129,101 @@ def _less(one: Mapping[str, Value], other: Mapping[str, Value]) -> Iterator[tupl
         yield name, Value(round(value.value - other[name].value, 9), f"{value.source}; {other[name].source}", recalled)
 
 
-def _few_shot(shots: Rows, zero_shot: Mapping[str, Row]) -> list[Figure]:
-    """Figure 6, over the sets that have all numbers of shots and seeds; none where no set has."""
-    values: dict[str, dict[tuple[int, int], float]] = {}
+def _differences(id_: str, pairs: Mapping[str, Pair], whose: str, of_paper: OfPaper) -> list[Figure]:
+    """Figure 5: zero-shot of some models less a probe."""
+    drawn = []
+    for ending, some in _some(list(pairs), MOST_SERIES - 2):
+        series = [
+            Series(name, measured({set_: score - pairs[name][1][set_] for set_, score in pairs[name][0].items()}))
+            for name in some
+        ]
+        label, theirs = of_paper(list(dict.fromkeys(set_ for name in some for set_ in pairs[name][0])))
+        if theirs:
+            series.append(Series(label, theirs))
+        figure = zeroshot.differences(id_ + ending, "zero-shot minus probe", "zero-shot less probe (points)", series)
+        says = f"How much better zero-shot is than a linear probe on {whose}, set by set. As figure 5 of the paper"
+        also = ", which takes the probe of a ResNet-50." if id_ == "against" else "."
+        drawn.append(Figure(*figure, says + also))
+    return drawn
+
+
+# ── figures 6 to 8 ────────────────────────────────────────────────────────────────────────────────
+
+
+def _few_shot(shots: Rows, zero_shot: Mapping[str, Scores]) -> list[Figure]:
+    """Figure 6, over the sets of which all models have all numbers of shots and seeds; none where there is none."""
+    values: dict[str, dict[str, dict[tuple[int, int], float]]] = {}
     for row in shots:
-        if row["set"] in zero_shot and zero_shot[row["set"]]["metric"] == row["metric"]:
-            values.setdefault(row["set"], {})[row["shots"], row["seed"]] = 100 * row["value"]
-    drawn = {key for some in values.values() for key in some}
-    sets = [name for name, some in values.items() if some.keys() == drawn]
-    if not sets:
-        return []
+        known = zero_shot.get(model_of(row), {})
+        if not known or (row["set"] in known and known[row["set"]]["metric"] == row["metric"]):
+            of_model = values.setdefault(model_of(row), {})
+            of_model.setdefault(row["set"], {})[row["shots"], row["seed"]] = 100 * row["value"]
+    drawn = {key for of_model in values.values() for some in of_model.values() for key in some}
+    there = list(dict.fromkeys(name for of_model in values.values() for name in of_model))
+    sets = [name for name in there if all(some.get(name, {}).keys() == drawn for some in values.values())]
     numbers, seeds = (sorted({key[i] for key in drawn}) for i in (0, 1))
-    if len(drawn) != len(numbers) * len(seeds):
+    if not sets or len(drawn) != len(numbers) * len(seeds):
         return []
-    means = {key: float(np.mean([values[name][key] for name in sets])) for key in drawn}
-    points = [fewshot.point(k, [means[k, seed] for seed in seeds]) for k in numbers]
-    low, high = (
-        [one.mean if (end := getattr(one, name)) is None else end for one in points] for name in ("low", "high")
-    )
-    line = float(np.mean([100 * zero_shot[name]["value"] for name in sets]))
-    curve = Curve(MINE, numbers, [one.mean for one in points], low, high)
-    left = f"; {len(values) - len(sets)} sets with fewer shots are left out" if len(sets) < len(values) else ""
+    curves, lines = {}, {}
+    for model, of_model in values.items():
+        means = {key: float(np.mean([of_model[name][key] for name in sets])) for key in drawn}
+        points = [fewshot.point(k, [means[k, seed] for seed in seeds]) for k in numbers]
+        low, high = (
+            [one.mean if (end := getattr(one, name)) is None else end for one in points] for name in ("low", "high")
+        )
+        curves[title(model)] = Curve(title(model), numbers, [one.mean for one in points], low, high)
+        if known := zero_shot.get(model):
+            lines[title(model)] = float(np.mean([100 * known[name]["value"] for name in sets]))
+    left = f"; {len(there) - len(sets)} sets with fewer shots are left out" if len(sets) < len(there) else ""
     of_sets = sets[0] if len(sets) == 1 else f"{len(sets)} sets"
     says = (
         f"Linear probes by labelled examples a class, the mean over {of_sets} with a 95 % interval over "
         f"{len(seeds)} draws{left}; dashed: zero-shot. As figure 6 of the paper."
     )
-    return [Figure(*zeroshot.few_shot("few-shot", [curve], {MINE: line}), says)]
+    return [
+        Figure(
+            *zeroshot.few_shot(
+                f"few-shot{ending}",
+                [curves[name] for name in some],
+                {name: lines[name] for name in some if name in lines},
+            ),
+            says,
+        )
+        for ending, some in _some(list(curves), MOST_SERIES)
+    ]
 
 
 def _equivalents(rows: Rows) -> list[Figure]:
     """Figure 7; sets that no number of shots reaches, or the fewest do already, are said."""
-    exact = {in_paper(row["set"]): row["shots"] for row in rows if row["relation"] == "equal"}
-    if not exact:
-        return []
-    series = [Series(MINE, measured(exact))]
+    exact: dict[str, dict[str, float]] = {}
+    others: dict[str, list[str]] = {}
+    for row in rows:
+        name = title(model_of(row))
+        if row["relation"] == "equal":
+            exact.setdefault(name, {})[in_paper(row["set"])] = row["shots"]
+        else:
+            than = "fewer" if row["relation"] == "below" else "more"
+            others.setdefault(name, []).append(f"{row['set']} ({than} than {row['shots']:g})")
     known = paper.column(paper.table("figure_07"), "examples per class")
-    if theirs := {name: known[name] for name in exact if name in known}:
-        series.append(Series("paper", theirs))
-    others = [
-        f"{row['set']} ({'fewer' if row['relation'] == 'below' else 'more'} than {row['shots']:g})"
-        for row in rows
-        if row["relation"] != "equal"
-    ]
-    left = f" Not drawn: {', '.join(others)}." if others else ""
-    says = (
-        f"Labelled examples a class that a linear probe needs for the zero-shot score. As figure 7 of the paper.{left}"
-    )
-    return [Figure(*zeroshot.equivalents("worth", series), says)]
+    drawn = []
+    for ending, some in _some(list(exact), MOST_SERIES - 1):
+        series = [Series(name, measured(exact[name])) for name in some]
+        if theirs := {set_: known[set_] for name in some for set_ in exact[name] if set_ in known}:
+            series.append(Series("paper", theirs))
+        whose = {name: f" of {name}" if len(exact) > 1 else "" for name in some}
+        left = "".join(f" Not drawn{whose[name]}: {', '.join(others[name])}." for name in some if name in others)
+        says = "Labelled examples a class that a linear probe needs for the zero-shot score. As figure 7 of the paper."
+        drawn.append(Figure(*zeroshot.equivalents(f"worth{ending}", series), says + left))
+    return drawn
 
 
-def _against_probe(zero_shot: Mapping[str, float], probe: Mapping[str, float]) -> Figure:
+def _against_probe(pairs: Mapping[str, Pair]) -> list[Figure]:
     """Figure 8."""
     theirs, their_probes = _of_paper(paper.SUITE_27)
-    models = [
-        Scatter(MINE, measured(probe), measured(zero_shot)),
-        Scatter(f"paper, {PAPER_MODEL}", their_probes, theirs),
-    ]
-    says = "Zero-shot by linear probe, a point a set; the line is this model's. As figure 8 of the paper."
-    return Figure(*zeroshot.against_probe("by-probe", models), says)
+    drawn = []
+    for ending, some in _some(list(pairs), MOST_SERIES - 1):
+        points = [Scatter(name, measured(pairs[name][1]), measured(pairs[name][0])) for name in some]
+        points.append(Scatter(f"paper, {PAPER_MODEL}", their_probes, theirs))
+        says = f"Zero-shot by linear probe, a point a set; the line is that of {some[0]}. As figure 8 of the paper."
+        drawn.append(Figure(*zeroshot.against_probe(f"by-probe{ending}", points), says))
+    return drawn

@@ -15,6 +15,7 @@ from core.inputs import digest_file
 from core.manifest import Manifest
 from core.recipe import Recipe
 from core.tars import tar_members
+from report.by_set import OWN
 from report.examples import Rows, in_order
 from report.thumbnails import Thumbnail, packed, thumbnail
 
@@ -65,11 +66,11 @@ def answers(results: Manifest) -> Answers:
 
 
 def answers_by_set(results: Manifest, names: Collection[str]) -> dict[str, Answers]:
-    """The same of evaluation sets, by the recipe's first choice of prompts; of pictures of one class each."""
+    """The same of evaluation sets, by the trained model and the first choice of prompts; one class a picture."""
     prompts = [*results.facts.get("config", {}).get("prompts", ())][:1]
     found: dict[str, Answers] = {}
-    for row in table_rows(results, "example", ["set", "method", "prompts", "id", "label", "rank"]):
-        of_one_class = row["rank"] is not None and len(row["label"]) == 1
+    for row in table_rows(results, "example", ["model", "set", "method", "prompts", "id", "label", "rank"]):
+        of_one_class = row["rank"] is not None and len(row["label"]) == 1 and row["model"] == OWN
         if row["set"] in names and row["method"] == "zero-shot" and row["prompts"] in prompts and of_one_class:
             found.setdefault(row["set"], {})[row["id"]] = row["rank"] == 1, row["label"][0]
     return found

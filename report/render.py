@@ -27,12 +27,12 @@ from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe
 from core.registry import STAGES
 from dedup import overlap
-from report import compared, evals, examples, leaked, phrases, under_shift
+from report import by_set, compared, evals, examples, leaked, models, phrases, under_shift
 from report import survey as surveys
 from report.funnel import LABELS, funnel
 from report.plots import Numbers, by_rank, curve, histogram
 
-REPORT_VERSION = 7  # raise it when the same stages would give another page
+REPORT_VERSION = 8  # raise it when the same stages would give another page
 
 INPUTS = 24  # files that a stage read whose digests are listed
 
@@ -233,6 +233,7 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
     trained, results = done.get("train"), done.get("eval")
     evaluated = evaluation(results) if results else {}
     measured = [row for rows in evaluated.values() for row in rows]
+    first = next(iter(by_set.models(measured)), by_set.OWN)  # the others stand beside it, set by set
     kept = examples.kept_samples(match, pack, seed) if match and pack else []
     survey = surveys.survey(match, seed) if match else None
     asked = survey["queries"] if survey else {}
@@ -264,8 +265,9 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
             formats=formats,
             plots=plots(survey, sides, done),
             curves=training(trained) if trained else [],
-            results=evaluated,
+            results={name: rows for name, rows in evaluated.items() if by_set.model_of(rows[0]) == first},
             compared=compared.figures(results, measured) if results else [],
+            models=models.section(recipe, results, measured) if results else None,
             shift=under_shift.section(measured, seed),
             classes=evals.by_class(results) if results else [],
             named=evals.named(recipe, results, seed) if results else [],

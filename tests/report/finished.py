@@ -301,7 +301,7 @@ def finish_all(recipe: Recipe) -> None:
 
 def of_set(name: str, method: str, value: float, **more: Any) -> dict[str, Any]:
     """A row of results.json about an evaluation set."""
-    row: dict[str, Any] = {"name": f"{name} {method}", "set": name, "method": method}
+    row: dict[str, Any] = {"name": f"{name} {method}", "model": "trained", "set": name, "method": method}
     row |= {"prompts": "paper", "metric": "accuracy"}
     row |= {"shots": None, "low": max(0.0, value - 0.02), "high": min(1.0, value + 0.02), "n": 10_000, "chance": 0.01}
     return {**row, "value": value, **more}
@@ -319,12 +319,13 @@ def finish_sets(recipe: Recipe, inputs: Sequence[str] = ()) -> None:
     rows.append(of_set("food101", "zero-shot", 0.1, prompts="single"))
     rows.append(of_set("food101", "zero-shot", 0.99, metric="top-5"))
     shots = [
-        {"set": name, "shots": shots, "seed": seed, "metric": "accuracy", "value": probe - 0.1 / shots + 0.01 * seed}
+        {"model": "trained", "set": name, "shots": shots, "seed": seed, "metric": "accuracy"}
+        | {"value": probe - 0.1 / shots + 0.01 * seed}
         for name, (_, probe) in SUITE.items()
         for shots in (1, 2, 4)
         for seed in (0, 1)
         if (name, shots) != ("dtd", 4)
     ]
-    worth = [{"set": name, "shots": 2.5, "relation": "equal"} for name in ("food101", "dtd")]
-    worth.append({"set": f"my {SCRIPT}", "shots": 4.0, "relation": "beyond"})
+    worth = [{"model": "trained", "set": name, "shots": 2.5, "relation": "equal"} for name in ("food101", "dtd")]
+    worth.append({"model": "trained", "set": f"my {SCRIPT}", "shots": 4.0, "relation": "beyond"})
     finish_training(recipe, [1.0], [*RESULTS, *rows], tables={"shot": shots, "equivalent": worth}, inputs=inputs)

@@ -125,7 +125,8 @@ def test_sets_are_tested_together_and_those_without_results_say_so(recipe: Recip
 
 def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> None:
     examples = [
-        {"set": "dtd", "method": method, "prompts": prompts, "id": f"{i:02}.png", "label": ["banded"], "rank": rank}
+        {"model": "trained", "set": "dtd", "method": method, "prompts": prompts, "id": f"{i:02}.png"}
+        | {"label": ["banded"], "rank": rank}
         for method, prompts, ranks in (("zero-shot", "contextless", [1, 1]), ("zero-shot", "paper", [1, 2]))
         for i, rank in enumerate(5 * ranks)
     ]

@@ -1,0 +1,252 @@
+"""Models side by side: scores by set with intervals, classes that differ, confusions, and the examples behind them.
+
+All of it is of zero-shot by the recipe's first choice of prompts, except for the table of scores, which has the probes,
+too. The page stays small: so many models, sets, classes and pictures are shown and no more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from core import recipe as recipes
+from core.errors import Failure, UsageError
+from core.files import open_input
+from core.inputs import names_of
+from core.manifest import Manifest
+from core.recipe import Recipe
+from evaluation import sets
+from evaluation.examples import MAX_BYTES
+from evaluation.readers import split_folder
+from evaluation.sets import Located
+from report.by_set import Row, models, of_method, title
+from report.thumbnails import Thumbnail, thumbnail
+
+MODELS = 6  # side by side
+SETS = 12  # whose classes and examples are shown
+CLASSES = 10  # of a set, those that differ most; and confusions
+PICTURES = 6  # of the worst examples of a set, and of the best
+LOOKED_AT = 20_000  # examples that are read of a tar or table for the pictures
+
+_SAYS = ("zero-shot", "probe")  # methods of the table of scores
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model took an example for."""
+
+    predicted: str
+    probability: float
+    rank: int  # of the right class
+
+    @property
+    def right(self) -> bool:
+        """Whether that is its class; a tie is not."""
+        return self.rank == 1
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example of a set, and each model's answer."""
+
+    id: str
+    label: str
+    answers: Mapping[str, Answer]
+    picture: Thumbnail | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A row of the table: one set and method. `rows` has a result of each model, or None."""
+
+    set: str
+    method: str
+    metric: str
+    rows: Sequence[Row | None]
+
+
+@dataclass(frozen=True)
+class OfSet:
+    """What is behind the scores of one set, for each of `models`."""
+
+    name: str
+    n: int  # examples
+    models: Sequence[str]
+    classes: Sequence[tuple[str, int, Sequence[float]]]  # name, examples, the share that each model has right
+    confusions: Sequence[tuple[str, str, Sequence[int]]]  # class, what it was taken for, how often by each model
+    worst: Sequence[Example]  # wrong and surest, by the first model
+    best: Sequence[Example]
+
+    @property
+    def titles(self) -> list[str]:
+        """What the page calls the models."""
+        return [title(name) for name in self.models]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The part of the page. Models by what the page calls them; `left_out`: how many are not shown."""
+
+    models: Sequence[str]
+    scores: Sequence[Scores]
+    sets: Sequence[OfSet]
+    left_out: int
+    more_sets: int  # whose classes and examples are not shown
+
+
+def section(recipe: Recipe, results: Manifest, rows: Sequence[Row]) -> Section | None:
+    """The part of the page; None where no evaluation set has results."""
+    every = models(rows)
+    names = every[:MODELS]
+    if not scores_of(rows, names):
+        return None
+    answered = answers(results, names)
+    chosen = list(islice(answered, SETS))
+    shown = [with_pictures(recipe, of_set(name, answered[name], names)) for name in chosen]
+    titles = [title(name) for name in names]
+    return Section(titles, scores_of(rows, names), shown, len(every) - len(names), len(answered) - len(chosen))
+
+
+def scores_of(rows: Sequence[Row], names: Sequence[str]) -> list[Scores]:
+    """The scores that count of each set by zero-shot and by the probe, those of one metric side by side."""
+    found = []
+    for method in _SAYS:
+        of_model = [of_method(rows, method, name) for name in names]
+        for name in dict.fromkeys(name for some in of_model for name in some):
+            metric = next(some[name]["metric"] for some in of_model if name in some)
+            beside = [some[name] if name in some and some[name]["metric"] == metric else None for some in of_model]
+            found.append(Scores(name, method, metric, beside))
+    return sorted(found, key=lambda one: _SAYS.index(one.method))
+
+
+# ── examples ──────────────────────────────────────────────────────────────────────────────────────
+
+Answers = dict[str, Example]  # by id
+
+
+def answers(results: Manifest, names: Sequence[str]) -> dict[str, Answers]:
+    """By set, its examples of one class each, with the answers of models zero-shot by the first choice of prompts."""
+    prompts = next(iter(results.facts.get("config", {}).get("prompts", ())), None)
+    found: dict[str, dict[str, tuple[str, dict[str, Answer]]]] = {}
+    for rows in _example_rows(results, names, prompts):
+        for row in rows:
+            if row["rank"] is None or len(row["label"]) != 1:
+                continue
+            _, given = found.setdefault(row["set"], {}).setdefault(row["id"], (row["label"][0], {}))
+            given[row["model"]] = Answer(row["predicted"][0], float(row["scores"][0]), row["rank"])
+    return {
+        name: {id_: Example(id_, label, given) for id_, (label, given) in some.items()}
+        for name, some in sorted(found.items())
+    }
+
+
+def _example_rows(results: Manifest, names: Sequence[str], prompts: str | None) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each part that is about these models and prompts: a part is about one set, method and model."""
+    about = ["model", "method", "prompts"]
+    wanted = {(name, "zero-shot", prompts) for name in names}
+    for path in results.paths("example"):
+        with open_input(path) as file, pq.ParquetFile(file) as part:
+            head = part.read(columns=about).slice(0, 1).to_pylist()
+            if any(tuple(row[key] for key in about) in wanted for row in head):
+                rows = part.read(columns=[*about, "set", "id", "label", "predicted", "scores", "rank"]).to_pylist()
+                yield [row for row in rows if tuple(row[key] for key in about) in wanted]
+
+
+def of_set(name: str, examples: Answers, names: Sequence[str]) -> OfSet:
+    """What is behind the scores of a set: of the models that have answers, over the examples that all of them have."""
+    there = [one for one in names if any(one in example.answers for example in examples.values())]
+    shared = [example for _, example in sorted(examples.items()) if all(one in example.answers for one in there)]
+    surest = sorted(shared, key=lambda example: (-example.answers[there[0]].probability, example.id))
+    wrong = [example for example in surest if not example.answers[there[0]].right]
+    right = [example for example in surest if example.answers[there[0]].right]
+    return OfSet(
+        name,
+        len(shared),
+        there,
+        _classes(shared, there),
+        _confusions(shared, there),
+        wrong[:PICTURES],
+        right[:PICTURES],
+    )
+
+
+def _classes(examples: Iterable[Example], names: Sequence[str]) -> list[tuple[str, int, list[float]]]:
+    """The classes on which models differ most; of one model, those on which it is worst."""
+    right: dict[str, list[int]] = {}
+    counts: Counter[str] = Counter()
+    for example in examples:
+        counts[example.label] += 1
+        hits = right.setdefault(example.label, [0] * len(names))
+        for number, name in enumerate(names):
+            hits[number] += example.answers[name].right
+    shares = [(label, counts[label], [hit / counts[label] for hit in hits]) for label, hits in right.items()]
+    spread = (lambda some: max(some) - min(some)) if len(names) > 1 else (lambda some: 1 - some[0])
+    return sorted(shares, key=lambda one: (-spread(one[2]), one[0]))[:CLASSES]
+
+
+def _confusions(examples: Iterable[Example], names: Sequence[str]) -> list[tuple[str, str, list[int]]]:
+    """The most confused pairs of classes, over all models: class, what it was taken for, how often by each."""
+    counts = {name: Counter[tuple[str, str]]() for name in names}
+    for example in examples:
+        for name in names:
+            answer = example.answers[name]
+            if answer.predicted != example.label:
+                counts[name][example.label, answer.predicted] += 1
+    pairs: Counter[tuple[str, str]] = sum(counts.values(), Counter())
+    most = sorted(pairs, key=lambda pair: (-pairs[pair], pair))[:CLASSES]
+    return [(*pair, [counts[name][pair] for name in names]) for pair in most]
+
+
+# ── pictures ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_pictures(recipe: Recipe, one: OfSet) -> OfSet:
+    """The same with the pictures of its examples, as far as the set is where the recipe says."""
+    found = pictures(located(recipe).get(one.name), {example.id for example in (*one.worst, *one.best)})
+
+    def seen(some: Sequence[Example]) -> list[Example]:
+        return [Example(each.id, each.label, each.answers, found.get(each.id)) for each in some]
+
+    return OfSet(one.name, one.n, one.models, one.classes, one.confusions, seen(one.worst), seen(one.best))
+
+
+def located(recipe: Recipe) -> dict[str, Located]:
+    """The recipe's evaluation sets that are there, by what rows call them."""
+    table = recipe.tables.get("eval", {})
+    try:
+        given = [recipes.expand(str(name), recipe.path).rstrip("/") for name in table.get("sets", ())]
+        found = sets.find(given, recipes.expand(str(table.get("root", "data/sets")), recipe.path))
+    except (UsageError, Failure):  # of a recipe that has changed since: there are no pictures
+        return {}
+    there = [one for one in found if isinstance(one, Located)]
+    names = names_of(one.name for one in there)
+    return {names[one.name]: one for one in there}
+
+
+def pictures(one: Located | None, ids: set[str]) -> dict[str, Thumbnail | None]:
+    """The pictures of some examples, those of folders by their paths, others as far as LOOKED_AT examples go."""
+    if one is None or not ids:
+        return {}
+    found: dict[str, Thumbnail | None] = {}
+    with suppress(Failure, OSError):  # what is not there any more, or was changed, has no picture
+        if one.layout == "folders":
+            test = one.set.test_folder if one.set else ""
+            base = split_folder(Path(one.path), test if test and Path(one.path, test).is_dir() else "test")
+            for name in ids:
+                path = base / name
+                if path.is_file() and path.stat().st_size <= MAX_BYTES:
+                    found[name] = thumbnail(path.read_bytes())
+            return found
+        for name, files in islice(one.open().bodies(), LOOKED_AT):
+            if name in ids:
+                found[name] = thumbnail(files[len(files) // 2])
+            if len(found) == len(ids):
+                break
+    return found
