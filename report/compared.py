@@ -19,6 +19,7 @@ from report.examples import Rows
 from report.figures import zeroshot
 from report.figures.canvas import MOST_SERIES, Series, measured
 from report.figures.zeroshot import Curve, PromptScore, Scatter
+from report.phrases import count
 
 PAPER_MODEL = "ViT-L/14@336px"
 PROBES, ZERO_SHOT = "table_10", "table_11"  # its scores
@@ -174,7 +175,7 @@ def _few_shot(shots: Rows, zero_shot: Mapping[str, Scores]) -> list[Figure]:
         curves[title(model)] = Curve(title(model), numbers, [one.mean for one in points], low, high)
         if known := zero_shot.get(model):
             lines[title(model)] = float(np.mean([100 * known[name]["value"] for name in sets]))
-    left = f"; {len(there) - len(sets)} sets with fewer shots are left out" if len(sets) < len(there) else ""
+    left = f"; without {count(len(there) - len(sets), 'set')} with fewer shots" if len(sets) < len(there) else ""
     of_sets = sets[0] if len(sets) == 1 else f"{len(sets)} sets"
     says = (
         f"Linear probes by labelled examples a class, the mean over {of_sets} with a 95 % interval over "

@@ -7,13 +7,13 @@ too. The page stays small: so many models, sets, classes and pictures are shown 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core import recipe as recipes
@@ -38,7 +38,7 @@ LOOKED_AT = 20_000  # examples that are read of a tar or table for the pictures
 _SAYS = ("zero-shot", "probe")  # methods of the table of scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a model took an example for."""
 
@@ -52,13 +52,13 @@ class Answer:
         return self.rank == 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """An example of a set, and each model's answer."""
 
     id: str
     label: str
-    answers: Mapping[str, Answer]
+    answers: dict[str, Answer]
     picture: Thumbnail | None = None
 
 
@@ -107,11 +107,15 @@ def section(recipe: Recipe, results: Manifest, rows: Sequence[Row]) -> Section |
     names = every[:MODELS]
     if not scores_of(rows, names):
         return None
-    answered = answers(results, names)
-    chosen = list(islice(answered, SETS))
-    shown = [with_pictures(recipe, of_set(name, answered[name], names)) for name in chosen]
+    parts = parts_by_set(results, names)
+    there = located(recipe)
+    shown = []
+    for name in list(parts)[:SETS]:
+        examples = answers(results, names, name, parts[name])
+        if examples:
+            shown.append(with_pictures(there.get(name), of_set(name, examples, names)))
     titles = [title(name) for name in names]
-    return Section(titles, scores_of(rows, names), shown, len(every) - len(names), len(answered) - len(chosen))
+    return Section(titles, scores_of(rows, names), shown, len(every) - len(names), max(0, len(parts) - SETS))
 
 
 def scores_of(rows: Sequence[Row], names: Sequence[str]) -> list[Scores]:
@@ -130,33 +134,40 @@ def scores_of(rows: Sequence[Row], names: Sequence[str]) -> list[Scores]:
 
 Answers = dict[str, Example]  # by id
 
-
-def answers(results: Manifest, names: Sequence[str]) -> dict[str, Answers]:
-    """By set, its examples of one class each, with the answers of models zero-shot by the first choice of prompts."""
-    prompts = next(iter(results.facts.get("config", {}).get("prompts", ())), None)
-    found: dict[str, dict[str, tuple[str, dict[str, Answer]]]] = {}
-    for rows in _example_rows(results, names, prompts):
-        for row in rows:
-            if row["rank"] is None or len(row["label"]) != 1:
-                continue
-            _, given = found.setdefault(row["set"], {}).setdefault(row["id"], (row["label"][0], {}))
-            given[row["model"]] = Answer(row["predicted"][0], float(row["scores"][0]), row["rank"])
-    return {
-        name: {id_: Example(id_, label, given) for id_, (label, given) in some.items()}
-        for name, some in sorted(found.items())
-    }
+_ABOUT = ("model", "method", "prompts")  # what a part of the table example is about, beside a set
 
 
-def _example_rows(results: Manifest, names: Sequence[str], prompts: str | None) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each part that is about these models and prompts: a part is about one set, method and model."""
-    about = ["model", "method", "prompts"]
-    wanted = {(name, "zero-shot", prompts) for name in names}
+def parts_by_set(results: Manifest, names: Sequence[str]) -> dict[str, list[str]]:
+    """By set, the parts with examples of these models zero-shot by the first choice of prompts."""
+    wanted = _wanted(results, names)
+    found: dict[str, list[str]] = {}
     for path in results.paths("example"):
-        with open_input(path) as file, pq.ParquetFile(file) as part:
-            head = part.read(columns=about).slice(0, 1).to_pylist()
-            if any(tuple(row[key] for key in about) in wanted for row in head):
-                rows = part.read(columns=[*about, "set", "id", "label", "predicted", "scores", "rank"]).to_pylist()
-                yield [row for row in rows if tuple(row[key] for key in about) in wanted]
+        with open_input(path) as file:
+            head = pq.read_table(file, columns=["set", *_ABOUT])
+        for row in head.group_by(head.column_names).aggregate([]).to_pylist():
+            if tuple(row[key] for key in _ABOUT) in wanted:
+                found.setdefault(row["set"], []).append(path)
+    return dict(sorted(found.items()))
+
+
+def _wanted(results: Manifest, names: Sequence[str]) -> set[tuple[str, str, str | None]]:
+    prompts = next(iter(results.facts.get("config", {}).get("prompts", ())), None)
+    return {(name, "zero-shot", prompts) for name in names}
+
+
+def answers(results: Manifest, names: Sequence[str], set_name: str, paths: Iterable[str]) -> Answers:
+    """The examples of a set that are of one class each, with the answers of models."""
+    wanted = _wanted(results, names)
+    found: Answers = {}
+    for path in dict.fromkeys(paths):
+        with open_input(path) as file:
+            rows = pq.read_table(file, columns=["set", *_ABOUT, "id", "label", "predicted", "scores", "rank"])
+        for row in rows.filter(pc.equal(rows["set"], set_name)).to_pylist():
+            is_asked = tuple(row[key] for key in _ABOUT) in wanted
+            if is_asked and row["rank"] is not None and len(row["label"]) == 1:
+                example = found.setdefault(row["id"], Example(row["id"], row["label"][0], {}))
+                example.answers[row["model"]] = Answer(row["predicted"][0], float(row["scores"][0]), row["rank"])
+    return found
 
 
 def of_set(name: str, examples: Answers, names: Sequence[str]) -> OfSet:
@@ -207,9 +218,9 @@ def _confusions(examples: Iterable[Example], names: Sequence[str]) -> list[tuple
 # ── pictures ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def with_pictures(recipe: Recipe, one: OfSet) -> OfSet:
-    """The same with the pictures of its examples, as far as the set is where the recipe says."""
-    found = pictures(located(recipe).get(one.name), {example.id for example in (*one.worst, *one.best)})
+def with_pictures(place: Located | None, one: OfSet) -> OfSet:
+    """The same with the pictures of its examples, as far as the set is there."""
+    found = pictures(place, {example.id for example in (*one.worst, *one.best)})
 
     def seen(some: Sequence[Example]) -> list[Example]:
         return [Example(each.id, each.label, each.answers, found.get(each.id)) for each in some]

@@ -312,13 +312,21 @@ SHIFTED = {"imagenet": (0.633, 50_000), "imagenet_v2": (0.562, 10_000), "imagene
 
 
 def finish_sets(recipe: Recipe, inputs: Sequence[str] = ()) -> None:
-    """train and eval of evaluation sets: four with zero-shot, probe and few-shot results, and two shifts."""
+    """train and eval of evaluation sets: four with zero-shot, probe and few-shot results, two shifts, another model."""
     rows = [of_set(name, "zero-shot", zero_shot) for name, (zero_shot, _) in SUITE.items()]
     rows += [of_set(name, "probe", probe, prompts="") for name, (_, probe) in SUITE.items()]
     rows += [of_set(name, "zero-shot", value, n=n) for name, (value, n) in SHIFTED.items()]
     rows.append(of_set("food101", "zero-shot", 0.1, prompts="single"))
     rows.append(of_set("food101", "zero-shot", 0.99, metric="top-5"))
-    shots = [
+    other = f"ViT {SCRIPT}"
+    rows.append(of_set("food101", "zero-shot", 0.7, model=other, name=f"food101 zero-shot, {other}"))
+    answers = [("trained", "apple pie", 0.9, 1), (other, f"{SCRIPT} cake", 0.4, 2)]
+    example = {"set": "food101", "method": "zero-shot", "prompts": "paper", "id": f"{SCRIPT}.jpg", "label": ["apple pie"]}
+    shown = [
+        {**example, "model": model, "predicted": [predicted], "scores": [score], "rank": rank}
+        for model, predicted, score, rank in answers
+    ]
+    shots: list[dict[str, Any]] = [
         {"model": "trained", "set": name, "shots": shots, "seed": seed, "metric": "accuracy"}
         | {"value": probe - 0.1 / shots + 0.01 * seed}
         for name, (_, probe) in SUITE.items()
@@ -328,4 +336,5 @@ def finish_sets(recipe: Recipe, inputs: Sequence[str] = ()) -> None:
     ]
     worth = [{"model": "trained", "set": name, "shots": 2.5, "relation": "equal"} for name in ("food101", "dtd")]
     worth.append({"model": "trained", "set": f"my {SCRIPT}", "shots": 4.0, "relation": "beyond"})
-    finish_training(recipe, [1.0], [*RESULTS, *rows], tables={"shot": shots, "equivalent": worth}, inputs=inputs)
+    tables: dict[str, Sequence[dict[str, Any]]] = {"shot": shots, "equivalent": worth, "example": shown}
+    finish_training(recipe, [1.0], [*RESULTS, *rows], tables=tables, inputs=inputs)

@@ -1,7 +1,7 @@
 """eval: the trained model, zero-shot on pictures with labels and in retrieval on what it was never trained on.
 
 python -m trainer.evals --recipe recipes/real.toml [--set 'eval.sets=["food101", "my/folder"]']
-    [--set eval.pictures=… --set eval.labels=…]
+    [--set eval.pictures=… --set eval.labels=…] [--set 'eval.models={"ViT-B/32" = "ViT-B-32.pt"}']
 
 Results are shares with their 95 per cent intervals beside what guessing would get; every example's outcome stands in a
 table of its own. A set that is not there is said, with what to download; one with something wrong stops the command

@@ -54,8 +54,12 @@ class Kept:
     ) -> Mapping[str, pa.Table]:
         """The tables of a task, by name: those that were made for the same `basis`, or what `make` returns now."""
         task = self._prefix + task
-        receipt = read_receipts(self._folder, step, [task]).get(task)
-        if receipt and receipt.basis == basis and first_missing(self._folder, receipt.parts, self._sizes) is None:
+        known = self._receipts.get((step, task))  # of this run: its parts may be younger than the listing
+        receipt = known or read_receipts(self._folder, step, [task]).get(task)
+        is_there = receipt is not None and (
+            known is not None or first_missing(self._folder, receipt.parts, self._sizes) is None
+        )
+        if receipt and receipt.basis == basis and is_there:
             self._receipts[step, task] = receipt
             by_name = {name_of(schema): schema for schema in schemas}
             return {
