@@ -257,7 +257,7 @@ def _image_micro_batches(model: CLIP, images: Tensor, most: int, seed: Callable[
     dtype, device = model.visual.conv1.weight.dtype, model.logit_scale.device
 
     def encode(rows: slice) -> Tensor:
-        return model.encode_image(normalise(images[rows].to(device, non_blocking=True)).to(dtype))
+        return model.encode_image(normalise(_on_device(images[rows], device)).to(dtype))
 
     return [_MicroBatch(rows, partial(encode, rows), seed(i)) for i, rows in enumerate(even_slices(len(images), most))]
 
@@ -267,7 +267,7 @@ def _text_micro_batches(model: CLIP, ids: Tensor, most: int, seed: Callable[[int
     overhead = MICRO_BATCH_OVERHEAD.get(device.type, GPU_MICRO_BATCH_OVERHEAD)
 
     def encode(rows: Tensor) -> Tensor:
-        return model.encode_text(trim(ids[rows]).to(device, non_blocking=True))
+        return model.encode_text(_on_device(trim(ids[rows]), device))
 
     tokens = lengths(ids)
     chunks = group_by_length(tokens, most, overhead)
@@ -276,6 +276,16 @@ def _text_micro_batches(model: CLIP, ids: Tensor, most: int, seed: Callable[[int
         _MicroBatch(rows.to(device), partial(encode, rows), seed(i), n)
         for i, (rows, n) in enumerate(zip(chunks, read, strict=True))
     ]
+
+
+def _on_device(rows: Tensor, device: torch.device) -> Tensor:
+    """Rows of a batch on the device. What waits in pinned memory is one micro-batch, not the whole batch.
+
+    From pinned memory the copy runs beside the kernels of the micro-batch before.
+    """
+    if device.type == "cuda" and rows.device.type == "cpu":
+        rows = rows.pin_memory()
+    return rows.to(device, non_blocking=True)
 
 
 def _figures(

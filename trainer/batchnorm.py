@@ -142,6 +142,7 @@ class BatchStatistics:
         raise NotImplementedError
 
     def backward_from_level(self) -> None:
+        """Backpropagate from the norms of the level at which the last forward pass ended."""
         raise NotImplementedError
 
     def running(self, ranks: Ranks) -> RunningUpdate:
@@ -220,10 +221,8 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance = ctx.saved_tensors
         wide = grad_y.to(weight.dtype)
-        grad_bias, grad_weight = (
-            wide.sum(dim=(0, 2, 3)),
-            (wide * _standardised(x, mean, variance, ctx.eps)).sum(dim=(0, 2, 3)),
-        )
+        grad_bias = wide.sum(dim=(0, 2, 3))
+        grad_weight = (wide * _standardised(x, mean, variance, ctx.eps)).sum(dim=(0, 2, 3))
         total_grad_bias, total_grad_weight = grad_bias.clone(), grad_weight.clone()
         ctx.ranks.all_reduce_([total_grad_bias, total_grad_weight])
         from_statistics = _grad_through_statistics(

@@ -18,6 +18,7 @@ from trainer.optim import BETA1, learning_rate, paper_settings
 from trainer.precision import Precision
 
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Seconds = Annotated[float, Meta(gt=0, le=604_800), recipes.RUNTIME]  # a week at most: gloo takes no infinity
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -48,9 +49,7 @@ class Config(Struct, frozen=True, kw_only=True):
     batch_norm: BatchNorms = "micro"  # whose statistics: of a micro-batch, or of the whole batch; see trainer.batchnorm
 
     # how it fits in memory
-    micro_batch: Annotated[int, Meta(ge=0), recipes.RUNTIME] = (
-        0  # pairs that a rank computes at once; 0: its whole share
-    )
+    micro_batch: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # pairs a rank computes at once; 0: its whole share
     precision: Precision | None = None  # None: bfloat16 on CUDA, float32 on a CPU
     moments: Literal["float32", "bfloat16"] = "float32"  # of Adam, as they are kept
     text_weights: Literal["float32", "bfloat16"] = "float32"  # bfloat16: rounded stochastically (section 2.5)
@@ -63,9 +62,7 @@ class Config(Struct, frozen=True, kw_only=True):
     evaluate_every: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # steps, as [eval] says; 0: only once it is trained
     keep_checkpoints: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 2
     tensorboard: Annotated[bool, recipes.RUNTIME] = False
-    patience: Annotated[float, Meta(gt=0), recipes.RUNTIME] = (
-        1_800.0  # seconds that a rank waits for the others: also for an evaluation, by the first
-    )
+    patience: Seconds = 1_800.0  # that a rank waits for the others, also while the first evaluates
 
 
 def sizes_of(recipe: recipes.Recipe, config: Config) -> ModelConfig:

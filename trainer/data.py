@@ -227,10 +227,17 @@ class Examples:
         return int(choice.rank(self._seed, purpose, str(epoch), [image_id])[0])
 
 
-def in_order(work: Callable[[J], R], jobs: Iterable[J], threads: int, ahead: int) -> Generator[R]:
+def in_order(
+    work: Callable[[J], R],
+    jobs: Iterable[J],
+    threads: int,
+    ahead: int,
+    at_error: Callable[[], None] = lambda: None,
+) -> Generator[R]:
     """work(job) for each job, in their order, made by threads; at most `ahead` are begun and not yet taken.
 
     An error in a thread is raised here, as itself, when its turn comes. No thread is left when the iterator is closed.
+    `at_error` is called before threads are waited for after an error, or a signal: it may end what they wait for.
     """
     pool = ThreadPoolExecutor(threads)
     begun: deque[Future[R]] = deque()
@@ -241,5 +248,10 @@ def in_order(work: Callable[[J], R], jobs: Iterable[J], threads: int, ahead: int
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+    except GeneratorExit:
+        raise
+    except BaseException:
+        at_error()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

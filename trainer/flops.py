@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from trainer.model import CLIP, ModelConfig
+from trainer.optim import halve_text_weights
 from trainer.resnet import EXPANSION, STRIDE
 
 _PEAKS: tuple[tuple[str, float, float], ...] = (  # name in CUDA; dense bfloat16 FLOP/s; bytes/s of its memory
@@ -32,7 +33,7 @@ _PEAKS: tuple[tuple[str, float, float], ...] = (  # name in CUDA; dense bfloat16
 
 
 def image_flops(config: ModelConfig, *, whole: bool = False) -> float:
-    """Of the forward pass of one image.
+    """FLOPs of the forward pass of one image.
 
     `whole`: of the released models, which compute all tokens of the last block; ours computes only the one that is
     used.
@@ -46,13 +47,13 @@ def image_flops(config: ModelConfig, *, whole: bool = False) -> float:
 
 
 def text_flops(config: ModelConfig, tokens: float, *, whole: bool = False) -> float:
-    """Of the forward pass of one text of so many tokens, padding included."""
+    """FLOPs of the forward pass of one text of so many tokens, padding included."""
     blocks = _blocks(config.text_layers, config.text_width, tokens, whole) if config.text_layers else 0
     return 2.0 * (blocks + config.text_width * config.embed_dim)
 
 
 def forward_flops(config: ModelConfig, pairs: int, tokens: int) -> float:
-    """Of the forward pass of so many pairs, with so many tokens of texts in all, taken as equally long."""
+    """FLOPs of the forward pass of so many pairs, with so many tokens of texts in all, taken as equally long."""
     return pairs * (image_flops(config) + text_flops(config, tokens / pairs))
 
 
@@ -117,23 +118,28 @@ def step_cost(config: ModelConfig, batch: int, tokens: int, *, half: bool = True
 
 
 def _image_activations(config: ModelConfig, half: bool) -> float:
-    if isinstance(
-        config.vision_layers, tuple
-    ):  # a convolution's output is kept for its norm, the norm's for what follows
+    """Bytes of one image that the backward pass reads, in bfloat16 (`half`) or float32."""
+    if isinstance(config.vision_layers, tuple):
+        # A convolution's output is kept for its norm, and the norm's for what follows.
         return 2 * (2 if half else 4) * sum(numbers for _, numbers in _convolutions(config))
-    assert config.patch is not None
-    return _block_activations(
-        config.vision_layers, config.vision_width, (config.image_size // config.patch) ** 2 + 1, half
-    )
+    assert config.patch is not None  # ModelConfig has seen to it
+    tokens = (config.image_size // config.patch) ** 2 + 1
+    return _block_activations(config.vision_layers, config.vision_width, tokens, half)
 
 
 def _block_activations(layers: int, width: int, tokens: int, half: bool) -> float:
-    """Bytes: of each token two inputs of norms in float32, and their outputs, queries, keys, values, what attention
-    mixed, and the hidden layer twice (14 widths) in the precision of products."""
-    return layers * tokens * width * (2 * 4 + 14 * (2 if half else 4))
+    """Bytes of `layers` blocks over so many tokens, in bfloat16 (`half`) or float32.
+
+    A token has in each block the two inputs of its norms in float32, and in the precision of products 14 widths: both
+    norms' outputs, queries, keys, values, what attention mixed, and the hidden layer (4 widths) twice. Of the last
+    block there are the first norm's input and output, keys and values; the rest is of one token.
+    """
+    product = 2 if half else 4
+    return tokens * width * ((layers - 1) * (2 * 4 + 14 * product) + 4 + 3 * product) if layers else 0
 
 
 def device_limits(device: str) -> tuple[float, float] | None:
+    """Dense bfloat16 FLOP/s and memory bytes/s of a device, by its name in CUDA; None for one that is not listed."""
     return next(((flops, memory) for name, flops, memory in _PEAKS if re.search(name, device)), None)
 
 
@@ -174,20 +180,33 @@ def cost_table(device: str, batch: int, tokens: int, models: dict[str, ModelConf
     return "\n".join(lines)
 
 
-def memory_needed(config: ModelConfig, pairs: int, *, half: bool, recompute: bool) -> float:
-    """A lower bound of the bytes to train with micro-batches of so many pairs, texts of the full context.
+def memory_needed(
+    config: ModelConfig,
+    pairs: int,
+    tokens: int,
+    *,
+    half: bool,
+    recompute: bool,
+    half_moments: bool = False,
+    half_text: bool = False,
+) -> float:
+    """A lower bound of the bytes to train with micro-batches of so many pairs, whose texts have so many tokens each.
 
-    Weights, gradients and two moments in float32, and the activations that the backward pass needs: with `recompute`
-    the inputs of the blocks and the activations of one.
+    Weights, gradients, two moments, and the activations that the backward pass reads: with `recompute` those of one
+    block. Activations are bfloat16 where `half`, and so are both moments where `half_moments` and the weights of the
+    text tower where `half_text` (see `trainer.optim.adamw`); all else is float32.
     """
     with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in CLIP(config).parameters())
+        model = CLIP(config)
+    if half_text:
+        halve_text_weights(model)
+    parameters = list(model.parameters())
+    kept = sum(parameter.numel() * (parameter.element_size() + 4) for parameter in parameters)  # with the gradient
+    kept += 2 * (2 if half_moments else 4) * sum(parameter.numel() for parameter in parameters)
     layers = max(config.text_layers, 1)
-    image, text = (
-        _image_activations(config, half),
-        _block_activations(config.text_layers, config.text_width, config.context, half),
-    )
+    image = _image_activations(config, half)
+    text = _block_activations(config.text_layers, config.text_width, tokens, half)
     if recompute:
         blocks = sum(config.vision_layers) if isinstance(config.vision_layers, tuple) else config.vision_layers
         image, text = image / blocks, text / layers
-    return 16 * weights + pairs * (image + text)
+    return kept + pairs * (image + text)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+import torch
+
 from core import recipe as recipes
 from core import runs
 from core.errors import Failure, UsageError
@@ -77,6 +79,8 @@ class Inputs:
         with self._reading("init") as path:
             weights = read_weights(path)
         there = config_of(weights, path)
+        if broken := next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None):
+            raise Failure(f"{path} has numbers in {broken} that are not finite: take other weights for train.init")
         if there.patch == model.config.patch and there.image_size != model.config.image_size:
             weights = at_image_size(weights, model.config.image_size, path)
             there = config_of(weights, path)

@@ -76,6 +76,7 @@ class ModelConfig:
 
     @property
     def text_heads(self) -> int:
+        """Heads of each block of the text tower."""
         return heads(self.text_width)
 
 
@@ -311,9 +312,7 @@ class CLIP(nn.Module):
             pooled = self.ln_final(self.transformer(x, ends))
         else:
             lengths = ends[:, None] + 1
-            is_text = (
-                torch.arange(ids.shape[1], device=ids.device) < lengths
-            )  # [n, l]; zeros behind the end are padding
+            is_text = torch.arange(ids.shape[1], device=ids.device) < lengths  # [n, l]; behind the end is padding
             pooled = (x * is_text[:, :, None]).sum(dim=1) / lengths
         return linear(pooled, self.text_projection.T, None)
 

@@ -43,26 +43,27 @@ def run(
     training = _Training(state, config, ranks, log, save)
     progress = Progress("train", "steps", config.steps, state.step, to="stdout") if ranks.rank == 0 else nullcontext()
     with StopSignals() as stop:
-        try:
-            with closing(batches), progress as shown:
+        with closing(batches), progress as shown:
+            try:
                 training.evaluate_if_due(evaluate, stop)  # it may have been interrupted before
                 while state.step < config.steps and training.advance(batches, stop):
                     training.save_if_due()
                     training.evaluate_if_due(evaluate, stop)
                     if shown:
                         shown.at(state.step, training.summary())
-        finally:  # also after an error: of a sample, another rank, the next step
-            training.save()
-        ranks.any_rank(
-            False, stage.device()
-        )  # a barrier: if a rank ended before the save, torchrun would kill the others
-    if state.step < config.steps:
+            finally:  # also after an error: of a sample, another rank, the next step
+                training.save()  # before the threads that read are waited for: a server may be silent
+        # Also a barrier: if a rank ended before the first has saved, torchrun would kill that one.
+        is_interrupted = ranks.any_rank(state.step < config.steps or training.is_evaluation_due(), stage.device())
+    if is_interrupted:
         if stop.received and stop.received.name == "SIGINT":
             raise KeyboardInterrupt
         signal = stop.received.name if stop.received else "a signal to another rank"
         raise Failure(
             f"stopped by {signal} after step {state.step:,}, which the last checkpoint holds: the same command goes on "
             "from there"
+            if state.step
+            else f"stopped by {signal} before the first step was done: the same command begins with it"
         )
 
 
@@ -99,12 +100,18 @@ class _Training:
             figures = dict(zip(METRICS, self._state.metrics[-1], strict=True))
             self._log.add(self._state.step, {**figures, **throughput(pairs, seconds, waited, flops, stage.device())})
 
-    def evaluate_if_due(self, evaluate: Callable[[], None], stop: StopSignals) -> None:
-        """Evaluate the model after every so many steps; a signal interrupts it."""
+    def is_evaluation_due(self) -> bool:
+        """Whether this rank has yet to evaluate the model of this step: the first rank does, every so many steps."""
         done, every = self._state.step, self._config.evaluate_every
-        is_done = any(row["step"] == done for row in self._state.results)
-        if every and done and done % every == 0 and not is_done:
+        is_wanted = self._ranks.rank == 0 and every and done and done % every == 0
+        return bool(is_wanted) and all(row["step"] != done for row in self._state.results)
+
+    def evaluate_if_due(self, evaluate: Callable[[], None], stop: StopSignals) -> None:
+        """Evaluate the model where that is due; a signal interrupts it."""
+        done, every = self._state.step, self._config.evaluate_every
+        if every and done % every == 0:  # on all ranks: the others wait for the first
             self._ranks.doing = f"the evaluation after step {done:,}"
+        if self.is_evaluation_due():
             with suppress(StopRequested), stop.interruptible():
                 evaluate()
 
@@ -140,13 +147,13 @@ def step(
     number = state.step + 1
     ranks.doing = f"step {number:,}"
     rate = learning_rate(state.step, config.steps, config.warmup, config.learning_rate)
-    images, ids = (rows.pin_memory() if stage.device().type == "cuda" else rows for rows in (batch.images, batch.ids))
-    micro_batch = min(config.micro_batch or len(images), len(images))
+    share = len(batch.images)
+    micro_batch = min(config.micro_batch or share, share)
     try:
         metrics = gradients(
             state.model,
-            images,
-            ids,
+            batch.images,
+            batch.ids,
             micro_batch=micro_batch,
             batch_norm=config.batch_norm,
             autocast=partial(precision.autocast, stage.device(), config.precision),
@@ -154,22 +161,22 @@ def step(
             scale=state.loss_scale.value,
             interrupted=interrupted,
         )
+        norm = state.loss_scale.unscale_(state.model.parameters())
+        if math.isfinite(norm) and math.isfinite(metrics.loss):
+            state.is_consistent = False
+            for group in state.optimiser.param_groups:
+                group["lr"] = rate
+            state.optimiser.step()  # the first one allocates the moments
+            clip_temperature_(state.model)
+            metrics.commit()
+            state.loss_scale.succeeded()
+        elif not math.isfinite(metrics.loss) or not state.loss_scale.overflowed():
+            raise _not_finite(number, batch, metrics, norm)
     except torch.OutOfMemoryError as error:
         raise Failure(
             f"step {number:,}: the device has no memory for {micro_batch:,} pairs at once: set train.micro_batch = "
-            f"{max(1, micro_batch // 2):,}; the same command goes on from the last checkpoint"
+            f"{max(1, micro_batch // 2)}; the same command goes on from the last checkpoint"
         ) from error
-    norm = state.loss_scale.unscale_(state.model.parameters())
-    if math.isfinite(norm) and math.isfinite(metrics.loss):
-        state.is_consistent = False
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        state.optimiser.step()
-        clip_temperature_(state.model)
-        metrics.commit()
-        state.loss_scale.succeeded()
-    elif not math.isfinite(metrics.loss) or not state.loss_scale.overflowed():
-        raise _not_finite(number, batch, metrics, norm)
     figures = {**vars(metrics), "learning_rate": rate, "gradient_norm": norm}
     state.metrics.append(tuple(float(figures[name]) for name in METRICS))
     for skipped in ranks.all_gather_object(batch.skipped):

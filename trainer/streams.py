@@ -183,7 +183,7 @@ class Streams:
                     yield from samples_of(shard, members, stop)
 
         with closing(chained()) as found:
-            some = in_order(lambda _: list(itertools.islice(found, _AHEAD)), itertools.repeat(None), 1, 3)
+            some = in_order(lambda _: list(itertools.islice(found, _AHEAD)), itertools.repeat(None), 1, 3, stop.set)
             with closing(some), _set_at_error(stop):
                 for read in some:
                     if not read:

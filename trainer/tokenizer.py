@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import html
+import io
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
@@ -22,12 +23,14 @@ import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from core.errors import UsageError
+from core.errors import Failure, UsageError
+from core.files import read_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MERGES = 48_894  # at most are used, of the released file's 262,144: 49,152 less the 256 bytes twice and the two marks
+_MAX_BYTES = 16 << 20  # of a merges file, decompressed: the released one has 3.2 million
 MAX_CHARS = 10_000  # of one text are read: the context holds far less, and a hostile caption must not cost seconds
 
 END_OF_WORD = "</w>"
@@ -44,7 +47,7 @@ class Tokenizer:
     def __init__(self, path: str | Path) -> None:
         characters = _byte_characters()
         symbols = list(characters.values())
-        merges = _read_merges(Path(path), {*symbols, *(s + END_OF_WORD for s in symbols)})
+        merges = _read_merges(str(path), {*symbols, *(s + END_OF_WORD for s in symbols)})
         self._pieces = [*symbols, *(s + END_OF_WORD for s in symbols), *(a + b for a, b in merges)]
         self.start, self.end = len(self._pieces), len(self._pieces) + 1
         self.vocab = self.end + 1
@@ -118,12 +121,24 @@ def _byte_characters() -> dict[int, str]:
     return {byte: chr(byte) for byte in visible} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
 
 
-def _read_merges(path: Path, known: set[str]) -> list[tuple[str, str]]:
+def _read_merges(path: str, known: set[str]) -> list[tuple[str, str]]:
     """The first MERGES merges; both sides of a merge are in `known` or are made by a merge before it."""
     try:
-        header, *lines = gzip.decompress(path.read_bytes()).decode("utf-8").rstrip("\n").split("\n")
+        data = read_bytes(path)
+    except (Failure, OSError) as error:
+        raise _not_the_merges(path, f"it cannot be read ({error})") from error
+    if data.startswith(b"#version"):
+        raise UsageError(f"{path} holds merges as plain text: compress it (gzip -n), as OpenAI's tokenizer reads it")
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            text = file.read(_MAX_BYTES + 1).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise _not_the_merges(path, f"it cannot be read ({error})") from error
+    if len(text) > _MAX_BYTES:
+        raise _not_the_merges(path, f"it holds more than {_MAX_BYTES:,} bytes")
+    if "\r" in text:
+        raise _not_the_merges(path, "its lines end in CR LF, as on Windows")
+    header, *lines = text.rstrip("\n").split("\n")
     if "#version" not in header or not lines:
         raise _not_the_merges(path, "it holds no '#version' line followed by merges")
     merges: list[tuple[str, str]] = []
@@ -136,7 +151,7 @@ def _read_merges(path: Path, known: set[str]) -> list[tuple[str, str]]:
     return merges
 
 
-def _not_the_merges(path: Path, reason: str) -> UsageError:
+def _not_the_merges(path: str, reason: str) -> UsageError:
     return UsageError(
         f"{path} is not a tokenizer's merges file: {reason}; "
         "take clip/bpe_simple_vocab_16e6.txt.gz from the repository openai/CLIP"

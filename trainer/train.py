@@ -49,6 +49,7 @@ from trainer.streams import Streams
 from trainer.telemetry import Telemetry
 
 RULES_VERSION = 2
+SHORTEST = 3  # tokens of a text of one word, its marks included: no batch needs less memory than of these
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,8 +74,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
     is_done = is_first and _nothing_to_do(recipe, folder, facts)
     if ranks.any_rank(is_done, stage.device()):
         return
-    halves = {"half_moments": config.moments == "bfloat16", "half_text": config.text_weights == "bfloat16"}
-    room = checkpoint.room(folder, sizes, config.keep_checkpoints, **halves)
+    room = checkpoint.room(folder, sizes, config.keep_checkpoints, **_halves(config))
     with exclusive(folder, "train", room) if is_first else nullcontext(_no_lock) as require_lock:
         tokenizer = inputs.tokenizer()
         _check_memory(recipe, config, sizes, ranks)
@@ -141,6 +141,11 @@ def _facts(
     }
 
 
+def _halves(config: Config) -> dict[str, bool]:
+    """What is stored in bfloat16, by the names that `trainer.optim.adamw` has for it."""
+    return {"half_moments": config.moments == "bfloat16", "half_text": config.text_weights == "bfloat16"}
+
+
 def _check_memory(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks) -> None:
     """Failure, with the micro-batch that fits, where a step needs more memory than there is."""
     free = stage.free_memory()
@@ -151,16 +156,17 @@ def _check_memory(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ra
     share = config.batch_size // ranks.world
     half = config.precision != "float32"
 
-    def needed(pairs: int) -> float:
-        return memory_needed(sizes, pairs, half=half, recompute=config.recompute)
+    def needed(pairs: int, tokens: int) -> float:
+        return memory_needed(sizes, pairs, tokens, half=half, recompute=config.recompute, **_halves(config))
 
     pairs = min(config.micro_batch or share, share)
-    if needed(pairs) <= free:
+    if needed(pairs, SHORTEST) <= free:
         return
-    fits = int((free - needed(0)) / (needed(1) - needed(0)))
+    none, one = (needed(pairs, sizes.context) for pairs in (0, 1))  # what is proposed has room for the longest texts
+    fits = int((free - none) / (one - none))
     remedy = f"set train.micro_batch = {fits}" if fits > 0 else "take a smaller model, or a device with more of it"
     raise Failure(
-        f"{recipe.path}: {pairs:,} pairs at once need {needed(pairs) / 1e9:.1f} GB of memory at the least, and "
+        f"{recipe.path}: {pairs:,} pairs at once need {needed(pairs, SHORTEST) / 1e9:.1f} GB of memory at the least, and "
         f"{free / 1e9:.1f} GB are free: {remedy}"
     )
 
@@ -191,8 +197,7 @@ def _start(
         weight_decay=config.weight_decay,
         betas=(config.beta1, config.beta2),
         epsilon=config.epsilon,
-        half_moments=config.moments == "bfloat16",
-        half_text=config.text_weights == "bfloat16",
+        **_halves(config),
         seed=seed,
     )
     state = State(model, optimiser, LossScale.of(config.precision))

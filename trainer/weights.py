@@ -30,13 +30,9 @@ from trainer.resnet import STRIDE
 Weights = dict[str, Tensor]
 
 _WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before each name
+_TRANSFORMERS = ("text_model.", "vision_model.")  # what its CLIPModel puts before the names of its towers
 _TEXT = "text."  # what open_clip puts before the names of the text tower in its CustomTextCLIP
-_NOT_WEIGHTS = {
-    "input_resolution",
-    "context_length",
-    "vocab_size",
-    "attn_mask",
-}  # other members of the TorchScript module
+_NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # of OpenAI's modules
 _UPDATES = "num_batches_tracked"  # of a batch norm; unused where the momentum is fixed
 MAX_LAYERS = 1_000  # in one tower; more are refused before a model is built
 _IMAGE_POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding")
@@ -101,6 +97,11 @@ def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
     A bag of words does not determine its context, which is taken as 77 tokens. Failure, with the first name that is
     missing, unexpected or of another shape, where they are no CLIP; `path` names the file in it.
     """
+    if any(name.startswith(_TRANSFORMERS) for name in weights):
+        raise Failure(
+            f"{path} has the names of Hugging Face's transformers, which are not read: take the same model as OpenAI or "
+            "open_clip publish it"
+        )
     try:
         config = _sizes(weights)
         with torch.device("meta"):

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.flops import cost_table, device_limits, image_flops, peak_flops, step_cost, text_flops, utilisation
+from trainer.flops import (
+    cost_table,
+    device_limits,
+    image_flops,
+    memory_needed,
+    peak_flops,
+    step_cost,
+    text_flops,
+    utilisation,
+)
 from trainer.model import CLIP, MODELS
 
 
@@ -26,7 +35,7 @@ from trainer.model import CLIP, MODELS
         ("ViT-L/14@336", 190.96, 6.65),
     ],
 )
-def test_the_papers_models_cost_what_islimits(model: str, image: float, text: float) -> None:
+def test_the_papers_models_cost_what_is_known(model: str, image: float, text: float) -> None:
     config = MODELS[model]
     assert image_flops(config, whole=True) / 2e9 == pytest.approx(image, rel=5e-3)
     assert text_flops(config, 77, whole=True) / 2e9 == pytest.approx(text, rel=5e-3)
@@ -104,3 +113,38 @@ def test_the_table_says_what_bounds_each_model() -> None:
     assert bounds(3_000.0)["ViT-B/32"] == "input" and bounds(3_000.0)["RN50x64"] != "input"
     with pytest.raises(ValueError, match="no peak is known of a CPU"):
         cost_table("a CPU", 8, 32, MODELS, 1.0)
+
+
+def test_memory_counts_what_is_kept_in_half_precision_as_half() -> None:
+    config = MODELS["ViT-B/32"]
+
+    def weights(**halves: bool) -> float:
+        return memory_needed(config, 0, 77, half=False, recompute=False, **halves)
+
+    assert weights() == 16 * 151_277_313  # weight, gradient and two moments
+    assert weights(half_moments=True) == 12 * 151_277_313
+    gains_and_biases = 12 * 13 * 512 + 2 * 512  # of twelve blocks, and of the last norm
+    assert weights() - weights(half_text=True) == 2 * (63_428_096 - gains_and_biases)
+    assert weights(half_moments=True, half_text=True) < weights(half_moments=True)
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny-RN"])
+def test_memory_is_a_lower_bound_of_what_is_kept(model: str) -> None:
+    """Held against the tensors that torch saves for the backward pass."""
+    sizes = replace(MODELS[model], image_size=32, vocab=50)
+    clip = CLIP(sizes)
+    saved: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images, ids = torch.randn(6, 3, 32, 32), torch.tensor([[5] * 19 + [49]] * 6)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        features = clip(images, ids)
+    assert all(value.requires_grad for value in features)
+    for parameter in clip.parameters():
+        saved.pop(parameter.untyped_storage().data_ptr(), None)
+    none, some = (memory_needed(sizes, n, 20, half=False, recompute=False) for n in (0, 6))
+    assert 0.5 * sum(saved.values()) < some - none <= sum(saved.values())

@@ -153,7 +153,9 @@ def zipped(lines: list[str]) -> bytes:
     ("content", "reason"),
     [
         (None, "cannot be read"),
-        (b"#version: 0.2\ni n\n", "cannot be read"),
+        (b"#version: 0.2\ni n\n", r"holds merges as plain text: compress it \(gzip -n\)"),
+        (gzip.compress(b"#version: 0.2\r\ni n\r\n"), "its lines end in CR LF"),
+        (gzip.compress(b"#version: 0.2\n" + bytes(17 << 20), 1), "holds more than 16,777,216 bytes"),
         (zipped(["#version: 0.2", "i n"])[:-9], "cannot be read"),
         (gzip.compress(b"\xff\xfe"), "cannot be read"),
         (zipped(["#version: 0.2"]), "holds no '#version' line followed by merges"),

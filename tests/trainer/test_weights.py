@@ -203,6 +203,12 @@ def test_weights_of_another_model_are_told_by_their_first_misfit(weights: Weight
     assert "\n" not in str(caught.value)
 
 
+def test_weights_of_transformers_are_told_by_their_names() -> None:
+    named = {"text_model.embeddings.token_embedding.weight": torch.ones(50, 8), "logit_scale": torch.ones([])}
+    with pytest.raises(Failure, match=r"weights\.pt has the names of Hugging Face's transformers, which are not read"):
+        model_of(named, "weights.pt")
+
+
 def test_positions_of_a_larger_image_lie_between_the_old_ones() -> None:
     """The numbers are those of open_clip 3.3.0 (`resize_pos_embed`) on the same positions."""
     positions = torch.randn(17, 8, generator=torch.Generator().manual_seed(0))
