@@ -77,7 +77,7 @@ def save(folder: str, state: State, facts: Mapping[str, Any], machine: str, keep
         "loss_scale": asdict(state.loss_scale),
         "metrics": torch.tensor(state.metrics, dtype=torch.float64),
         "lost": {"counts": dict(state.skipped.counts), "first": state.skipped.first},
-        "results": to_json(state.results).decode(),
+        "results": json.dumps(state.results),  # keys in their order, in which evaluations.jsonl has them
     }
     pending = Pending(folder)
     try:

@@ -27,15 +27,15 @@ class Config(Struct, frozen=True, kw_only=True):
     # the model
     model: str = "ViT-B/32"
     init: Annotated[str, recipes.RUNTIME] = ""  # weights to start from: own, OpenAI's or open_clip's
-    merges: Annotated[str, recipes.RUNTIME]  # the tokenizer's: OpenAI's bpe_simple_vocab_16e6.txt.gz, or one's own
+    merges: Annotated[str, recipes.RUNTIME]  # of the tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz, or one's own
 
     # the data
     shards: Annotated[tuple[str, ...], recipes.RUNTIME] = ()  # tars of others; none: the recipe's own pack
-    image: tuple[str, ...] = ()  # of tars of others: endings of the picture, the first that is there; none: jpg, png …
-    caption: tuple[str, ...] = ()  # … and of its caption, "txt", "json.caption" …; none: the usual ones
-    holdout: Fraction = 0.05  # share of a pack's samples that is never trained on: retrieval is for them
-    on_damage: OnDamage = "stop"  # a sample that is damaged: stop, or replace it by another and count it
-    threads: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # that decode; 0: one a core
+    image: tuple[str, ...] = ()  # endings of pictures in `shards`, the preferred first; none: jpg, png and others
+    caption: tuple[str, ...] = ()  # … and of captions, as "txt" or "json.caption"; none: the usual ones
+    holdout: Fraction = 0.05  # share of a pack's samples that is not trained on, for retrieval
+    on_damage: OnDamage = "stop"  # what a damaged sample does: stop the run, or be replaced by another and counted
+    threads: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # decoding threads; 0: one a core
 
     # the optimisation
     batch_size: Annotated[int, Meta(ge=2)]  # pairs a step, over all ranks; the paper's is 32,768
@@ -46,21 +46,21 @@ class Config(Struct, frozen=True, kw_only=True):
     beta1: Fraction = BETA1
     beta2: Fraction | None = None  # None: 0.98 for a vision transformer, 0.999 for a residual network
     epsilon: Annotated[float, Meta(gt=0)] | None = None  # None: 1e-6 and 1e-8
-    batch_norm: BatchNorms = "micro"  # whose statistics: of a micro-batch, or of the whole batch; see trainer.batchnorm
+    batch_norm: BatchNorms = "micro"  # statistics of a micro-batch, or of the whole batch; see trainer.batchnorm
 
     # how it fits in memory
     micro_batch: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # pairs a rank computes at once; 0: its whole share
     precision: Precision | None = None  # None: bfloat16 on CUDA, float32 on a CPU
-    moments: Literal["float32", "bfloat16"] = "float32"  # of Adam, as they are kept
-    text_weights: Literal["float32", "bfloat16"] = "float32"  # bfloat16: rounded stochastically (section 2.5)
-    recompute: Annotated[bool, recipes.RUNTIME] = False  # activations in the backward pass instead of keeping them
-    compile: bool = False  # both towers of a vision transformer by torch.compile
+    moments: Literal["float32", "bfloat16"] = "float32"  # how Adam's moments are stored
+    text_weights: Literal["float32", "bfloat16"] = "float32"  # of the text tower; bfloat16 is rounded stochastically
+    recompute: Annotated[bool, recipes.RUNTIME] = False  # compute activations again instead of storing them
+    compile: bool = False  # compile both towers of a vision transformer (torch.compile)
 
     # checkpoints, evaluation and logging
     checkpoint_every: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 1_000  # steps …
     checkpoint_minutes: Annotated[float, Meta(gt=0), recipes.RUNTIME] = 30.0  # … or minutes, whichever is first
-    evaluate_every: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # steps, as [eval] says; 0: only once it is trained
-    keep_checkpoints: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 2
+    evaluate_every: Annotated[int, Meta(ge=0), recipes.RUNTIME] = 0  # steps, as [eval] says; 0: not during training
+    keep_checkpoints: Annotated[int, Meta(ge=1), recipes.RUNTIME] = 2  # the last ones
     tensorboard: Annotated[bool, recipes.RUNTIME] = False
     patience: Seconds = 1_800.0  # that a rank waits for the others, also while the first evaluates
 

@@ -9,6 +9,7 @@ a picture is held until the end of its shard, in case the missing member follows
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 import threading
@@ -16,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from core.errors import describe
@@ -187,7 +187,7 @@ def _to_sample(sample: dict[str, Any], members: Members, shard: str) -> RawSampl
         return Skipped("too_many_bytes", shard, key, f"{len(image):,} of at most {MAX_IMAGE:,}")
     try:
         captions = next(filter(None, (_captions(sample, name) for name in members.captions)), ())
-    except (ValueError, msgspec.DecodeError) as error:
+    except (ValueError, RecursionError) as error:
         return Skipped("caption_unreadable", shard, key, describe(error))
     if not captions:
         return Skipped("no_caption", shard, key, f"it has {', '.join(_endings(sample))}", is_damage=False)
@@ -199,15 +199,15 @@ def _endings(sample: dict[str, Any]) -> list[str]:
 
 
 def _captions(sample: dict[str, Any], name: str) -> tuple[str, ...]:
-    """The captions in a member, without empty ones; ValueError or msgspec.DecodeError where it cannot be read."""
+    """The captions in a member, without empty ones; ValueError or RecursionError where it cannot be read."""
     ending, *path = name.split(".") if name.startswith("json.") else [name]
     data = sample.get(ending, b"")
     if len(data) > MAX_TEXT:
         raise ValueError(f"{ending} has {len(data):,} bytes, of at most {MAX_TEXT:,}")
     if not path:
-        found: Any = data.decode()
+        found: Any = data.decode("utf-8-sig")
     else:
-        found = msgspec.json.decode(data) if data else None
+        found = json.loads(data) if data else None  # it takes NaN, which pandas writes for an empty cell
         for step in path:
             found = found.get(step) if isinstance(found, dict) else None
     texts = found if isinstance(found, list) else [found]
@@ -222,8 +222,8 @@ def _expected_samples(shard: str, stop: threading.Event) -> int | None:
     for beside, key in ((f"{name.partition('.')[0]}_stats.json", "successes"), ("sizes.json", name)):
         try:
             with opened(join(folder, beside), stop) as file:
-                expected = msgspec.json.decode(_up_to(_MAX_BESIDE, file))[key]
-        except (ShardError, msgspec.DecodeError, LookupError, TypeError):
+                expected = json.loads(_up_to(_MAX_BESIDE, file))[key]
+        except (ShardError, ValueError, RecursionError, LookupError, TypeError):
             continue  # optional, and other files may have that name
         if isinstance(expected, int):
             return expected

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from core.errors import UsageError
-from core.files import is_local, join, names_in, publish, read_bytes
+from core.files import is_local, join, names_in, os_errors_as_failure, publish, read_bytes
 from trainer.flops import peak_flops, utilisation
 
 NAME = "speed.jsonl"
@@ -46,8 +46,9 @@ class Telemetry:
         finite = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
         line = json.dumps({"step": step, **finite})
         if self._file:
-            self._file.write(f"{line}\n")
-            self._file.flush()
+            with os_errors_as_failure(self._path):
+                self._file.write(f"{line}\n")
+                self._file.flush()
         else:
             self._lines.append(line)
         if self._curves is not None:
@@ -75,7 +76,8 @@ class Telemetry:
     ) -> None:
         self.flush()
         if self._file:
-            self._file.close()
+            with os_errors_as_failure(self._path):
+                self._file.close()
         if self._curves is not None:
             self._curves.close()
 

@@ -96,6 +96,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
                 steps.run(state, batches, config, ranks, log, save, partial(_evaluate, state, midway))
         finally:
             if is_first:
+                require_lock()
                 metrics = _write_metrics(folder, state)  # also of a training that stopped: they show why
         if not is_first:
             return

@@ -106,7 +106,8 @@ def test_samples_without_a_picture_or_a_caption_are_counted_and_are_no_damage(tm
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("0.json", b'{"caption": "cut sho', "truncated"),
+        ("0.json", b'{"caption": "cut sho', "Unterminated string"),
+        ("0.json", b"[" * 500_000, "RecursionError"),
         ("0.json", b"[1]", ""),
         ("0.txt", "un châle".encode("latin-1"), "utf-8"),
         ("0.txt", b"x" * (tars.MAX_TEXT + 1), "1,048,577 bytes"),
@@ -116,6 +117,22 @@ def test_a_caption_that_cannot_be_read_is_damage(tmp_path: Path, name: str, data
     raws, lost = read(write_tar(tmp_path / "a.tar", [("0.jpg", image(0)), (name, data), *sample("1", 1)]))
     assert keys(raws) == ["1"]
     assert [one.reason for one in lost] == ["caption_unreadable" if said else "no_caption"] and said in lost[0].detail
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("0.txt", b"\xef\xbb\xbfa red square"),
+        ("0.json", b'\xef\xbb\xbf{"caption": "a red square"}'),
+        ("0.json", '{"caption": "a red square"}'.encode("utf-16")),
+        ("0.json", b'{"caption": "a red square", "similarity": NaN, "punsafe": Infinity}'),
+        ("0.json", b'{"caption": NaN, "text": "a red square"}'),
+    ],
+    ids=["mark before text", "mark before json", "utf-16", "an empty cell of pandas", "an empty caption of pandas"],
+)
+def test_captions_as_other_tools_write_them(tmp_path: Path, name: str, data: bytes) -> None:
+    raws, lost = read(write_tar(tmp_path / "a.tar", [("0.jpg", image(0)), (name, data)]))
+    assert not lost and [raw.captions for raw in raws] == [("a red square",)]
 
 
 def test_a_picture_beyond_all_measure_does_not_wait_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

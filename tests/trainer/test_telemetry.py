@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from core.errors import UsageError
+from core.errors import Failure, UsageError
 from trainer.telemetry import NAME, Telemetry, peak_memory, throughput
 
 
@@ -44,6 +45,17 @@ def test_a_training_that_starts_anew_keeps_no_old_line(tmp_path: Path) -> None:
     with Telemetry(str(tmp_path), 0):
         pass
     assert lines(tmp_path) == []
+
+
+def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    telemetry = Telemetry(str(tmp_path), 0)
+    try:
+        with pytest.raises(Failure, match=rf"no room to write {tmp_path}/{NAME}: free some disk"), telemetry:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+            telemetry.add(1, {"loss": 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_speed_on_a_cpu() -> None:
