@@ -1,57 +1,19 @@
-"""Adaptation to ImageNet and to class shift (section 3.3; Figures 14 right and 15).
+"""Adaptation to ImageNet and to class shift (section 3.3; Figures 14 and 15).
 
 To ImageNet: a logistic regression on frozen features of ImageNet's training set replaces the zero-shot classifier. To
 class shift: a classifier for each data set's own class names replaces the one for ImageNet's 1,000, whose super-classes
-are pooled. Any fit and any classifier will do: they come as functions. Accuracies are shares from 0 to 1.
+are pooled. Accuracies are shares from 0 to 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.errors import UsageError
 from evaluation.robustness import Fit, effective
-from evaluation.shifts import N_CLASSES, Clips, Pictures
-
-Classifier = Callable[[np.ndarray], np.ndarray]  # features float32 [n, d] → scores [n, classes]
-Train = Callable[[np.ndarray, np.ndarray], Classifier]  # features float32 [n, d], labels int64 [n]: ImageNet's indices
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """A data set under shift: features in the order of its judge's ids (of a video's frames), and the classifier for
-    its own class names where there is one, with a score a group."""
-
-    name: str
-    features: np.ndarray
-    judge: Pictures | Clips
-    own: Classifier | None = None
-
-    __test__ = False  # for pytest: no class of tests
-
-    def accuracy(self, classifier: Classifier) -> float:
-        """Of a classifier over ImageNet's 1,000 classes."""
-        return float(self.judge.values(_scores(classifier, self, N_CLASSES)).mean())
-
-    def accuracy_own(self) -> float | None:
-        """Of the classifier for its own class names; None where there is none."""
-        if self.own is None:
-            return None
-        return float(self.judge.values(_scores(self.own, self, len(self.judge.of.names))).mean())
-
-
-def _scores(classifier: Classifier, of: TestSet, classes: int) -> np.ndarray:
-    scores = classifier(of.features)
-    if scores.shape != (len(of.features), classes):
-        wanted = (len(of.features), classes)
-        raise UsageError(
-            f"the classifier gives scores of the shape {scores.shape} for {of.name}, not {wanted}: "
-            "a class that it was not fitted on needs a column too"
-        )
-    return scores
 
 
 @dataclass(frozen=True)
@@ -69,20 +31,6 @@ class Change:
         return self.after - self.before
 
 
-def to_imagenet(zero_shot: Classifier, fitted: Classifier, sets: Sequence[TestSet]) -> list[Change]:
-    """Adaptation to ImageNet, a row a data set: both classifiers are over 1,000 classes, pooled where it needs them."""
-    return [Change(one.name, len(one.judge.ids), one.accuracy(zero_shot), one.accuracy(fitted)) for one in sets]
-
-
-def to_class_shift(zero_shot: Classifier, sets: Sequence[TestSet]) -> list[Change]:
-    """Adaptation to class shift: a data set without class names of its own does not change."""
-    rows = []
-    for one in sets:
-        before, own = one.accuracy(zero_shot), one.accuracy_own()
-        rows.append(Change(one.name, len(one.judge.ids), before, before if own is None else own))
-    return rows
-
-
 def mean_change(rows: Sequence[Change]) -> float:
     """The average over data sets: "average effective robustness" in Figure 14."""
     if not rows:
@@ -96,46 +44,24 @@ class Step:
     a line of other models."""
 
     shots: str
-    examples: int
     inside: float
     outside: float
     effective: float | None
 
 
 def continuum(
-    zero_shot: Classifier,
-    train: Train,
-    features: np.ndarray,
-    labels: np.ndarray,
-    draws: Mapping[str, np.ndarray],
-    inside: Sequence[TestSet],
-    outside: Sequence[TestSet],
-    line: Fit | None = None,
+    inside: Mapping[str, Mapping[str, float]], outside: Mapping[str, Mapping[str, float]], line: Fit | None = None
 ) -> list[Step]:
-    """Figure 15: zero-shot first, then a classifier for each draw, in the order given.
+    """Figure 15: a step for each number of shots, in the order given ("0", "1", … "all").
 
-    `draws`: "1", "2", … or "all" → rows of the training set, int64. `inside` and `outside` belong together: ImageNet's
-    subset of classes for each shift, and the shift. UsageError where they do not, or a draw is empty or out of range.
+    Both are accuracies by shots and data set: ImageNet's pictures of each shift's classes, and the shift. UsageError
+    where a step has other data sets than the rest: their means could not be compared.
     """
-    if not inside or [one.name for one in inside] != [one.name for one in outside]:
-        raise UsageError(
-            "each shift needs ImageNet's pictures of its classes, under the same name and in the same order"
-        )
-    steps = [_step("0", 0, zero_shot, inside, outside, line)]
-    for shots, rows in draws.items():
-        if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(labels) or len(np.unique(rows)) != len(rows):
-            raise UsageError(f"the draw of {shots} shots has no rows, rows twice, or rows that the training set lacks")
-        steps.append(_step(shots, len(rows), train(features[rows], labels[rows]), inside, outside, line))
+    names = {frozenset(some) for side in (inside, outside) for some in side.values()}
+    if list(inside) != list(outside) or len(names) != 1 or not next(iter(names)):
+        raise UsageError("each number of shots needs the same shifts, and ImageNet's pictures of the classes of each")
+    steps = []
+    for shots in inside:
+        x, y = (float(np.mean([side[shots][name] for name in sorted(side[shots])])) for side in (inside, outside))
+        steps.append(Step(shots, x, y, None if line is None else effective(line, x, y)))
     return steps
-
-
-def _step(
-    shots: str,
-    examples: int,
-    classifier: Classifier,
-    inside: Sequence[TestSet],
-    outside: Sequence[TestSet],
-    line: Fit | None,
-) -> Step:
-    x, y = (float(np.mean([one.accuracy(classifier) for one in sets])) for sets in (inside, outside))
-    return Step(shots, examples, x, y, None if line is None else effective(line, x, y))

@@ -35,6 +35,7 @@ class Files:
     ids: tuple[str, ...]  # in the order of `read`; no two are the same
     read: Read = field(repr=False)
     left_out: Mapping[str, int] = field(default_factory=dict)  # why files were not taken → how many
+    border: int = 0  # pixels that are cut off each side first
 
     def __post_init__(self) -> None:
         if not self.ids:

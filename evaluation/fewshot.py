@@ -7,7 +7,7 @@ on: the same one for all shots and seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,17 +69,27 @@ def curve(
 ) -> list[Point]:
     """The probe's metric on the test split by number of shots, each drawn once a seed: Figure 6."""
     check(train, classes, {"validation": validation, "test": test})
+    found: dict[int, list[float]] = {}
+    for k, _, fit in fits(train, validation, classes, shots, seeds, metric):
+        found.setdefault(k, []).append(metric(logistic.logits(test.vectors, fit), test.labels))
+    return [point(k, values) for k, values in found.items()]
+
+
+def fits(
+    train: Features,
+    validation: Features,
+    classes: Sequence[str],
+    shots: Sequence[int] = SHOTS,
+    seeds: Sequence[int] = SEEDS,
+    metric: Metric = metrics.accuracy,
+) -> Iterator[tuple[int, int, logistic.Solution]]:
+    """The probes behind a curve, one after the other: shots, ascending, and seed, in the order given."""
     if not seeds or len(set(seeds)) != len(seeds):
         raise Failure(f"seeds {', '.join(map(str, seeds))}: give one or more, each once")
     drawn = {(k, seed): train.take(draw(train, k, classes, seed)) for k in sorted(set(shots)) for seed in seeds}
-    values = {key: _measure(some, validation, test, len(classes), metric) for key, some in drawn.items()}
-    return [point(k, [values[k, seed] for seed in seeds]) for k in sorted(set(shots))]
-
-
-def _measure(train: Features, validation: Features, test: Features, classes: int, metric: Metric) -> float:
-    penalty = chosen(sweep(train, validation, classes, metric)).penalty
-    fit = logistic.fit(logistic.prepare(train.vectors, train.labels, classes), penalty)
-    return metric(logistic.logits(test.vectors, fit), test.labels)
+    for (k, seed), some in drawn.items():
+        penalty = chosen(sweep(some, validation, len(classes), metric)).penalty
+        yield k, seed, logistic.fit(logistic.prepare(some.vectors, some.labels, len(classes)), penalty)
 
 
 def point(shots: int, values: Sequence[float], confidence: float = 0.95) -> Point:

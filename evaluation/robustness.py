@@ -25,27 +25,34 @@ LEAST_ACCURACY = 0.40  # inside: the relation of the logits is not linear below
 
 @dataclass(frozen=True)
 class Shift:
-    """One of the seven natural shifts, and its columns in the testbed's table: a score is the mean of its columns."""
+    """One of the seven natural shifts, and its columns in the testbed's table: a score is the mean of its columns.
+
+    `registered`: its name in the registry of evaluation sets.
+    """
 
     name: str
+    registered: str
     title: str
     inside: str
     outside: tuple[str, ...]
 
 
 SHIFTS = (
-    Shift("imagenetv2", "ImageNetV2", "val", ("imagenetv2-matched-frequency",)),
-    Shift("imagenet-sketch", "ImageNet Sketch", "val", ("imagenet-sketch",)),
-    Shift("ytbb-robust", "Youtube-BB", "val-on-ytbb-robust-classes", ("ytbb-robust_pm0", "ytbb-robust_pm10")),
+    Shift("imagenetv2", "imagenet_v2", "ImageNetV2", "val", ("imagenetv2-matched-frequency",)),
+    Shift("imagenet-sketch", "imagenet_sketch", "ImageNet Sketch", "val", ("imagenet-sketch",)),
+    Shift(
+        "ytbb-robust", "youtube_bb", "Youtube-BB", "val-on-ytbb-robust-classes", ("ytbb-robust_pm0", "ytbb-robust_pm10")
+    ),
     Shift(
         "imagenet-vid-robust",
+        "imagenet_vid",
         "ImageNet Vid",
         "val-on-vid-robust-classes",
         ("imagenet-vid-robust_pm0", "imagenet-vid-robust_pm10"),
     ),
-    Shift("objectnet", "ObjectNet", "val-on-objectnet-classes", ("objectnet-1.0-beta",)),
-    Shift("imagenet-a", "ImageNet-A", "val-on-imagenet-a-classes", ("imagenet-a",)),
-    Shift("imagenet-r", "ImageNet-R", "val-on-imagenet-r-classes", ("imagenet-r",)),
+    Shift("objectnet", "objectnet", "ObjectNet", "val-on-objectnet-classes", ("objectnet-1.0-beta",)),
+    Shift("imagenet-a", "imagenet_a", "ImageNet-A", "val-on-imagenet-a-classes", ("imagenet-a",)),
+    Shift("imagenet-r", "imagenet_r", "ImageNet-R", "val-on-imagenet-r-classes", ("imagenet-r",)),
 )
 NAMES = tuple(shift.name for shift in SHIFTS)
 

@@ -260,6 +260,8 @@ def _how_to_get(known: Set, root: str) -> str:
     )
     if known.task != "classification":
         put = f"into {folder}, with {'captions' if known.task == 'retrieval' else 'positions in metadata.csv'}"
+    elif known.own_classes:
+        put = f"and all that comes with them into {folder}, as they are"
     elif known.frames:
         put = f"into {folder}: a folder a class, and in it a folder of frames a clip"
     elif known.metric == "map11":

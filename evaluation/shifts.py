@@ -26,16 +26,26 @@ from evaluation.wording import listed
 
 N_CLASSES = 1000
 OBJECTNET_BORDER = 2  # pixels
+MAPPINGS = (
+    "objectnet_to_imagenet_1k.json",
+    "folder_to_objectnet_label.json",
+    "pytorch_to_imagenet_2012_id.json",
+    "imagenet_to_label_2012_v2",
+)  # of ObjectNet's folder `mappings`
 _WNID = re.compile(r"n\d{8}")
 _BLOCK = 4096  # rows of scores at a time
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The classes of a data set: their names, and the ImageNet indices of each. ImageNet may lack one: ()."""
+    """The classes of a data set: their names, and the ImageNet indices of each. ImageNet may lack one: ().
+
+    `titles`: the data set's own class names, for sentences, "" for a class that is none; () where they are ImageNet's.
+    """
 
     names: tuple[str, ...]
     members: tuple[tuple[int, ...], ...]
+    titles: tuple[str, ...] = ()
 
     @property
     def classes(self) -> list[int]:
@@ -54,7 +64,8 @@ def groups(name: str) -> Groups:
     found = known[name]
     if isinstance(found, list):
         return _singles(found)
-    return Groups(tuple(found), tuple(map(tuple, found.values())))
+    titles = tuple("" if name == "none" else name for name in found)  # what Youtube-BB calls a frame without a class
+    return Groups(tuple(found), tuple(map(tuple, found.values())), titles)
 
 
 def _singles(indices: Collection[int]) -> Groups:
@@ -74,7 +85,7 @@ def read_groups(path: str) -> Groups:
     An empty list says that ImageNet lacks the class. Failure, by name, for a class that is none of ImageNet's or is in
     two super-classes, of which none could then win.
     """
-    given = _object(path, "super-classes, each with a list of ImageNet indices or WordNet ids")
+    given = read_object(path, "super-classes, each with a list of ImageNet indices or WordNet ids")
     of_wnid = {wnid: index for index, (wnid, _) in enumerate(wordnet())}
     members: dict[str, tuple[int, ...]] = {}
     owner: dict[int, str] = {}
@@ -98,11 +109,10 @@ def read_groups(path: str) -> Groups:
 
 def read_objectnet(folder: str) -> Groups:
     """The classes that ObjectNet shares with ImageNet, by the names of its folders, from its own folder `mappings`."""
-    given, there = (Path(folder, name) for name in ("objectnet_to_imagenet_1k.json", "folder_to_objectnet_label.json"))
-    shared, folders = _object(str(given), "ObjectNet's classes"), _object(str(there), "ObjectNet's folders")
-    numbers = _object(str(Path(folder, "pytorch_to_imagenet_2012_id.json")), "ImageNet's indices")
-    labels = Path(folder, "imagenet_to_label_2012_v2")
-    lines = _text(str(labels)).splitlines()
+    given, there, order, labels = (Path(folder, name) for name in MAPPINGS)
+    shared, folders = read_object(str(given), "ObjectNet's classes"), read_object(str(there), "ObjectNet's folders")
+    numbers = read_object(str(order), "ImageNet's indices")
+    lines = read_text(str(labels)).splitlines()
     index_of_line = {line: int(index) for index, line in numbers.items()}
     folder_of = {title: name for name, title in folders.items()}
     twice = {line for line, count in Counter(line.strip() for line in lines).items() if count > 1}
@@ -115,12 +125,13 @@ def read_objectnet(folder: str) -> Groups:
             missing = f"{unknown[0]!r} in {labels.name}" if unknown else f"{title!r} in {there.name}"
             raise Failure(f"{folder}: {title!r} has no single entry {missing}: take the mappings of ObjectNet anew")
         members[folder_of[title]] = tuple(index for name in wanted if (index := index_of[name]) is not None)
-    return Groups(tuple(members), tuple(members.values()))
+    titles = tuple(folders[name].lower() for name in members)
+    return Groups(tuple(members), tuple(members.values()), titles)
 
 
 def read_neighbours(path: str) -> dict[str, tuple[str, ...]]:
     """Anchor frames → their valid neighbours, from a JSON object of lists, as ImageNet-Vid-Robust's pmsets.json is."""
-    given = _object(path, "anchor frames, each with a list of its neighbours")
+    given = read_object(path, "anchor frames, each with a list of its neighbours")
     for anchor, frames in given.items():
         if not isinstance(frames, list) or not all(isinstance(frame, str) for frame in frames):
             raise Failure(f"{path} has no list of frames for the anchor {anchor!r}")
@@ -129,14 +140,16 @@ def read_neighbours(path: str) -> dict[str, tuple[str, ...]]:
     return {anchor: tuple(frames) for anchor, frames in given.items()}
 
 
-def _text(path: str) -> str:
+def read_text(path: str) -> str:
+    """A text file, UTF-8 with or without a mark; Failure where it is none."""
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as UTF-8: {error}") from None
+        raise Failure(f"{path} cannot be read as UTF-8: {error}") from None
 
 
-def _object(path: str, of_what: str) -> dict[str, Any]:
+def read_object(path: str, of_what: str) -> dict[str, Any]:
+    """A JSON object of a file; Failure where it is none, is empty, or has a key twice."""
     twice: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,7 +157,7 @@ def _object(path: str, of_what: str) -> dict[str, Any]:
         return dict(pairs)
 
     try:
-        found = json.loads(_text(path), object_pairs_hook=unique)
+        found = json.loads(read_text(path), object_pairs_hook=unique)
     except ValueError as error:
         raise Failure(f"{path} is no JSON ({error}): it should be an object of {of_what}") from None
     if twice:
@@ -183,7 +196,11 @@ class Pictures:
 
     def values(self, scores: np.ndarray) -> np.ndarray:
         """float64 [n], 1 where right. `scores`: [n, 1000], or [n, groups] of a classifier for the groups' own names."""
-        return right(in_groups(scores, self.of, len(self.ids)), self.truth).astype(np.float64)
+        return right(self.scores(scores), self.truth).astype(np.float64)
+
+    def scores(self, scores: np.ndarray) -> np.ndarray:
+        """Scores by group, [n, groups]."""
+        return in_groups(scores, self.of, len(self.ids))
 
 
 @dataclass(frozen=True)
@@ -200,10 +217,22 @@ class Clips:
 
     def parts(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """pm-0 and pm-k, bool [anchors] each: the anchor is right; it and all its neighbours are."""
-        good = right(in_groups(scores, self.of, len(self.frames))[self.frame], self.truth)
+        good = self.right(scores)
         wrong = np.bincount(self.anchor[~good], minlength=len(self.ids))
-        first = np.searchsorted(self.anchor, np.arange(len(self.ids)))
-        return good[first], wrong == 0
+        return good[self.anchors], wrong == 0
+
+    def right(self, scores: np.ndarray) -> np.ndarray:
+        """bool [pairs]: whether each frame is what its anchor or its own label says."""
+        return right(self.scores(scores)[self.frame], self.truth)
+
+    def scores(self, scores: np.ndarray) -> np.ndarray:
+        """Scores by group, [frames, groups]."""
+        return in_groups(scores, self.of, len(self.frames))
+
+    @property
+    def anchors(self) -> np.ndarray:
+        """The pairs of the anchors with themselves: int64 [anchors]."""
+        return np.searchsorted(self.anchor, np.arange(len(self.ids)))
 
     def values(self, scores: np.ndarray) -> np.ndarray:
         """float64 [anchors]: the mean of pm-0 and pm-k, 0, 0.5 or 1. `scores` as `Pictures.values` takes them."""
@@ -286,15 +315,19 @@ def in_groups(scores: np.ndarray, of: Groups, n: int) -> np.ndarray:
     return best
 
 
-def right(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """bool [n]: whether the best true column is above all others. scores [n, c], truth bool [n, c]."""
-    found = np.empty(len(scores), dtype=bool)
+def ranks(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """int64 [n]: the rank of the best true column, from 1; a wrong one that is as high stands before it."""
+    found = np.empty(len(scores), dtype=np.int64)
     for at in range(0, len(scores), _BLOCK):
         block, true = scores[at : at + _BLOCK], truth[at : at + _BLOCK]
-        others = np.where(true, -np.inf, block).max(axis=1)
-        best = np.where(true, block, -np.inf).max(axis=1)
-        found[at : at + _BLOCK] = best > others
+        best = np.where(true, block, -np.inf).max(axis=1, keepdims=True)
+        found[at : at + _BLOCK] = 1 + ((block >= best) & ~true).sum(axis=1)
     return found
+
+
+def right(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """bool [n]: whether the best true column is above all others. scores [n, c], truth bool [n, c]."""
+    return np.equal(ranks(scores, truth), 1)
 
 
 def without_border(picture: np.ndarray, pixels: int = OBJECTNET_BORDER) -> np.ndarray:

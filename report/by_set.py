@@ -11,13 +11,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evaluation.paper import SUITE_27
+from evaluation.robustness import SHIFTS
 
 Row = Mapping[str, Any]  # model, set, method, prompts, shots, metric, value, low, high, n, chance
 
 OWN = "trained"  # what rows call the recipe's own model
 MINE = "this model"  # what the page calls it
 
-_OTHERWISE = {"rendered_sst2": "SST2"}  # where the names differ in more than case and underscores
+_OTHERWISE = {
+    "rendered_sst2": "SST2",
+    "imagenet_vid": "ImageNet-Vid",
+}  # where the names differ in more than case and underscores
 
 
 def model_of(row: Row) -> str:
@@ -55,4 +59,4 @@ def _folded(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-_PAPER = {_folded(name): name for name in SUITE_27}
+_PAPER = {_folded(name): name for name in (*SUITE_27, *(shift.title for shift in SHIFTS))}

@@ -6,12 +6,14 @@ classes: the set `imagenet`, or for shifts with fewer classes the set that the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluation import paper, robustness, sets
 from evaluation.robustness import SHIFTS, Model, Robustness, Shift
-from report.by_set import Row, of_method
+from report import adapted
+from report.adapted import Sides
+from report.by_set import Row, in_paper, of_method
 from report.figures import shift as figures
 from report.figures.canvas import Drawn
 from report.figures.shift import Line, Models, Point
@@ -19,13 +21,7 @@ from report.figures.shift import Line, Models, Point
 FEWEST = 20  # examples a class, below which a result shows only that everything works
 
 REGISTRY = {  # the shift's name in evaluation/robustness.py → in the registry of sets, and in the paper's tables
-    "imagenetv2": ("imagenet_v2", "ImageNetV2"),
-    "imagenet-sketch": ("imagenet_sketch", "ImageNet Sketch"),
-    "ytbb-robust": ("youtube_bb", "Youtube-BB"),
-    "imagenet-vid-robust": ("imagenet_vid", "ImageNet-Vid"),
-    "objectnet": ("objectnet", "ObjectNet"),
-    "imagenet-a": ("imagenet_a", "ImageNet-A"),
-    "imagenet-r": ("imagenet_r", "ImageNet-R"),
+    shift.name: (shift.registered, in_paper(shift.registered)) for shift in SHIFTS
 }
 
 
@@ -50,13 +46,18 @@ class OnShift:
 
 @dataclass(frozen=True)
 class Section:
-    """The part of the page. `robustness` and `figure` are None where no shift can be compared with ImageNet."""
+    """The part of the page. `robustness` and `figure` are None where no shift can be compared with ImageNet.
+
+    `adapted`: figures 14 (right) and 15, as far as the model was adapted; `ways`: how figure 14 (left) has it, too.
+    """
 
     shifts: Sequence[OnShift]
     robustness: Robustness | None
     figure: Drawn | None
     models: int  # of the testbed, that the line is fitted to
     weak: bool  # at most 40 % on ImageNet, where models lie on no line
+    ways: Sequence[str] = ()
+    adapted: Sequence[adapted.Figure] = ()
 
 
 def section(rows: Sequence[Row], seed: int) -> Section | None:
@@ -65,14 +66,19 @@ def section(rows: Sequence[Row], seed: int) -> Section | None:
     if not found:
         return None
     inside = {one.name: one.inside for one in found if one.inside is not None}
+    changes = adapted.figure_14(rows)
     if not inside:
-        return Section(found, None, None, 0, False)
+        return Section(found, None, None, 0, False, (), changes)
     model = Model("this model", inside, {one.name: one.row["value"] for one in found if one.name in inside})
     names, others = list(inside), robustness.testbed()
     measured = robustness.measure(model, others, names, seed=seed)
     used = robustness.baselines(others, names)
     weak = measured.inside <= robustness.LEAST_ACCURACY
-    return Section(found, measured, _figure(model, others, names, seed), len(used), weak)
+    ways = {way: some for way, some in adapted.ways(rows).items() if all(name in some for name in names)}
+    line = robustness.fit(robustness.points(used, names))
+    steps = adapted.figure_15(rows, [_point(one, names) for one in used], line, names)
+    figure = _figure(model, others, names, seed, ways)
+    return Section(found, measured, figure, len(used), weak, tuple(ways), [*changes, *([steps] if steps else [])])
 
 
 def on_shifts(rows: Sequence[Row]) -> list[OnShift]:
@@ -99,7 +105,7 @@ def on_shifts(rows: Sequence[Row]) -> list[OnShift]:
 
 
 def _inside(zero_shot: dict[str, Row], shift: Shift) -> float | None:
-    row = zero_shot.get("imagenet" if shift.inside == "val" else shift.inside)
+    row = zero_shot.get(adapted.inside_of(shift))
     return None if row is None else float(row["value"])
 
 
@@ -115,13 +121,16 @@ def _of_paper_figure(row: str) -> float | None:
     return value.value / 100 if value else None
 
 
-def _figure(model: Model, others: Sequence[Model], names: Sequence[str], seed: int) -> Drawn:
-    """Figure 13, left: the means over the shifts that can be compared."""
+def _figure(model: Model, others: Sequence[Model], names: Sequence[str], seed: int, ways: Mapping[str, Sides]) -> Drawn:
+    """Figures 13 and 14, left: the means over the shifts that can be compared."""
     used = robustness.baselines(others, names)
     line = robustness.fit(robustness.points(used, names))
     drawn = [(one.slope, one.intercept) for one in robustness.fits_drawn(others, names, seed)]
     clip = [one for one in others if "clip" in one.name and all(name in one.inside for name in names)]
     groups = [Models("this model", [_point(model, names)])]
+    for way, some in ways.items():
+        both = ({name: some[name][i] for name in names} for i in (0, 1))
+        groups.append(Models(way, [_point(Model(way, *both), names)]))
     if clip:
         groups.append(Models("CLIP zero-shot, testbed", [_point(one, names) for one in clip]))
     return figures.under_shift(

@@ -321,7 +321,13 @@ def finish_sets(recipe: Recipe, inputs: Sequence[str] = ()) -> None:
     other = f"ViT {SCRIPT}"
     rows.append(of_set("food101", "zero-shot", 0.7, model=other, name=f"food101 zero-shot, {other}"))
     answers = [("trained", "apple pie", 0.9, 1), (other, f"{SCRIPT} cake", 0.4, 2)]
-    example = {"set": "food101", "method": "zero-shot", "prompts": "paper", "id": f"{SCRIPT}.jpg", "label": ["apple pie"]}
+    example = {
+        "set": "food101",
+        "method": "zero-shot",
+        "prompts": "paper",
+        "id": f"{SCRIPT}.jpg",
+        "label": ["apple pie"],
+    }
     shown = [
         {**example, "model": model, "predicted": [predicted], "scores": [score], "rank": rank}
         for model, predicted, score, rank in answers

@@ -218,6 +218,8 @@ def test_a_device_without_memory_for_a_step_names_half_the_micro_batch(
 
     monkeypatch.setattr(where, full)
     recipe = recipe_of(tmp_path, micro_batch=9)
-    with pytest.raises(Failure, match=r"step 1: the device has no memory for 9 pairs at once: set train\.micro_batch = 4"):
+    with pytest.raises(
+        Failure, match=r"step 1: the device has no memory for 9 pairs at once: set train\.micro_batch = 4"
+    ):
         run_training(recipe)
     assert checkpoints(recipe) == []

@@ -66,7 +66,8 @@ class ByFile:
             raise Failure(f"{self.path(one.name, lacking[0])} is not there, and {one.name} has that split: write it")
         test = one.open()
         hidden = self.pictures(one, "test", test, ("hidden",))["hidden"]
-        return probing.evaluate(kept, self, config, one, test, hidden, {}, seed)
+        rows, _ = probing.evaluate(kept, self, config, one, test, hidden, {}, seed)
+        return rows
 
     def path(self, name: str, role: Role) -> str:
         """Where the features of a split of a set are looked for."""

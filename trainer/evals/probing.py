@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from core.files import digest
 from core.tables import declare
-from evaluation import features, fewshot, metrics, probe, prompts
+from evaluation import features, fewshot, logistic, metrics, probe, prompts
 from evaluation.examples import Files, Pictures
 from evaluation.features import Features
 from trainer.evals import judged
@@ -19,6 +20,7 @@ from trainer.evals.config import Config
 from trainer.evals.kept import Kept, Made
 from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats
+from trainer.evals.vectors import vectors as vectors_of
 from trainer.evals.wanted import Role, Wanted
 
 RULES_VERSION = 2
@@ -64,9 +66,44 @@ EQUIVALENT = declare(
     },
 )
 
+_KEPT = "imagenet"  # the set whose probes are judged on others, too
+
 METRICS = {"mean_top1_top5": "top_1_and_5"}  # as evaluation/probe.py calls them
 
 Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A probe of ImageNet's: of all training examples, or of some a class, drawn by a seed."""
+
+    shots: int | None
+    seed: int | None
+    weights: Floats  # [classes, width]
+    intercepts: Floats  # [classes]
+
+    def scores(self, hidden: Floats) -> Floats:
+        """Logits [n, classes]."""
+        return hidden @ self.weights.T + self.intercepts
+
+    @property
+    def said(self) -> str:
+        """Its digest."""
+        found = hashlib.sha256(self.weights.tobytes())
+        found.update(self.intercepts.tobytes())
+        return found.hexdigest()
+
+
+def _weight_table(width: int) -> pa.Schema:
+    vector = pa.list_(pa.float32(), width)
+    columns = {
+        "shots": (pa.int32(), "training examples a class; of a probe on all | null"),
+        "seed": (pa.int64(), "of their draw | null"),
+        "class": (pa.int32(), "number of the class"),
+        "intercept": (pa.float32(), "of its logit"),
+        "vector": (vector, "weights of its logit"),
+    }
+    return declare("weight", 1, columns)
 
 
 @dataclass(frozen=True)
@@ -102,8 +139,10 @@ def evaluate(
     hidden: Floats,
     zero_shot: Mapping[str, float],
     seed: int,
-) -> Rows:
+) -> tuple[Rows, list[Probe]]:
     """Rows of results of the probe and of few-shot probes, as the recipe asks for; none where there is no train split.
+
+    Of ImageNet also the probes themselves.
 
     `test`, `hidden` [n, width]: the test split; `zero_shot`: metric → value, of the first choice of prompts.
     """
@@ -112,23 +151,26 @@ def evaluate(
     if "train" not in one.splits or measure is None or any(len(some) != 1 for some in test.labels):
         why = "it has no train split" if "train" not in one.splits else "its examples have several classes"
         print(f"eval: no probe of {one.name}: {why}", flush=True)
-        return []
+        return [], []
     splits = _splits(vectors, config, one, test, hidden)
     truth = [
         digest(split.ids, split.labels.tolist()) for split in (splits.train, splits.validation, splits.test) if split
     ]
     basis = digest(RULES_VERSION, vectors.basis(one, *one.digests), truth, list(splits.classes), metric)
     rows: Rows = []
+    probes: list[Probe] = []
+    keep = one.at.set is not None and one.at.set.name == _KEPT
     if config.probe:
         asked = judged.Asked(one.name, "probe", "", vectors.name, seed)
         made = kept.tables(
             "probe",
             one.task,
             digest(basis, seed),
-            (RESULT, EXAMPLE, SWEEP),
-            lambda: _probe(asked, metric, measure, splits),
+            (RESULT, EXAMPLE, SWEEP, _weight_table(1)),
+            lambda: _probe(asked, metric, measure, splits, keep),
         )
         rows += made["result"].to_pylist()
+        probes += _probes(made)
     shots = _possible(config.shots, splits, one.name)
     if shots:
         everything = next((row["value"] for row in rows if row["metric"] == metric), None)
@@ -138,14 +180,15 @@ def evaluate(
             "few-shot",
             one.task,
             digest(basis, shots, seeds, everything, line),
-            (RESULT, SHOT, EQUIVALENT),
-            lambda: _few_shot(curve, metric, measure, splits, shots, seeds, everything, line),
+            (RESULT, SHOT, EQUIVALENT, _weight_table(1)),
+            lambda: _few_shot(curve, metric, measure, splits, shots, seeds, everything, line, keep),
         )
         rows += made["result"].to_pylist()
+        probes += _probes(made)
         for row in made["equivalent"].to_pylist() if "equivalent" in made else []:
             about = {"equal": "", "below": "less than ", "beyond": "more than "}[row["relation"]]
             print(f"eval: {one.name} zero-shot is worth {about}{row['shots']:.1f} examples a class", flush=True)
-    return rows
+    return rows, probes
 
 
 # ── splits ────────────────────────────────────────────────────────────────────────────────────────
@@ -180,7 +223,7 @@ def _features(role: Role, pictures: Pictures, found: Floats, classes: Sequence[s
 # ── fits ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _probe(asked: judged.Asked, metric: str, measure: probe.Metric, splits: _Splits) -> Made:
+def _probe(asked: judged.Asked, metric: str, measure: probe.Metric, splits: _Splits, keep: bool) -> Made:
     found = probe.probe(splits.train, splits.test, splits.classes, splits.validation, measure)
     test = splits.test
     rows = judged.by_class(asked, metric, test.ids, test.labels, found.scores, splits.classes)
@@ -201,7 +244,35 @@ def _probe(asked: judged.Asked, metric: str, measure: probe.Metric, splits: _Spl
         for one in found.tried
     ]
     tables = [(rows, RESULT), (sweep, SWEEP)]
-    return Made([*(pa.Table.from_pylist(some, schema=schema) for some, schema in tables), examples])
+    weights = [_weights(None, None, found.fit)] if keep else []
+    return Made([*(pa.Table.from_pylist(some, schema=schema) for some, schema in tables), examples, *weights])
+
+
+def _weights(shots: int | None, seed: int | None, fit: logistic.Solution) -> pa.Table:
+    """Rows of `weight`, a class each."""
+    vectors = np.ascontiguousarray(fit.weights.T, dtype=np.float32)
+    n, width = vectors.shape
+    columns = [
+        pa.array([shots] * n, pa.int32()),
+        pa.array([seed] * n, pa.int64()),
+        pa.array(np.arange(n, dtype=np.int32)),
+        pa.array(fit.intercepts.astype(np.float32)),
+        pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width),
+    ]
+    return pa.table(columns, schema=_weight_table(width))
+
+
+def _probes(made: Mapping[str, pa.Table]) -> list[Probe]:
+    """The probes that a step has kept."""
+    if "weight" not in made:
+        return []
+    table = made["weight"]
+    shots, seeds = table["shots"].to_pylist(), table["seed"].to_pylist()
+    weights, intercepts = vectors_of(table), table["intercept"].to_numpy()
+    rows: dict[tuple[int | None, int | None], list[int]] = {}
+    for row, key in enumerate(zip(shots, seeds, strict=True)):
+        rows.setdefault(key, []).append(row)
+    return [Probe(*key, weights[some], intercepts[some]) for key, some in rows.items()]
 
 
 def _apart(splits: _Splits) -> tuple[Features, Features]:
@@ -230,10 +301,17 @@ def _few_shot(
     seeds: Sequence[int],
     everything: float | None,
     zero_shot: float | None,
+    keep: bool,
 ) -> Made:
     """The curve over numbers of shots, and how many of them zero-shot is worth."""
     train, validation = _apart(splits)
-    points = fewshot.curve(train, validation, splits.test, splits.classes, shots, seeds, measure)
+    probe.check(train, splits.classes, {"validation": validation, "test": splits.test})
+    values: dict[int, list[float]] = {}
+    weights = []
+    for k, seed, fit in fewshot.fits(train, validation, splits.classes, shots, seeds, measure):
+        values.setdefault(k, []).append(measure(logistic.logits(splits.test.vectors, fit), splits.test.labels))
+        weights += [_weights(k, seed, fit)] if keep else []
+    points = [fewshot.point(k, some) for k, some in values.items()]
     rows = []
     for one in points:
         low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (one.low, one.high))  # of a share
@@ -253,4 +331,4 @@ def _few_shot(
         worth = fewshot.equivalent(scores, zero_shot)
         equal = about | {"zero_shot": zero_shot, "shots": worth.shots, "relation": worth.relation}
         tables.append(pa.Table.from_pylist([equal], schema=EQUIVALENT))
-    return Made(tables)
+    return Made([*tables, pa.concat_tables(weights)] if weights else tables)

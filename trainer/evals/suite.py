@@ -6,7 +6,7 @@ and one with other prompts reads the features of the last one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from core.errors import Failure
 from core.files import digest
-from evaluation import metrics
+from evaluation import metrics, shift_sets
 from evaluation.examples import Pictures
 from evaluation.prompts import FORWARD, Prompts
-from trainer.evals import judged, probing, searched, selecting
+from trainer.evals import judged, probing, searched, selecting, shifted
 from trainer.evals.config import Config
 from trainer.evals.kept import Kept, Made
+from trainer.evals.probing import Probe
 from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Wanted
@@ -41,43 +42,61 @@ class Suite:
 
     def evaluate(self, sets: Sequence[Wanted]) -> Rows:
         """The rows of results of all sets, by set. Failure names each set with something wrong, after the others."""
-        rows: Rows = []
-        wrong: list[str] = []
-        for one in sets:
+        wrong: dict[str, str] = {}
+
+        def tried(one: Wanted, evaluate: Callable[[Wanted], Rows]) -> Rows:
+            if one.name in wrong:
+                return []
             try:
-                rows += self._evaluate(one)
+                return evaluate(one)
             except Failure as error:
                 self.kept.require_lock()  # else nothing of it is the set's fault
                 print(f"eval: {one.name} cannot be evaluated: {error}", flush=True)
-                wrong.append(f"{one.name} ({error})")
+                wrong[one.name] = f"{one.name} ({error})"
+                return []
+
+        probes: list[Probe] = []  # of ImageNet's
+        rows = [row for one in sets for row in tried(one, lambda some: self._evaluate(some, sets, probes))]
+        if probes:
+            rows += [row for one in sets for row in tried(one, lambda some: self._adapted(some, probes))]
         if wrong:
             raise Failure(
-                f"{len(wrong)} of {len(sets)} evaluation sets cannot be evaluated: {'; '.join(wrong)}; the others are "
-                "done and kept: mend these, or take them out of eval.sets, and run the same command again"
+                f"{len(wrong)} of {len(sets)} evaluation sets cannot be evaluated: {'; '.join(wrong.values())}; the "
+                "others are done and kept: mend these, or take them out of eval.sets, and run the same command again"
             )
         return rows
 
-    def _evaluate(self, one: Wanted) -> Rows:
+    @property
+    def _tables(self) -> tuple[str, ...]:
+        """What is computed of pictures with classes."""
+        return ("feature", "hidden") if self.config.probe or self.config.shots else ("feature",)
+
+    def _evaluate(self, one: Wanted, sets: Sequence[Wanted], probes: list[Probe]) -> Rows:
+        """Rows of a set. `sets`: all that are evaluated; `probes`: where those of ImageNet are put."""
         known = one.at.set
-        if known is not None and known.own_classes:
-            raise Failure(
-                f"its labels are classes of its own, which evaluation/shifts.py joins to those of {known.like}: it is "
-                "not read here"
-            )
+        shift = shift_sets.shift_of(one.at)
+        if shift is not None and known is not None and known.own_classes:
+            return shifted.zero_shot(self.kept, self.vectors, one, shift, self.config.prompts, self._tables, self.seed)
         if one.at.layout == "karpathy" or (known is not None and known.task == "retrieval"):
             return searched.captions(self.kept, self.vectors, one, self.config.prompts, self.seed)
         if known is not None and known.task == "geolocation":
             return searched.places(self.kept, self.vectors, one, self.seed)
-        return self._classify(one)
+        return self._classify(one, sets, probes)
 
-    def _classify(self, one: Wanted) -> Rows:
-        """Zero-shot by each choice of prompts, then the probes."""
+    def _adapted(self, one: Wanted, probes: Sequence[Probe]) -> Rows:
+        """Rows of a shift by the probes of ImageNet; none of another set."""
+        shift = shift_sets.shift_of(one.at)
+        return shifted.adapted(self.kept, self.vectors, one, shift, probes, self.seed) if shift else []
+
+    def _classify(self, one: Wanted, sets: Sequence[Wanted], probes: list[Probe]) -> Rows:
+        """Zero-shot by each choice of prompts, then the probes; of ImageNet also on the classes of the shifts."""
         pictures = one.open()
         for remark in one.at.remarks(pictures):
             print(f"eval: {remark}", flush=True)
-        has_probes = self.config.probe or bool(self.config.shots)
-        found = self.vectors.pictures(one, "test", pictures, ("feature", "hidden") if has_probes else ("feature",))
+        found = self.vectors.pictures(one, "test", pictures, self._tables)
         rows: Rows = []
+        insides: Rows = []
+        is_imagenet = one.at.set is not None and one.at.set.name == "imagenet"
         for choice in self.config.prompts:
             chosen = None
             if choice == FORWARD:
@@ -86,12 +105,22 @@ class Suite:
                 if chosen is None:
                     continue
             rows += zero_shot(self.kept, self.vectors, one, pictures, found["feature"], choice, self.seed, chosen)
-        if has_probes:
+            if is_imagenet and choice != FORWARD:  # the shifts have no split to select prompts on
+                insides += shifted.inside(
+                    self.kept, self.vectors, one, pictures, found["feature"], choice, sets, self.seed
+                )
+        if "hidden" in found:
             best = {row["metric"]: row["value"] for row in rows if row["prompts"] == self.config.prompts[0]}
-            rows += probing.evaluate(
+            some, fitted = probing.evaluate(
                 self.kept, self.vectors, self.config, one, pictures, found["hidden"], best, self.seed
             )
-        return rows
+            rows += some
+            probes += fitted
+            if is_imagenet:
+                insides += shifted.adapted_inside(
+                    self.kept, self.vectors, one, pictures, found["hidden"], sets, fitted, self.seed
+                )
+        return rows + insides
 
 
 def metric_of(one: Wanted, pictures: Pictures) -> str:
@@ -126,7 +155,10 @@ def zero_shot(
     metric = metric_of(one, pictures)
     asked = judged.Asked(one.name, "zero-shot", choice, vectors.name, seed)
 
-    classifier = vectors.classifier(f"{one.task}.{choice}", sentences)
+    known = one.at.set
+    shares = choice != FORWARD and known is not None and "imagenet" in (known.name, known.like)
+    shares = shares and len(columns) == len(prompts.classes)
+    classifier = vectors.classifier(f"{shifted.SHARED if shares else one.task}.{choice}", sentences)
 
     def make() -> Made:
         return _judge(asked, metric, pictures, columns, features, vectors.encoder.scale * classifier)

@@ -15,7 +15,10 @@ RESULT = declare(
         "name": (pa.string(), "set, method, choice of prompts and model, but for the usual: caltech101 zero-shot"),
         "model": (pa.string(), "its name in eval.models or eval.features; the recipe's own is trained"),
         "set": (pa.string(), "the set"),
-        "method": (pa.string(), "zero-shot | probe | few-shot | image-to-text | text-to-image | nearest"),
+        "method": (
+            pa.string(),
+            "zero-shot | own-names | probe | few-shot | imagenet-probe | image-to-text | text-to-image | nearest",
+        ),
         "prompts": (pa.string(), "choice of prompts; empty where none are used"),
         "shots": (pa.int32(), "training examples a class, of few-shot | null"),
         "metric": (pa.string(), "accuracy, mean_per_class, map11, roc_auc, top-5, recall@1, within 25 km …"),
@@ -53,6 +56,20 @@ MODEL = declare(
         "image_size": (pa.int32(), "pixels a side"),
         "parameters": (pa.int64(), "of both towers"),
         "gflops": (pa.float64(), "of its image tower for a picture: 1e9 multiply-adds, as the paper counts them"),
+    },
+)
+
+FRAME = declare(
+    "frame",
+    1,
+    {
+        "set": (pa.string(), "the set, of videos"),
+        "method": (pa.string(), "as in result"),
+        "prompts": (pa.string(), "as in result"),
+        "model": (pa.string(), "as in result"),
+        "anchor": (pa.string(), "the example: its folder and name"),
+        "frame": (pa.string(), "the anchor itself, or a neighbour"),
+        "right": (pa.bool_(), "whether its best class is right; pm-10 takes all of an anchor"),
     },
 )
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from PIL import Image
 
 from core.errors import Failure
 from core.files import digest
@@ -16,6 +17,7 @@ from core.inputs import Memory
 from core.progress import Progress
 from evaluation.examples import Files, undecodable
 from evaluation.features import LARGEST
+from evaluation.shifts import without_border
 from evaluation.wording import listed
 from trainer import stage
 from trainer.data import in_order
@@ -23,7 +25,7 @@ from trainer.evals.features import Encoder
 from trainer.evals.kept import Kept, Made
 from trainer.evals.tables import OWN, feature_table, hidden_table
 from trainer.evals.wanted import Role, Wanted, unchanged
-from trainer.images import ImageError, decode, evaluation_crop
+from trainer.images import decode, evaluation_crop
 
 RULES_VERSION = 1
 
@@ -59,7 +61,8 @@ class Vectors:
 
         A clip's are the mean over its frames. Failure names pictures that do not decode, and features not finite.
         """
-        basis = digest(self.basis(one, role), list(tables), files.ids)
+        border = [files.border] if files.border else []
+        basis = digest(self.basis(one, role), list(tables), files.ids, *border)
         made = self._kept.tables(
             "encode",
             f"{one.task}.{role}",
@@ -102,8 +105,8 @@ class Vectors:
 
         def crop(job: tuple[str, bytes]) -> tuple[str, npt.NDArray[np.uint8] | str]:
             try:
-                return job[0], evaluation_crop(decode(job[1]), size)
-            except ImageError as error:
+                return job[0], evaluation_crop(_without_border(decode(job[1]), files.border), size)
+            except Failure as error:  # an ImageError, or nothing but border
                 return job[0], str(error)
 
         with Progress("eval", f"pictures of {name}", len(files), to="stdout") as progress:
@@ -140,6 +143,10 @@ class Vectors:
 
         basis = digest(RULES_VERSION, torch.__version__, self.model, list(texts), list(counts))
         return vectors(self._kept.tables("texts", task, basis, (feature_table(1),), make)["feature"])
+
+
+def _without_border(image: Image.Image, pixels: int) -> Image.Image:
+    return Image.fromarray(without_border(np.asarray(image), pixels)) if pixels else image
 
 
 def unit(rows: Floats) -> Floats:
