@@ -3,7 +3,7 @@
     make bench BENCH=clip_benchmark
 
 50,000 made features of 512 dimensions in 1,000 classes of 7 sentences each, as ImageNet has with its seven best
-prompts; 5,000 pictures with 5 captions each, as COCO has. Both sides get the same features and write down which example
+prompts; 1,000 pictures with 5 captions each, as Flickr30k has. Both sides get the same features and write down which example
 is right: CLIP_benchmark by its `evaluate`, with a model that looks features up, in float32; ours by the functions that
 `openwit eval` calls. The answers are compared example by example before a ratio is printed. One more set has pictures
 and captions twice, to show where the two must differ: a wrong answer that scores as high as the right one counts
@@ -31,7 +31,7 @@ import numpy.typing as npt
 from benchmarks import peers
 
 GOAL = 1.0
-SIZES = (50_000, 1_000, 7, 5_000, 5)  # images, classes, sentences a class; pictures, captions a picture
+SIZES = (50_000, 1_000, 7, 1_000, 5)  # images, classes, sentences a class; pictures, captions a picture
 WIDTH = 512
 TOP = (1, 5, 10)
 AT_ONCE = 64  # of the peer's data loader, its default
