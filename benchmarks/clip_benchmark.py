@@ -3,11 +3,11 @@
     make bench BENCH=clip_benchmark
 
 50,000 made features of 512 dimensions in 1,000 classes of 7 sentences each, as ImageNet has with its seven best
-prompts; 1,000 pictures with 5 captions each, as Flickr30k has. Both sides get the same features and write down which example
-is right: CLIP_benchmark by its `evaluate`, with a model that looks features up, in float32; ours by the functions that
-`openwit eval` calls. The answers are compared example by example before a ratio is printed. One more set has pictures
-and captions twice, to show where the two must differ: a wrong answer that scores as high as the right one counts
-against the model here, and there as `topk` happens to order the two.
+prompts; 1,000 pictures with 5 captions each, as Flickr30k has. Both sides get the same features: CLIP_benchmark's
+`evaluate`, with a model that looks them up, in float32; ours by the functions that `openwit eval` calls. The answers
+are compared example by example before a ratio is printed. One more set has pictures and captions twice, to show where
+the two must differ: a wrong answer that scores as high as the right one counts against the model here, and there as
+`topk` happens to order the two.
 
 Ours also gives Clopper-Pearson's intervals; the bootstrap of a mean over classes is left out: the peer has none.
 
