@@ -198,8 +198,8 @@ def _classes(examples: Iterable[Example], names: Sequence[str]) -> list[tuple[st
         for number, name in enumerate(names):
             hits[number] += example.answers[name].right
     shares = [(label, counts[label], [hit / counts[label] for hit in hits]) for label, hits in right.items()]
-    spread = (lambda some: max(some) - min(some)) if len(names) > 1 else (lambda some: 1 - some[0])
-    return sorted(shares, key=lambda one: (-spread(one[2]), one[0]))[:CLASSES]
+    best = 1.0 if len(names) == 1 else None
+    return sorted(shares, key=lambda one: (min(one[2]) - (best or max(one[2])), one[0]))[:CLASSES]
 
 
 def _confusions(examples: Iterable[Example], names: Sequence[str]) -> list[tuple[str, str, list[int]]]:

@@ -319,7 +319,7 @@ def finish_sets(recipe: Recipe, inputs: Sequence[str] = ()) -> None:
     rows.append(of_set("food101", "zero-shot", 0.1, prompts="single"))
     rows.append(of_set("food101", "zero-shot", 0.99, metric="top-5"))
     other = f"ViT {SCRIPT}"
-    rows.append(of_set("food101", "zero-shot", 0.7, model=other, name=f"food101 zero-shot, {other}"))
+    rows.append({**of_set("food101", "zero-shot", 0.7, model=other), "name": f"food101 zero-shot, {other}"})
     answers = [("trained", "apple pie", 0.9, 1), (other, f"{SCRIPT} cake", 0.4, 2)]
     example = {
         "set": "food101",
