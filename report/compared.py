@@ -173,8 +173,8 @@ def _few_shot(shots: Rows, zero_shot: Mapping[str, Scores]) -> list[Figure]:
             [one.mean if (end := getattr(one, name)) is None else end for one in points] for name in ("low", "high")
         )
         curves[title(model)] = Curve(title(model), numbers, [one.mean for one in points], low, high)
-        if known := zero_shot.get(model):
-            lines[title(model)] = float(np.mean([100 * known[name]["value"] for name in sets]))
+        if scores := zero_shot.get(model):
+            lines[title(model)] = float(np.mean([100 * scores[name]["value"] for name in sets]))
     left = f"; without {count(len(there) - len(sets), 'set')} with fewer shots" if len(sets) < len(there) else ""
     of_sets = sets[0] if len(sets) == 1 else f"{len(sets)} sets"
     says = (

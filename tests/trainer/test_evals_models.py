@@ -149,7 +149,8 @@ def computed(model: CLIP, tokenizer: Tokenizer, picture: bytes) -> list[float]:
         image = model.encode_image(normalise(torch.from_numpy(crop)[None]))
         text = model.encode_text(tokenizer.encode(list(README), model.config.context))
     image, text = (some / some.norm(dim=1, keepdim=True) for some in (image, text))
-    return (model.logit_scale.exp() * image @ text.T).softmax(dim=1)[0].tolist()
+    found: list[float] = (model.logit_scale.exp() * image @ text.T).softmax(dim=1)[0].tolist()
+    return found
 
 
 # ── weights by path ───────────────────────────────────────────────────────────────────────────────

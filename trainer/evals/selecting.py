@@ -73,7 +73,7 @@ def select(
 def _chosen(ids: Sequence[str], labels: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     """The rows that templates are tried on: EXAMPLES by smallest hash where there are more, ascending."""
     rows = np.flatnonzero(labels >= 0)
-    ranks = choice.rank(seed, "select", "", [ids[row].encode() for row in rows])
+    ranks = choice.rank(seed, "select", "", [ids[row].encode() for row in rows.tolist()])
     return np.sort(rows[ranks.argsort(kind="stable")[:EXAMPLES]])
 
 
