@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from core.errors import Failure
-from core.files import Pending, join, names_in, open_input, publishing, read_bytes, remove, to_json
+from core.files import Hashed, Pending, join, names_in, open_input, publishing, read_bytes, remove, to_json
 from core.manifest import Manifest, Part
 from trainer.data import SkippedSamples
 from trainer.model import CLIP, ModelConfig
@@ -81,13 +81,23 @@ def save(folder: str, state: State, facts: Mapping[str, Any], machine: str, keep
     }
     pending = Pending(folder)
     try:
-        torch.save(content, cast(Any, pending.file))
+        _torch_save(content, pending.file)
         pending.place(f"checkpoint-{state.step:08}-{pending.file.sha256[:16]}.pt")
     except BaseException:
         pending.discard()
         raise
     for name in _names(folder)[:-keep]:
         remove(join(folder, name))
+
+
+def _torch_save(content: Mapping[str, Any], file: Hashed) -> None:
+    """torch.save. After a failed write torch tries to end its zip, and its error about that hides the Failure."""
+    try:
+        torch.save(content, cast(Any, file))
+    except RuntimeError as error:
+        if isinstance(error.__context__, Failure):
+            raise error.__context__ from None
+        raise
 
 
 def latest(folder: str) -> str | None:
@@ -171,7 +181,7 @@ def write_model(folder: str, model: CLIP, facts: Mapping[str, Any]) -> list[Part
     The same weights make the same bytes: the zip of torch.save holds no times.
     """
     with publishing(join(folder, "model.pt")) as weights:
-        torch.save({name: weight.cpu() for name, weight in model.state_dict().items()}, cast(Any, weights))
+        _torch_save({name: weight.cpu() for name, weight in model.state_dict().items()}, weights)
     with publishing(join(folder, "model.json")) as sizes:
         sizes.write(to_json({**facts, "model": asdict(model.config)}))
     return [part("model", "model.pt", 1, weights), part("model_config", "model.json", 1, sizes)]

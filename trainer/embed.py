@@ -3,8 +3,8 @@
 openwit embed --recipe recipes/real.toml [--set embed.weights=ViT-B-32.pt --set embed.merges=…]
 
 Tables by image_id, sorted by it, a part of each a shard: embedding/*.parquet, two unit vectors an image, and
-scores/*.parquet, the cosine of the two under the model's name. An image has its picture whole (short side resized, then
-the centre) and of its captions the first, its own: those that were pooled from its duplicates are not asked about.
+scores/*.parquet, the cosine of the two under the model's name. Pictures are cropped as for evaluation (short side
+resized, then the centre); the text is an image's own caption, not those that were pooled from its duplicates.
 
 Killed at any moment, the same command goes on with the next shard. On one machine the same pack and model make the same
 bytes; on another processor, or with another number of threads, the last bits of a score may differ.

@@ -167,8 +167,8 @@ def _check_memory(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ra
     fits = int((free - none) / (one - none))
     remedy = f"set train.micro_batch = {fits}" if fits > 0 else "take a smaller model, or a device with more of it"
     raise Failure(
-        f"{recipe.path}: {pairs:,} pairs at once need {needed(pairs, SHORTEST) / 1e9:.1f} GB of memory at the least, and "
-        f"{free / 1e9:.1f} GB are free: {remedy}"
+        f"{recipe.path}: {pairs:,} pairs at once need {needed(pairs, SHORTEST) / 1e9:.1f} GB of memory at the least, "
+        f"and {free / 1e9:.1f} GB are free: {remedy}"
     )
 
 

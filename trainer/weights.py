@@ -99,8 +99,8 @@ def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
     """
     if any(name.startswith(_TRANSFORMERS) for name in weights):
         raise Failure(
-            f"{path} has the names of Hugging Face's transformers, which are not read: take the same model as OpenAI or "
-            "open_clip publish it"
+            f"{path} has the names of Hugging Face's transformers, which are not read: take the same model as OpenAI "
+            "or open_clip publish it"
         )
     try:
         config = _sizes(weights)
