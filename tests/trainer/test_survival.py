@@ -103,6 +103,25 @@ def test_two_ranks_train_on_the_same_batches(tmp_path: Path) -> None:
         assert [row[name] for row in two] == pytest.approx([row[name] for row in one], rel=1e-3), name
 
 
+def test_a_training_goes_on_with_more_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"steps": 6, "warmup": 2}
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    run_training(small_recipe(alone, **keys))
+    stop_after(3, monkeypatch)
+    with pytest.raises(Failure, match="the disk is gone"):
+        run_training(small_recipe(shared, **keys))
+    monkeypatch.undo()
+    with child(shared, keys, "-m", "torch.distributed.run", "--nproc-per-node=2") as process:
+        said, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert (
+        said.count("train: going on after step 3 (made on CPU") == 1 and ", 2 ranks: the last bits may differ)" in said
+    )
+    one, two = (metrics(small_recipe(folder, **keys)) for folder in (alone, shared))
+    assert one[:3] == two[:3]
+    assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-3)
+
+
 def test_a_batch_that_the_ranks_cannot_share_is_refused(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path)
     with pytest.raises(UsageError, match=r"train\.batch_size = 32 cannot be shared by 3 ranks"):
