@@ -327,7 +327,8 @@ def ranks(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def right(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """bool [n]: whether the best true column is above all others. scores [n, c], truth bool [n, c]."""
-    return np.equal(ranks(scores, truth), 1)
+    found: np.ndarray = ranks(scores, truth) == 1
+    return found
 
 
 def without_border(picture: np.ndarray, pixels: int = OBJECTNET_BORDER) -> np.ndarray:
