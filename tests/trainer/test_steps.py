@@ -57,6 +57,7 @@ def checkpoints(recipe: Recipe) -> list[str]:
 @contextmanager
 def watched_passes(monkeypatch: pytest.MonkeyPatch, seen: Callable[[], None]) -> Iterator[None]:
     """`seen` is called before each micro-batch of images is computed, in whichever pass of whichever step."""
+
     def watching(pixels: Tensor) -> Tensor:
         seen()
         return normalise(pixels)
