@@ -17,7 +17,7 @@ from tests.report.finished import RESULTS, finish, finish_all, finish_overlap, f
 HOSTILE = "<img src=x> | [a](http://b.test) `c`\n# d"
 
 
-def manifest(name: str, inputs: dict[str, str] | None = None, **facts: Any) -> Manifest:
+def manifest(name: str, inputs: dict[str, Any] | None = None, **facts: Any) -> Manifest:
     known = {"stage": name, "counts": {}, "config": {}, "inputs": inputs or {}, **facts}
     return Manifest(f"/out/{name}", f"digest of {name}", known, ())
 
@@ -42,7 +42,8 @@ def chain() -> dict[str, Manifest]:
     }
     found = {}
     for name in ("crawl", "filter", "match", "fetch", "dedup", "pack", "train", "eval"):
-        inputs = {other: f"digest of {other}" for other in reads.get(name, [])}
+        inputs: dict[str, Any] = {other: f"digest of {other}" for other in reads.get(name, [])}
+        inputs |= {"pictures": "4", "sets": {"food101": "5"}} if name == "eval" else {}
         inputs |= {"warc:a.gz": "1", "warc:b.gz": "2", "urls:c.csv": "3"} if name == "crawl" else {}
         found[name] = manifest(name, inputs, **more.get(name, {}))
     return found
@@ -58,6 +59,8 @@ def test_what_the_manifests_say_is_in_it() -> None:
         "- Read: 1 file (urls), 2 files (warc).",
         "with 1 seed visited",
         "- Languages kept by the filter: en, ja.",
+        "| eval read: pictures | 4 |",
+        "| eval read: sets, food101 | 5 |",
         "- Texts without a query were dropped; at most 20,000 pairs a query.",
         "| filter | pairs | 5,000 | 1,900 | too short 3,100 |",
         "1,920 pairs were seen, drawn from 960 samples (2 passes).",
