@@ -95,7 +95,14 @@ def _plot(name: str, title: str, across: str, up: str, draw: Callable[[Any], Non
 
 
 def dress(axes: Any, across: str, up: str) -> None:
-    """The labels, grid and frame that all axes of the report have."""
+    """The labels, grid and frame that all axes of the report have; last, for it looks at the axes' own formatters."""
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):  # the formatters of logarithmic axes write mathematics, which is off
+        if isinstance(axis.get_major_formatter(), LogFormatter):
+            axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+        if isinstance(axis.get_minor_formatter(), LogFormatter):
+            axis.set_minor_formatter(LogFormatter())  # plain numbers, and only within a decade
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.grid(visible=True, color="#000000", alpha=0.12, linewidth=0.5)

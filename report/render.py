@@ -32,7 +32,7 @@ from report import survey as surveys
 from report.funnel import LABELS, funnel
 from report.plots import Numbers, by_rank, curve, histogram
 
-REPORT_VERSION = 8  # raise it when the same stages would give another page
+REPORT_VERSION = 9  # raise it when the same stages would give another page
 
 INPUTS = 24  # files that a stage read whose digests are listed
 

@@ -144,8 +144,9 @@ def row_places(series: Sequence[Series]) -> dict[str, int]:
 
 
 def row_names(axes: Any, at: Mapping[str, int]) -> None:
-    """The name of each row at its left."""
+    """The name of each row at its left, and room for its marker."""
     axes.set_yticks(list(at.values()), [name_of(row) for row in at], fontsize=7.5)
+    axes.set_ylim(min(at.values()) - 0.6, max(at.values()) + 0.6)
     axes.tick_params(axis="y", length=0)
 
 

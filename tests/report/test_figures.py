@@ -125,6 +125,7 @@ def test_figures_say_what_they_show_in_the_page_s_colours(draw: Callable[[], Dra
         "".join(text.itertext()).strip() for text in ET.fromstring(one.svg).iter("{http://www.w3.org/2000/svg}text")
     }
     assert said <= {line.strip() for text in texts for line in text.splitlines()} | texts
+    assert "mathdefault" not in one.svg  # mathematics, which is not drawn
     assert not re.search(r"#(?!ffffff)[0-9a-f]{6}\b", one.svg)
     assert "font-family" not in one.svg
     names, *rows = csv.reader(io.StringIO(one.data))

@@ -115,8 +115,12 @@ def waves() -> Any:
     [
         (lambda: curve("loss", np.arange(1e5), waves(), "loss (nats)", 0.5), {"step (optimiser updates)", "guessing"}),
         (lambda: curve("loss", np.arange(1.0), np.ones(1), "loss (nats)"), {"loss (nats)"}),
-        (lambda: by_rank("q", np.arange(9e5, 0, -1), "query", "pairs", 20_000), {"rank of the query", "limit"}),
+        (
+            lambda: by_rank("q", np.arange(9e5, 0, -1), "query", "pairs", 20_000),
+            {"rank of the query", "limit", "100,000"},
+        ),
         (lambda: by_rank("q", np.ones(1), "query", "pairs", 20_000), {"rank of the query", "pairs"}),
+        (lambda: by_rank("q", np.array([12.0, 2.0]), "query", "pairs"), {"rank of the query", "10", "4"}),
         (lambda: histogram("h", np.geomspace(1, 1e6, 999), "pixels", "images"), {"pixels", "images", "10,000"}),
         (lambda: histogram("h", np.full(3, 7.0), "words", "pairs"), {"words", "pairs"}),
     ],
@@ -127,6 +131,7 @@ def test_plots_have_axes_take_the_page_s_colours_and_are_the_same_again(draw: An
     assert len(one) < 60_000
     texts = {"".join(text.itertext()).strip() for text in ET.fromstring(one).iter("{http://www.w3.org/2000/svg}text")}
     assert said <= texts
+    assert "$" not in one  # mathematics, which is not drawn
     assert "currentColor" in one and "var(--kept)" in one
     assert not re.search(r"#(?!ffffff)[0-9a-f]{6}\b", one)  # no colour that would stay when the page turns dark
     assert "font-family" not in one and "DejaVu" not in one
