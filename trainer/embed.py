@@ -28,7 +28,6 @@ except ModuleNotFoundError:
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from msgspec import Meta, Struct
 from torch import Tensor
 
@@ -36,7 +35,7 @@ from core import command, runs
 from core import recipe as recipes
 from core.errors import Failure, UsageError
 from core.exclusive import exclusive
-from core.files import Pending, digest, join, shown
+from core.files import digest, shown
 from core.inputs import Source, digest_file, own_name, reading
 from core.listing import sizes_below
 from core.manifest import Manifest, Part, Receipt, first_missing, read_receipts, write_receipt
@@ -237,18 +236,8 @@ def _vectors(features: Tensor) -> pa.FixedSizeListArray:
 
 
 def _write(folder: str, shard: str, rows: pa.Table) -> Part:
-    """A part: its name ends in its digest, so that no two runs write the same file."""
     table = name_of(rows.schema)
-    place = "scores" if table == "score" else table
-    pending = Pending(join(folder, place))
-    try:
-        pq.write_table(rows, pending.file, compression="zstd", row_group_size=4096, write_page_checksum=True)
-        name = f"{shard}-{pending.file.sha256[:16]}.parquet"
-        pending.place(name)
-    except BaseException:
-        pending.discard()
-        raise
-    return Part(table, shard, f"{place}/{name}", rows.num_rows, pending.file.length, pending.file.sha256)
+    return stage.write_part(folder, "scores" if table == "score" else table, shard, rows, row_group_size=4096)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from core import recipe as recipes
 from core import runs
 from core.errors import UsageError
-from core.files import Hashed, digest
+from core.files import Hashed, Pending, digest, join
 from core.inputs import Source, digest_file
 from core.manifest import Counts, Manifest, Part, Receipt
+from core.tables import name_of
 
 _PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "pyarrow")
 
@@ -42,6 +45,19 @@ def merges_of(recipe: recipes.Recipe, path: str, trained: Manifest) -> Source:
 def part(table: str, name: str, rows: int, file: Hashed) -> Part:
     """The row of `_parts.parquet` for a file that was published."""
     return Part(table, "all", name, rows, file.length, file.sha256)
+
+
+def write_part(folder: str, place: str, task: str, rows: pa.Table, row_group_size: int) -> Part:
+    """A task's part in the folder `place`; its name ends in its digest, so that no two runs write the same file."""
+    pending = Pending(join(folder, place))
+    try:
+        pq.write_table(rows, pending.file, compression="zstd", row_group_size=row_group_size, write_page_checksum=True)
+        name = f"{task}-{pending.file.sha256[:16]}.parquet"
+        pending.place(name)
+    except BaseException:
+        pending.discard()
+        raise
+    return Part(name_of(rows.schema), task, f"{place}/{name}", rows.num_rows, pending.file.length, pending.file.sha256)
 
 
 def counted(kept: int, **dropped: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from core.manifest import Manifest, missing_part, read_manifest
 from core.recipe import Recipe
 from core.tables import read_table
 from tests.trainer.helpers import COLOURS, SMALL, run_training, small_recipe
-from tests.trainer.test_evals_sets import ColourSense
+from tests.trainer.test_evals_sets import ColourSense, write
 from trainer.evals import __main__ as evals
 from trainer.evals import models, wanted
 from trainer.evals.config import Config
@@ -49,13 +49,6 @@ def colour(name: str) -> bytes:
     to = io.BytesIO()
     Image.new("RGB", (20, 16), COLOURS[name]).save(to, "PNG")
     return to.getvalue()
-
-
-def write(folder: Path, files: Mapping[str, bytes]) -> Path:
-    for name, body in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(body)
-    return folder
 
 
 def made(seed: int = 0) -> CLIP:

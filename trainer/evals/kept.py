@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from core.files import Pending, digest, file_name, join
+from core.files import digest, file_name, join
 from core.listing import sizes_below
-from core.manifest import Counts, Part, Receipt, first_missing, read_receipts, write_receipt
+from core.manifest import Counts, Receipt, first_missing, read_receipts, write_receipt
 from core.tables import name_of, read_table
+from trainer import stage
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,17 @@ class Kept:
             }
         made = make()
         self.require_lock()
-        parts = tuple(sorted(self._write(task, table) for table in made.tables))
+        parts = tuple(
+            sorted(
+                stage.write_part(self._folder, name_of(table.schema), task, table, row_group_size=65_536)
+                for table in made.tables
+            )
+        )
         receipt = Receipt(step, task, basis, parts, made.counts)
         write_receipt(self._folder, receipt)
         self._receipts[step, task] = receipt
         self._made.append(task)
         return {name_of(table.schema): table for table in made.tables}
-
-    def _write(self, task: str, rows: pa.Table) -> Part:
-        """A part: its name ends in its digest, so that no two runs write the same file."""
-        table = name_of(rows.schema)
-        pending = Pending(join(self._folder, table))
-        try:
-            pq.write_table(rows, pending.file, compression="zstd", row_group_size=65536, write_page_checksum=True)
-            name = f"{task}-{pending.file.sha256[:16]}.parquet"
-            pending.place(name)
-        except BaseException:
-            pending.discard()
-            raise
-        return Part(table, task, f"{table}/{name}", rows.num_rows, pending.file.length, pending.file.sha256)
 
 
 def plain_name(name: str) -> str:
