@@ -333,6 +333,12 @@ def read_run(folder: str) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
+def known_raw_files(folder: str) -> dict[str, Any]:
+    """What the last run and one that was killed knew of a stage's raw files, for core.inputs.Memory."""
+    saved = read_run(folder), begun(folder)
+    return {key: known for some in saved for key, known in some.get("raw_files", {}).items()}
+
+
 def remember(folder: str, raw_files: Mapping[str, Any]) -> None:
     """Write into `_run.json` of a complete stage what is known of its raw files by now."""
     publish(join(folder, RUN), to_json({**read_run(folder), "raw_files": raw_files}))

@@ -104,8 +104,7 @@ class Stage(Generic[C]):
         UsageError where something is not there. It may take a while: new raw files are read, large ones in part.
         """
         self.reads = {stage: runs.require_finished(self.recipe, stage, self.name) for stage in STAGES[self.name].reads}
-        saved = runs.read_run(self.folder), runs.begun(self.folder)
-        self.memory = Memory({key: known for some in saved for key, known in some.get("raw_files", {}).items()})
+        self.memory = Memory(runs.known_raw_files(self.folder))
         inputs = {stage: manifest.digest for stage, manifest in self.reads.items()}
         self.sources, self.copies = {}, []
         for kind, some in self._sources().items():

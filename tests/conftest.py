@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -39,14 +39,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
+def absent(message: str) -> NoReturn:
+    """Skip what cannot be tested here; in CI it fails."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real sites, archives and pictures. Absent: skipped on a laptop, a failure in CI."""
     if not (DATA / "SOURCE.txt").exists():
-        message = f"no real data in {DATA}: set OPENWIT_DATA to the folder that holds web/, warc/, queries/ …"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        absent(f"no real data in {DATA}: set OPENWIT_DATA to the folder that holds web/, warc/, queries/ …")
     return DATA
 
 
@@ -136,10 +140,7 @@ def chromium() -> str:
     """The browser. Absent: skipped on a laptop, a failure in CI."""
     found = shutil.which("chromium")
     if found is None:
-        message = "no chromium on PATH: install it to see the report as its readers do"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        absent("no chromium on PATH: install it to see the report as its readers do")
     return found
 
 

@@ -62,8 +62,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
     on_pack = trained and "pack" in trained.facts["inputs"]  # else on tars of others, of which nothing was held out
     pack = runs.require_finished(recipe, "pack", "eval") if on_pack else None
     sources = _sources(recipe, config, trained)
-    saved = runs.read_run(folder), runs.begun(folder)
-    found = wanted.find(recipe, config, {key: one for some in saved for key, one in some.get("raw_files", {}).items()})
+    found = wanted.find(recipe, config, runs.known_raw_files(folder))
     for sentence in found.missing:
         print(f"eval: {sentence}", flush=True)
     others, files = models.find(recipe, config), by_file.find(recipe, config, found.sets)

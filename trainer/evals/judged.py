@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from core.errors import Failure
 from evaluation import bootstrap, metrics
+from evaluation.fewshot import Point
 from evaluation.intervals import clopper_pearson
 from trainer.evals.tables import EXAMPLE, OWN
 
@@ -49,6 +50,11 @@ class Asked:
         hits, n = int(right.sum()), len(right)
         low, high = clopper_pearson(hits, n)
         return self.row(metric, hits / n, n, low=low, high=high, chance=chance)
+
+    def over_draws(self, metric: str, point: Point, n: int, **more: Any) -> dict[str, Any]:
+        """The row of a mean over few-shot draws; Student's interval is cut to what a share can be."""
+        low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (point.low, point.high))
+        return self.row(metric, point.mean, n, **{"low": low, "high": high, "shots": point.shots} | more)
 
 
 # ── classes ───────────────────────────────────────────────────────────────────────────────────────

@@ -312,10 +312,7 @@ def _few_shot(
         values.setdefault(k, []).append(measure(logistic.logits(splits.test.vectors, fit), splits.test.labels))
         weights += [_weights(k, seed, fit)] if keep else []
     points = [fewshot.point(k, some) for k, some in values.items()]
-    rows = []
-    for one in points:
-        low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (one.low, one.high))  # of a share
-        rows.append(asked.row(metric, one.mean, len(splits.test.ids), low=low, high=high, shots=one.shots))
+    rows = [asked.over_draws(metric, one, len(splits.test.ids)) for one in points]
     about = {"set": asked.set, "model": asked.model, "metric": metric}
     drawn = [
         about | {"shots": one.shots, "seed": seed, "value": value}

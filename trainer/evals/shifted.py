@@ -202,10 +202,8 @@ def _by_probes(
             else:
                 values.setdefault(probe.shots, []).append(float(judge.values(scores).mean()))
         for shots, some in sorted(values.items()):
-            point = fewshot.point(shots, some)
-            low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (point.low, point.high))
-            about = {"name": f"{name} {METHOD} {shots}-shot", "shots": shots, "low": low, "high": high}
-            rows.append(asked.row("accuracy", point.mean, len(judge.ids), **about))
+            about = {"name": f"{name} {METHOD} {shots}-shot"}
+            rows.append(asked.over_draws("accuracy", fewshot.point(shots, some), len(judge.ids), **about))
         return Made([pa.Table.from_pylist(rows, schema=RESULT), *tables])
 
     said = sorted(probe.said for probe in probes)
