@@ -4,8 +4,8 @@
     python -m benchmarks.device             # on the machine with the GPU, which has out/device; at most 8 minutes
     make bench BENCH=device                 # both, on one machine
 
-Same card, pictures, captions and weights, bfloat16, torch.compile; ours trims captions to their length, open_clip's
-text tower computes 77 tokens. MFU: three forward passes of what each of them computes, over the data sheet's peak. The
+Same card, pictures, captions and weights, bfloat16, torch.compile; ours computes no padding of captions, open_clip's
+text tower 77 tokens of each. MFU: three forward passes of what each of them computes, over the data sheet's peak. The
 exact step is GradCache over the whole batch; memory is torch's peak allocation. What could not be measured is named at
 the end, and then nothing is claimed. Beside torch, tokenizers, safetensors, pyarrow, fsspec, xxhash and rich
 it imports msgspec; the peer is left out where open_clip (open_clip_torch, ftfy, timm, torchvision) is not installed.

@@ -44,7 +44,7 @@ class Done(NamedTuple):
     """What a step says of itself."""
 
     loss: float
-    tokens: int  # of texts, padding included, that the text tower computed
+    tokens: int  # of texts, with padding where it is computed
 
 
 Step = Callable[[], Done]

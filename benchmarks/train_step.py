@@ -1,4 +1,4 @@
-"""train_step: a training step of ViT-B/32 against open_clip's, captions of real length, which ours trims.
+"""train_step: a training step of ViT-B/32 against open_clip's, captions of real length: ours computes no padding.
 
 make bench BENCH=train_step
 """

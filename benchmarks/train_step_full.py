@@ -1,4 +1,4 @@
-"""train_step_full: a training step of ViT-B/32 against open_clip's, texts of 77 tokens, where nothing can be trimmed.
+"""train_step_full: a training step of ViT-B/32 against open_clip's, texts of 77 tokens, with no padding to leave out.
 
 make bench BENCH=train_step_full
 """

@@ -3,8 +3,8 @@
 The loss compares every image with every text, so a micro-batch has no loss of its own. Three passes instead: the
 features of all micro-batches without a graph; the gradient of the loss with respect to the features; each micro-batch
 once more with its graph, through which its rows of that gradient are backpropagated. The towers run one after the
-other, so that texts can be sorted by length over the whole batch: attention is causal, so trimming the padding changes
-no feature. Shapes in comments: n rows of this rank, e the shared embedding.
+other, so that texts can be sorted by length over the whole batch; of their padding nothing is computed. Shapes in
+comments: n rows of this rank, e the shared embedding.
 """
 
 from __future__ import annotations
@@ -24,18 +24,15 @@ from core.errors import UsageError
 from trainer import batchnorm
 from trainer.images import normalise
 from trainer.loss import contrastive_loss
-from trainer.microbatches import even_slices, group_by_length, lengths
+from trainer.microbatches import by_length, even_slices, lengths
 from trainer.model import CLIP, unit
 from trainer.ranks import SINGLE_PROCESS, Ranks
 from trainer.stopping import Interrupted
-from trainer.tokenizer import trim
 
 BatchNorms = Literal["micro", "global"]
 Context = Callable[[], AbstractContextManager[Any]]
 
 UNIFORMITY_ROWS = 1_024  # rows of the batch, at most, whose pairs the uniformity is computed from
-MICRO_BATCH_OVERHEAD = {"cpu": 32}  # fixed cost of a micro-batch of texts, in tokens that cost as much
-GPU_MICRO_BATCH_OVERHEAD = 4_096  # the same on other devices, where it is the launch of its kernels
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class StepMetrics:
     uniformity_texts: float  # of texts; both over at most UNIFORMITY_ROWS rows
     norm_images: float  # mean length of the features before they are scaled to length one
     norm_texts: float
-    tokens: int  # that the text tower computed, padding within a micro-batch included
+    tokens: int  # of the texts; the text tower computes no padding
     _running: batchnorm.RunningUpdate
 
     def commit(self) -> None:
@@ -146,7 +143,7 @@ class _MicroBatch:
     rows: slice | Tensor  # of the batch; indices are on the device
     encode: Callable[[], Tensor]  # its features, not normalised
     seed: int  # of its dropout
-    tokens: int = 0  # of texts, padding included
+    tokens: int = 0  # of texts
     kept: Tensor | None = None  # unit features with their graph, if the first pass kept it
 
 
@@ -264,17 +261,14 @@ def _image_micro_batches(model: CLIP, images: Tensor, most: int, seed: Callable[
 
 def _text_micro_batches(model: CLIP, ids: Tensor, most: int, seed: Callable[[int], int]) -> list[_MicroBatch]:
     device = model.logit_scale.device
-    overhead = MICRO_BATCH_OVERHEAD.get(device.type, GPU_MICRO_BATCH_OVERHEAD)
 
     def encode(rows: Tensor) -> Tensor:
-        return model.encode_text(_on_device(trim(ids[rows]), device))
+        return model.encode_text(_on_device(ids[rows], device))
 
     tokens = lengths(ids)
-    chunks = group_by_length(tokens, most, overhead)
-    read = [len(rows) * int(tokens[rows].max()) for rows in chunks]
     return [
-        _MicroBatch(rows.to(device), partial(encode, rows), seed(i), n)
-        for i, (rows, n) in enumerate(zip(chunks, read, strict=True))
+        _MicroBatch(rows.to(device), partial(encode, rows), seed(i), int(tokens[rows].sum()))
+        for i, rows in enumerate(by_length(tokens, most))
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
@@ -21,23 +20,7 @@ def lengths(ids: Tensor) -> Tensor:
     return ids.argmax(dim=1) + 1  # the end mark is the largest id
 
 
-def group_by_length(tokens: Tensor, most: int, overhead: int) -> list[Tensor]:
-    """Group rows by the length of their texts into micro-batches of at most `most` rows (int64 each), shortest first.
-
-    A micro-batch costs its rows times the tokens of its longest text, plus `overhead` tokens. The split of the least
-    cost is found by dynamic programming over the distinct lengths, at most as many as the context has tokens.
-    """
+def by_length(tokens: Tensor, most: int) -> list[Tensor]:
+    """Rows, int64 each, in as few micro-batches of at most `most` as possible, those of the shortest texts first."""
     order = torch.argsort(tokens, stable=True)
-    distinct, counts = torch.unique(tokens, return_counts=True)
-    ends = [0, *counts.cumsum(dim=0).tolist()]  # rows that are no longer than distinct[i - 1]
-    best, cuts = [0.0], [0]
-    for i, length in enumerate(distinct.tolist(), start=1):
-        costs = [best[j] + (ends[i] - ends[j]) * length + overhead * -(-(ends[i] - ends[j]) // most) for j in range(i)]
-        best.append(min(costs, default=math.inf))
-        cuts.append(costs.index(best[-1]))
-    parts, i = list[Tensor](), len(distinct)
-    while i > 0:
-        some = order[ends[cuts[i]] : ends[i]]
-        parts = [*(some[rows] for rows in even_slices(len(some), most)), *parts]
-        i = cuts[i]
-    return parts
+    return [order[rows] for rows in even_slices(len(order), most)]

@@ -3,7 +3,8 @@
 Images are read by a vision transformer or by the residual network of `trainer.resnet`, texts by a causal transformer or
 by a bag of words. The parameters carry the names of the released models, so that a state dict of either side loads into
 the other (`trainer.weights` reads their files).
-Shapes in comments: n images or texts, l tokens, w the width of a tower, h heads, e the shared embedding.
+Shapes in comments: n images or texts, l tokens of each, t of all, w the width of a tower, h heads, e the shared
+embedding.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -148,13 +150,42 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def gathered_tokens(x: Tensor, positions: Tensor) -> Tensor:
-    """The token of each row of [n, l, w] at its position (int64 [n]): [n, 1, w]."""
+class Packing(NamedTuple):
+    """Where the tokens of texts of different lengths are, once they lie one after the other without padding: [t, w].
+
+    All layers but attention work on single tokens. On packed ones they compute no padding, and need no sorting.
+    """
+
+    places: Tensor  # of each token in the padded texts, row by row: int64 [t]
+    starts: Tensor  # of each text among the packed tokens: int64 [n]
+    length: int  # tokens of the longest: l
+
+    def pad(self, x: Tensor) -> Tensor:
+        """[t, c] -> [n, l, c], with zeros behind the end of a text."""
+        padded = x.new_zeros(len(self.starts) * self.length, x.shape[1]).index_copy(0, self.places, x)
+        return padded.view(len(self.starts), self.length, -1)
+
+    def pack(self, x: Tensor) -> Tensor:
+        """[n, l, c] -> [t, c]."""
+        return x.flatten(0, 1).index_select(0, self.places)
+
+
+def packing_of(ends: Tensor) -> Packing:
+    """Of texts that end at these positions, int64 [n]."""
+    length = int(ends.max()) + 1
+    is_text = torch.arange(length, device=ends.device) <= ends[:, None]
+    return Packing(is_text.flatten().nonzero()[:, 0], (ends + 1).cumsum(dim=0) - (ends + 1), length)
+
+
+def gathered_tokens(x: Tensor, positions: Tensor, packing: Packing | None) -> Tensor:
+    """The token of each row at its position (int64 [n]): [n, 1, w] of [n, l, w], or of packed ones."""
+    if packing is not None:
+        return x[packing.starts + positions][:, None]
     return x[torch.arange(len(x), device=x.device), positions][:, None]
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, [n, l, w] -> [n, l, w]; causal: a token sees itself and what stands before it."""
+    """Multi-head self-attention, [n, l, w] -> [n, l, w] or of packed tokens; causal: a token sees none behind it."""
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
@@ -165,21 +196,23 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, read: Tensor | None = None, packing: Packing | None = None) -> Tensor:
         """`read`, int64 [n]: the position of the only token of each row whose output is wanted, [n, 1, w] then."""
         if read is not None:
-            return self._single_query(x, read)
-        n, length, width = x.shape
-        qkv = linear(x, self.in_proj_weight, self.in_proj_bias)  # [n, l, 3 w]
+            return self._single_query(x, read, packing)
+        qkv = self._by_rows(linear(x, self.in_proj_weight, self.in_proj_bias), packing)  # [n, l, 3 w]
+        n, length, _ = qkv.shape
         query, key, value = qkv.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [n, h, l, w/h]
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(n, length, width))
+        mixed = mixed.transpose(1, 2).reshape(n, length, -1)
+        out: Tensor = self.out_proj(mixed if packing is None else packing.pack(mixed))
         return out
 
-    def _single_query(self, x: Tensor, read: Tensor) -> Tensor:
-        n, length, width = x.shape
-        query = linear(gathered_tokens(x, read), self.in_proj_weight[:width], self.in_proj_bias[:width])
-        pairs = linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])  # [n, l, 2 w]
+    def _single_query(self, x: Tensor, read: Tensor, packing: Packing | None) -> Tensor:
+        width = x.shape[-1]
+        query = linear(gathered_tokens(x, read, packing), self.in_proj_weight[:width], self.in_proj_bias[:width])
+        pairs = self._by_rows(linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]), packing)  # [n, l, 2 w]
+        n, length, _ = pairs.shape
         key, value = pairs.view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [n, h, l, w/h]
         seen = torch.arange(length, device=x.device) <= read[:, None] if self.causal else None  # [n, l]
         mixed = F.scaled_dot_product_attention(
@@ -190,6 +223,10 @@ class Attention(nn.Module):
         )
         out: Tensor = self.out_proj(mixed.reshape(n, 1, width))
         return out
+
+    @staticmethod
+    def _by_rows(x: Tensor, packing: Packing | None) -> Tensor:
+        return x if packing is None else packing.pad(x)
 
 
 class Block(nn.Module):
@@ -204,16 +241,16 @@ class Block(nn.Module):
         )
         self.ln_2 = LayerNorm(width)
 
-    def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, read: Tensor | None = None, packing: Packing | None = None) -> Tensor:
         """`read` as of `Attention`: the output is [n, 1, w] then."""
-        mixed = self.attn(self.ln_1(x), read)
-        x = (x if read is None else gathered_tokens(x, read)) + mixed
+        mixed = self.attn(self.ln_1(x), read, packing)
+        x = (x if read is None else gathered_tokens(x, read, packing)) + mixed
         x = x + self.mlp(self.ln_2(x))
         return x
 
 
 class Transformer(nn.Module):
-    """A stack of blocks, [n, l, w] -> [n, l, w].
+    """A stack of blocks, [n, l, w] -> [n, l, w], or of packed tokens, [t, w] -> [t, w].
 
     `recompute`: a block keeps its input alone for the backward pass, which computes the rest again
     (`recompute_activations` sets it). The gradients are the same.
@@ -224,14 +261,14 @@ class Transformer(nn.Module):
         self.recompute = False
         self.resblocks = nn.Sequential(*(Block(width, heads, causal) for _ in range(layers)))
 
-    def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, read: Tensor | None = None, packing: Packing | None = None) -> Tensor:
         """`read`, int64 [n]: the position of the only token of each row that is read, [n, w] then.
 
         The last block computes keys and values of all tokens and everything else of that one: a tenth of a tower less.
         """
         last = len(self.resblocks) - 1
         for number, block in enumerate(self.resblocks):
-            x = recomputed(block, self.recompute, x, read if number == last else None)
+            x = recomputed(block, self.recompute, x, read if number == last else None, packing)
         return x if read is None else x[:, 0]
 
 
@@ -299,21 +336,21 @@ class CLIP(nn.Module):
         return features
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """Features [n, e], not normalised, of int64 token ids [n, l], l <= context (see `trainer.tokenizer.trim`).
+        """Features [n, e], not normalised, of int64 token ids [n, l], l <= context.
 
         The feature is the top layer's at the end-of-text token, which has the highest id of all (section 2.4); of a bag
         of words it is the mean of the tokens' embeddings, both marks among them.
         """
-        # In the residuals' type before it is looked up, so that the gradients of a token's many places add up in it.
-        x = F.embedding(ids, self.token_embedding.weight.to(self.logit_scale.dtype))
         ends = ids.argmax(dim=1)
+        packing = packing_of(ends)  # attention is causal, so what is behind the end changes nothing
+        ids = packing.pack(ids[:, : packing.length, None])[:, 0]
+        # In the residuals' type before it is looked up, so that the gradients of a token's many places add up in it.
+        x = F.embedding(ids, self.token_embedding.weight.to(self.logit_scale.dtype))  # [t, w]
         if self.config.text_layers:
-            x = x + self.positional_embedding[: ids.shape[1]]
-            pooled = self.ln_final(self.transformer(x, ends))
+            x = x + F.embedding(packing.places % packing.length, self.positional_embedding)
+            pooled = self.ln_final(self.transformer(x, ends, packing))
         else:
-            lengths = ends[:, None] + 1
-            is_text = torch.arange(ids.shape[1], device=ids.device) < lengths  # [n, l]; behind the end is padding
-            pooled = (x * is_text[:, :, None]).sum(dim=1) / lengths
+            pooled = packing.pad(x).sum(dim=1) / (ends[:, None] + 1)
         return linear(pooled, self.text_projection.T, None)
 
     def forward(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:

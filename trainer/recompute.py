@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(block: nn.Module, on: bool, *inputs: Tensor | None) -> Tensor:
+def recomputed(block: nn.Module, on: bool, *inputs: Any) -> Tensor:
     """block(*inputs); where `on`, and gradients are enabled, only the inputs are stored for the backward pass.
 
     Dropout draws the same numbers again, and the running statistics of batch norms are updated once.

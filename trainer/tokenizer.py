@@ -106,14 +106,6 @@ def _splitter() -> pre_tokenizers.PreTokenizer:
     )
 
 
-def trim(ids: Tensor) -> Tensor:
-    """Ids [n, context] without the columns after the last end mark: [n, l].
-
-    Exact for the features, since attention is causal, and several times faster: most captions are short.
-    """
-    return ids[:, : int(ids.argmax(dim=1).max()) + 1]
-
-
 def _byte_characters() -> dict[int, str]:
     """A visible character for each byte, in the order of the ids: first the visible of latin-1 as themselves."""
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.accumulate import MICRO_BATCH_OVERHEAD, dropout_seed
+from trainer.accumulate import dropout_seed
 from trainer.images import normalise
-from trainer.microbatches import even_slices, group_by_length, lengths
+from trainer.microbatches import by_length, even_slices, lengths
 from trainer.model import CLIP, Block, ModelConfig, VisionTransformer, unit
-from trainer.tokenizer import trim
 
 _TOWERS = {"embed_dim": 16, "image_size": 32, "vision_width": 8, "text_width": 16, "text_layers": 1}
 VIT = ModelConfig(patch=16, vision_layers=1, context=9, vocab=50, **_TOWERS)
@@ -94,11 +93,11 @@ def held(
         for number, part in enumerate(even_slices(len(own_ids), micro_batch)):
             torch.manual_seed(dropout_seed(drawn, rank, "image", number))
             of_images.append(unit(model.encode_image(own_pixels[part])))
-        texts = group_by_length(lengths(own_ids), micro_batch, MICRO_BATCH_OVERHEAD["cpu"])
+        texts = by_length(lengths(own_ids), micro_batch)
         features = []
         for number, group in enumerate(texts):
             torch.manual_seed(dropout_seed(drawn, rank, "text", number))
-            features.append(unit(model.encode_text(trim(own_ids[group]))))
+            features.append(unit(model.encode_text(own_ids[group])))
         of_texts.append(torch.cat(features)[torch.cat(texts).argsort()])
     return backward(model, torch.cat(of_images), torch.cat(of_texts))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import UsageError
 from trainer.model import MODELS
-from trainer.tokenizer import MERGES, Tokenizer, clean, trim
+from trainer.tokenizer import MERGES, Tokenizer, clean
 
 START, END = 49_406, 49_407  # of the released one
 MERGES_FILE = "tokenizer/bpe_simple_vocab_16e6.txt.gz"
@@ -130,14 +130,6 @@ def test_a_hostile_caption_costs_no_more_than_a_long_one(tokenizer: Tokenizer, t
 )
 def test_decode(tokenizer: Tokenizer, ids: list[int], text: str) -> None:
     assert tokenizer.decode(ids) == text
-
-
-def test_trim_keeps_every_end_mark(tokenizer: Tokenizer) -> None:
-    ids = tokenizer.encode(["a dog", "a photo of a dog.", ""])
-    assert trim(ids).shape == (3, 8)
-    assert torch.equal(trim(ids), ids[:, :8])
-    full = tokenizer.encode(["dog " * 500])
-    assert torch.equal(trim(full), full)
 
 
 def test_it_travels_to_another_process(tokenizer: Tokenizer) -> None:

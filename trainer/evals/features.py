@@ -15,7 +15,7 @@ from core.errors import UsageError
 from core.inputs import Source, reading
 from trainer.images import normalise
 from trainer.model import CLIP, unit
-from trainer.tokenizer import Tokenizer, trim
+from trainer.tokenizer import Tokenizer
 
 T = TypeVar("T")
 
@@ -78,4 +78,4 @@ class Encoder:
         return torch.from_numpy(pixels).to(self._device)
 
     def _ids(self, texts: list[str]) -> Tensor:
-        return trim(self._tokenizer.encode(texts, self._model.config.context)).to(self._device)
+        return self._tokenizer.encode(texts, self._model.config.context).to(self._device)
