@@ -8,7 +8,7 @@ ON := $(if $(ENGINE), --set engine.runner=$(ENGINE))
 STAGES := $(shell $(PYTHON) -m core.registry | awk '{print $$2}') report all # those of core/registry.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real test test-slow test-engines test-dataflow test-cluster engines $(STAGES) lint bench clean
+.PHONY: help demo real test test-program test-slow test-engines test-dataflow test-cluster engines $(STAGES) lint bench clean
 
 help: ## list the targets
 	@awk -F: 'match($$0, /^[a-z-]+:.*## /) {printf "  make %-12s %s\n", $$1, substr($$0, RLENGTH + 1)} \
@@ -29,9 +29,12 @@ demo: $(BIN)/.installed ## a small web of its own, every stage, a training, the 
 real: $(BIN)/.installed ## every stage on real pages and pictures (OPENWIT_DATA), served on 127.0.0.1
 	$(BIN)/python -m demo.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml$(ON)
 
-test: $(BIN)/.installed ## all tests but the slow ones
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	  -m 'not slow and not engines and not dataflow and not cluster' # a worker may take 1.5 GB
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder # 1.5 GB a worker
+test: $(BIN)/.installed ## the tests of every part, in minutes
+	$(PYTEST) -m 'not program and not slow and not engines and not dataflow and not cluster'
+
+test-program: $(BIN)/.installed ## whole commands on a small web: killed, interrupted, misused, on full disks
+	$(PYTEST) -m 'program and not slow'
 
 test-engines: $(BIN)/.installed ## every stage on Spark and on Flink inside this machine
 	$(BIN)/openwit engines

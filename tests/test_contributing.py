@@ -12,6 +12,8 @@ import pytest
 from tests.documents import copy_to
 from tests.running import ROOT, environment
 
+pytestmark = pytest.mark.program
+
 ALSO = {  # tests of others that an addition has to live with
     "rule": ["tests/demo/test_sites.py"],
     "stage": ["tests/test_documents.py", "tests/report/test_render.py"],

@@ -29,6 +29,8 @@ from tests import running
 from tests.pipeline.test_crawl import archive, page
 from tests.pipeline.upstream import Project
 
+pytestmark = pytest.mark.program
+
 SIGNATURE = "d2VsbDQ3MTE/c2lnbmVk+0="
 USER, PASSWORD = "alice0815", "correcthorse"
 TOKEN, SHORT = "Zk9-t0ken.4711", "s3cr3t"

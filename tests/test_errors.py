@@ -13,6 +13,8 @@ import pytest
 from tests.running import REAL, ROOT, environment, openwit, settings
 from tests.small import FOLDERS, Small, contents
 
+pytestmark = pytest.mark.program
+
 
 def complaint(*words: str, status: int, env: dict[str, str] | None = None) -> str:
     """The one line that a command prints when it refuses; before it there may be lines of progress."""

@@ -16,6 +16,8 @@ import pytest
 from tests.running import REAL, settings, start, wait_until
 from tests.small import FOLDERS, write_archives
 
+pytestmark = pytest.mark.program
+
 
 def processes(session: int) -> list[str]:
     """The command lines of the processes of a session that run."""

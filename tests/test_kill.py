@@ -16,7 +16,7 @@ import pytest
 from tests.running import start
 from tests.small import FOLDERS, PIPELINE, Small, contents
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.program, pytest.mark.timeout(900)]
 
 
 def kill_at(seconds: float, *words: str, env: dict[str, str]) -> bool:

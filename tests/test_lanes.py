@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from core.errors import Failure
 from core.tables import read_table
@@ -27,6 +28,8 @@ from tests.dedup.made import scene
 from tests.pipeline.test_fetch import encoded
 from tests.pipeline.upstream import table_of
 from tests.running import wait_until
+
+pytestmark = pytest.mark.program
 
 HOSTS, IMAGES, CHUNK = ("a", "b", "c"), 60, 20  # each host has so many images; so many go into a chunk
 RATE = 6.0  # requests a second to a domain

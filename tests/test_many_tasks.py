@@ -22,6 +22,8 @@ from tests.proxy import Proxy
 from tests.running import wait_until
 from tests.stores import new_bucket, used
 
+pytestmark = pytest.mark.program
+
 TASKS = 50_000
 LONGEST = {True: 10.0, False: 120.0}  # seconds, on a disk and on a store
 COUNTS = {"pairs": {"in": 10, "kept": 10, "dropped": {}}}

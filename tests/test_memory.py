@@ -20,6 +20,8 @@ from pipeline.tasks.attempt import Attempt, Job, Task
 from shards.format import CHUNK, TarWriter
 from tests.running import REAL, ROOT, environment, settings
 
+pytestmark = pytest.mark.program
+
 MIB = 1 << 20
 
 

@@ -16,6 +16,8 @@ from core import command, registry
 from tests import running
 from tests.running import REAL, ROOT, settings
 
+pytestmark = pytest.mark.program
+
 # ── the command ──
 
 

@@ -17,7 +17,7 @@ from pipeline.tasks.lanes import in_lanes
 from shards.reader import Shards
 from tests.small import FOLDERS, PIPELINE, Small, contents, without_inputs
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.program, pytest.mark.timeout(600)]
 
 
 def same(one: Path, other: Path, stages: Iterable[str] = PIPELINE) -> None:

@@ -44,7 +44,7 @@ EVERYTHING_PASSES = {
     "train.batch_size": 16,
 }
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.program, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)

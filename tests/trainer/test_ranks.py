@@ -36,6 +36,8 @@ from trainer.microbatches import even_slices
 from trainer.model import CLIP, unit
 from trainer.ranks import SINGLE_PROCESS, Ranks, process_group
 
+pytestmark = pytest.mark.program
+
 MODULE = "tests.trainer.one_rank"
 
 

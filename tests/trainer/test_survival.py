@@ -30,6 +30,8 @@ from trainer.model import CLIP
 from trainer.precision import LossScale
 from trainer.ranks import Ranks
 
+pytestmark = pytest.mark.program
+
 
 def child(folder: Path, keys: dict[str, Any], *launcher: str, before: str = "") -> subprocess.Popen[str]:
     """A training of SMALL in a process of its own, or in several of a launcher; `before`: code to run first."""
