@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +43,9 @@ from dedup.review import Review
 from dedup.scan import COLUMNS, scan
 from dedup.tables import CAPTION, FINGERPRINT, GROUP, OVERLAP
 from dedup.views import Prints
+from evaluation.class_folders import is_hidden
+from evaluation.labels import is_picture
+from pictures import formats
 from shards.format import SAMPLE
 
 BOUND = 60  # differing bits of 256 up to which an image is a candidate
@@ -50,7 +55,7 @@ FILE = "overlap.parquet"  # beside the stages' folders
 
 PICTURES = 256  # decoded and hashed together
 MAX_BYTES = 64 << 20  # of one of them
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff", ".svg")
+KINDS = (*formats.FORMATS, "PPM")  # what fetch opens, and netpbm's, in which some evaluation sets come
 
 # What is read here of the table that fetch writes.
 OUTCOME = declare("outcome", 1, {"image_id": (ID, "of the image"), "image_url": (pa.string(), "as asked")})
@@ -113,10 +118,24 @@ def _is_folder(path: str) -> bool:
 
 
 def _files(folder: str) -> list[tuple[str, Path]]:
-    """The files below a folder by their names in it, sorted; without hidden ones."""
-    top = Path(folder)
-    found = [(file.relative_to(top).as_posix(), file) for file in top.rglob("*") if file.is_file()]
-    return sorted((name, file) for name, file in found if not any(part.startswith(".") for part in name.split("/")))
+    """The files below a folder, also through links, by their names in it (accents composed), sorted; no hidden ones.
+
+    Failure names a link to what is not there: what it meant would not be asked about.
+    """
+
+    def below(place: Path, shown: str, above: frozenset[str]) -> Iterator[tuple[str, Path]]:
+        for path in place.iterdir():
+            name = f"{shown}{unicodedata.normalize('NFC', path.name)}"
+            if is_hidden(path.name):
+                continue
+            if not path.exists():
+                raise Failure(f"{path} is a link to what is not there: restore what it means, or remove it")
+            if path.is_file():
+                yield name, path
+            elif path.is_dir() and (real := os.path.realpath(path)) not in above:
+                yield from below(path, f"{name}/", above | {real})
+
+    return sorted(below(Path(folder), "", frozenset({os.path.realpath(folder)})))
 
 
 @dataclass(frozen=True)
@@ -143,9 +162,9 @@ def hashed(one: EvalSet) -> Hashed:
         nonlocal others
         for name, body in one.members():
             try:
-                yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}")
+                yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}", KINDS)
             except Failure:
-                if name.lower().endswith(EXTENSIONS) and not name.rpartition("/")[2].startswith("._"):  # macOS' notes
+                if is_picture(name):
                     raise
                 others += 1
 
@@ -156,7 +175,10 @@ def hashed(one: EvalSet) -> Hashed:
         keys += [name for name, _ in some]
         parts.append(fingerprints([picture for _, picture in some]))
     if not keys:
-        raise Failure(f"{one.path} holds no pictures: give a tar or a folder of the evaluation set")
+        beside = f", but {others} other files" if others else ""
+        raise Failure(
+            f"{one.path} holds no pictures{beside}: give a tar or a folder of them, or unpack what holds them"
+        )
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise Failure(f"{one.path} holds {twice[0]} twice: remove one of them")

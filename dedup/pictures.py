@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +14,10 @@ from pictures import formats
 MAX_AREA = 128_000_000  # pixels; what fetch takes by default
 
 
-def read_picture(file: str | BinaryIO, name: str) -> Image.Image:
+def read_picture(file: str | BinaryIO, name: str, kinds: Sequence[str] = formats.FORMATS) -> Image.Image:
     """A picture before fetch resizes it. Failure with its name where it is none; FileNotFoundError where nothing is."""
     try:
-        return formats.decoded(Path(file).read_bytes() if isinstance(file, str) else file.read(), MAX_AREA)
+        return formats.decoded(Path(file).read_bytes() if isinstance(file, str) else file.read(), MAX_AREA, kinds)
     except FileNotFoundError:
         raise
     except (formats.PictureError, OSError) as error:

@@ -32,6 +32,11 @@ class Tree:
     empty: list[str]  # folders without a picture anywhere below, the highest ones
     left_out: dict[str, int]  # why files were not taken → how many
 
+    def beside_listing(self) -> dict[str, int]:
+        """`left_out` without one file, which lists the pictures: it is no picture, but was read."""
+        counts = self.left_out | {"not_a_picture": self.left_out["not_a_picture"] - 1}
+        return {why: count for why, count in counts.items() if count}
+
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is one that programs leave behind: .DS_Store, ._NAME, Thumbs.db, .ipynb_checkpoints."""
@@ -98,7 +103,8 @@ def walk(base: Path) -> Tree:
 def _skipped(entry: os.DirEntry[str], left_out: Counter[str]) -> bool:
     """Whether a file or folder is not looked at, and why is counted."""
     hidden = is_hidden(entry.name)
-    if hidden or not (is_picture(entry.name) or _leads_to_folder(entry)):
+    lost = not hidden and entry.is_symlink() and not Path(entry.path).exists()  # it may have meant a folder
+    if hidden or not (lost or is_picture(entry.name) or _leads_to_folder(entry)):
         left_out["hidden" if hidden else "not_a_picture"] += 1
         return True
     return False
@@ -129,7 +135,9 @@ def read_folders(
     """
     tree = walk(base)
     if not tree.files:
-        raise Failure(f"{base} holds no pictures: give another folder, or fill it")
+        others = sorted(path.relative_to(base).as_posix() for path in base.rglob("*.*") if path.is_file())
+        beside = f", but {listed(others)}" if others else ""
+        raise Failure(f"{base} holds no pictures{beside}: give the folder that has them, or unpack them")
     if tree.empty:
         raise Failure(f"{base} has folders without pictures, {listed(tree.empty)}: fill them, or remove them")
     if frames and known and known(sorted({name.rpartition("/")[0] for name in tree.files})):

@@ -11,12 +11,14 @@ import difflib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from core.errors import Failure
+from evaluation.wording import listed
 
 _SHOWN = 5  # labels that a message names
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_WORDNET = re.compile(r"n[0-9]{8}")
 
 
 def fold(label: str) -> str:
@@ -35,17 +37,18 @@ def match_classes(
     also: Sequence[Sequence[str]],
     numbers: bool,
     where: str,
+    first_number: int | None = None,
 ) -> list[int]:
     """The class of each found label: int [len(found)], into `names`.
 
     `names`: the names of each class, at least one; `also`: other labels that data have for it; `numbers`: whether a
-    label may be the number of its class, from 0 or from 1; `where`: the data, for messages. Failure where a label means
-    no class, or several, or two labels mean the same class.
+    label may be the number of its class, from 0 or from 1, or only from `first_number`; `where`: the data, for
+    messages. Failure where a label means no class, or several, or two labels mean the same class.
     """
     folded = [{fold(name) for name in (*some, *others)} for some, others in zip(names, also, strict=True)]
     if len(found) == len(names) and all(some & set(_keys(label)) for label, some in zip(found, folded, strict=True)):
         return list(range(len(names)))  # in order: two classes may have one name, as ImageNet's sunglasses
-    meant = _by_number(found, names, where) if numbers else None
+    meant = _by_number(found, names, where, first_number) if numbers else None
     if meant is None:
         meant = _by_name(found, names, also, where)
     first: dict[int, str] = {}
@@ -59,12 +62,46 @@ def match_classes(
     return meant
 
 
+def of_ones_own(labels: Sequence[str], ids: Mapping[str, str], where: str) -> list[str]:
+    """The word by which prompts call each class of a set of the user's own: its label with blanks for _.
+
+    `ids`: WordNet ids → names, which stand for them. Failure where a label is an id without a name, or where two
+    classes are called the same: prompts could not tell them apart.
+    """
+    if unnamed := [label for label in labels if _WORDNET.fullmatch(label) and label not in ids]:
+        raise Failure(
+            f"{where} has {len(unnamed)} classes that are WordNet ids and none of ImageNet's 1,000 "
+            f"({listed(unnamed)}): rename them to names"
+        )
+    require_different([label for label in labels if label not in ids], where)
+    return [ids.get(label) or _word(label) or label for label in labels]
+
+
+def require_different(labels: Sequence[str], where: str) -> None:
+    """Failure where two classes differ in capitals, blanks and _ only, which a text tower does not see."""
+    first: dict[str, str] = {}
+    for label in labels:
+        key = _word(label).casefold()
+        if key in first:
+            raise Failure(
+                f"{where} has two classes that prompts call the same, {first[key]!r} and {label!r}: make them one, or "
+                "give each a name of its own"
+            )
+        first[key] = label
+
+
+def _word(label: str) -> str:
+    return " ".join(label.replace("_", " ").split())
+
+
 def _keys(label: str) -> list[str]:
     """What a label is looked up by: itself, then what stands before its first comma ("tench, Tinca tinca")."""
     return [fold(label), fold(label.partition(",")[0])] if "," in label else [fold(label)]
 
 
-def _by_number(found: Sequence[str], names: Sequence[Sequence[str]], where: str) -> list[int] | None:
+def _by_number(
+    found: Sequence[str], names: Sequence[Sequence[str]], where: str, first_number: int | None
+) -> list[int] | None:
     """Labels that are all numbers: from 0 if one is 0, from 1 if one is the number of classes; None: other labels."""
     if (
         not found
@@ -75,6 +112,11 @@ def _by_number(found: Sequence[str], names: Sequence[Sequence[str]], where: str)
     numbers = [int(label) for label in found]
     if min(numbers) == 0 or max(numbers) == len(names):
         base = min(min(numbers), 1)
+        if first_number is not None and base != first_number:
+            raise Failure(
+                f"{where} has labels from {min(numbers)} to {max(numbers)}: numbers from {base} are in several orders "
+                f"around; give WordNet ids or names, or numbers from {first_number}, in the order of the names"
+            )
         if max(numbers) < len(names) + base:
             return [number - base for number in numbers]
     if max(numbers) >= len(names):

@@ -112,6 +112,11 @@ def read_features(path: str, label_of: Mapping[str, int]) -> Features:
         raise Failure(f"{path} has no vector for {listed(missing)}: compute all, or evaluate without these examples")
     if unknown := [name for name in ids if name not in wanted]:
         raise Failure(f"{path} has vectors for {listed(unknown)}, which have no label: take them out, or label them")
+    if len(zero := np.flatnonzero(~vectors.any(axis=1))):
+        raise Failure(
+            f"{path} has vectors of zeros alone for {listed([ids[i] for i in zero])}: compute them again, or leave "
+            "these examples out"
+        )
     rows = np.array([row_of[name] for name in wanted], np.int64)
     try:
         return Features(tuple(wanted), vectors[rows], np.array(list(wanted.values()), np.int64))

@@ -17,10 +17,12 @@ from evaluation.labels import normal, read_text
 from evaluation.metadata_files import caption_cell, matched
 from evaluation.wording import listed
 
+_OF_HUGGING_FACE = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
+
 
 def listing_in(folder: Path) -> Path | None:
     """The listing in a folder; Failure where there are two."""
-    found = sorted(folder.glob("dataset_*.json"))
+    found = sorted(path for path in folder.glob("dataset_*.json") if path.name not in _OF_HUGGING_FACE)
     if len(found) > 1:
         raise Failure(f"{folder} has {listed([path.name for path in found])}: leave the one of this set")
     return found[0] if found else None
@@ -55,7 +57,7 @@ def read_captions(folder: Path, split: str = "test") -> Captioned:
             yield name, (body(tree.files[name]),)
 
     others = len(tree.files) - len(ids)
-    left_out = tree.left_out | ({"of_other_splits": others} if others else {})
+    left_out = tree.beside_listing() | ({"of_other_splits": others} if others else {})
     of_id = tuple(captions[meant[name]] for name in ids)
     return Captioned(path=str(folder), ids=tuple(ids), read=read, left_out=left_out, captions=of_id)
 

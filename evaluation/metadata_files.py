@@ -11,7 +11,7 @@ import json
 import math
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ from evaluation.wording import listed
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _CAPTIONS = ("caption", "captions", "text", "texts", "sentence", "sentences", "raw")
 _LATITUDES, _LONGITUDES = ("latitude", "lat"), ("longitude", "lon", "lng", "long")
+_SPLITS = ("split", "subset", "partition", "usage")
+_MISSING = frozenset(
+    {"", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A"}
+)  # as pandas has it
 _LABELS = ("label", "labels", "class", "cls", "category", "target", "fine_label")
 
 Label = tuple[str, ...]  # the classes of a picture, as the data spell them
@@ -52,6 +56,7 @@ class Table:
 
     path: Path
     columns: list[str]
+    classes: Mapping[str, tuple[str, ...]]  # column → the names of the classes that it has by number
     rows_of: dict[str, list[tuple[int, dict[str, Any]]]]  # id, a picture's path → its rows, with their line numbers
     tree: Tree
 
@@ -63,7 +68,7 @@ class Table:
             for name in self.rows_of:
                 yield name, (body(self.tree.files[name]),)
 
-        left_out = self.tree.left_out | ({"without_a_row": without} if without else {})
+        left_out = self.tree.beside_listing() | ({"without_a_row": without} if without else {})
         return {"path": str(self.path.parent), "ids": tuple(self.rows_of), "read": read, "left_out": left_out}
 
     def one_row_each(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -90,9 +95,24 @@ def read_table(path: Path) -> Table:
         if not isinstance(name, str) or not name.strip():
             raise Failure(f"{path}, line {line} has no file_name: add it, or take the line out")
         rows_by[given.setdefault(normal(name), name)].append((line, row))
+    for column in columns:
+        require_one_split(column, [row.get(column) for _, row in rows], str(path))
     tree = walk(path.parent)
     meant = matched(list(rows_by), tree, str(path))
-    return Table(path, columns, {name: rows_by[meant[name]] for name in sorted(meant)}, tree)
+    classes = {}
+    if path.suffix == ".parquet":
+        with open_input(str(path)) as file:
+            schema = opened(file, str(path)).schema_arrow
+        classes = {column: class_names_in(schema, column) for column in columns}
+    return Table(path, columns, classes, {name: rows_by[meant[name]] for name in sorted(meant)}, tree)
+
+
+def require_one_split(column: str, values: Sequence[Any], path: str) -> None:
+    """Failure where a column says that rows are of several splits: tested is one of them."""
+    if column.strip().lower() in _SPLITS and len(found := sorted(set(map(str, values)))) > 1:
+        raise Failure(
+            f"{path} has rows of {listed(found)} in its column {column}: leave those of one, or make a folder a split"
+        )
 
 
 def matched(given: Sequence[str], tree: Tree, source: str) -> dict[str, str]:
@@ -111,7 +131,10 @@ def read_metadata(path: Path, column: str = "") -> Pictures:
     table = read_table(path)
     label = label_column(table.columns, column, str(path))
     cells = [label_cell(row.get(label), f"{path}, line {line}") for line, row in table.one_row_each()]
-    classes, labels = numbered(cells)
+    if names := table.classes.get(label, ()):
+        classes, labels = names, by_number(cells, names, list(table.rows_of), str(path))
+    else:
+        classes, labels = numbered(cells)
     return Pictures(**table.files(), classes=classes, labels=labels)
 
 
@@ -222,9 +245,39 @@ def label_cell(value: Any, where: str) -> Label:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise Failure(f"{where} has no label ({value!r}): add it, or take the row out")
     text = " ".join(unicodedata.normalize("NFC", str(value)).split())
-    if not text or text.lower() == "nan":
+    if text in _MISSING:
         raise Failure(f"{where} has no label ({value!r}): add it, or take the row out")
+    if text[0] == "[" and text[-1] == "]":
+        raise Failure(
+            f"{where} has a list in one cell ({text[:60]}): write metadata.jsonl, where a label may be a list"
+        )
     return (text,)
+
+
+def by_number(
+    cells: Sequence[Label], names: Sequence[str], rows: Sequence[str], path: str
+) -> tuple[tuple[int, ...], ...]:
+    """Labels that are numbers of classes; Failure names the first of the rows that has another."""
+    for row, some in zip(rows, cells, strict=True):
+        if wrong := [text for text in some if not (text.isdecimal() and int(text) < len(names))]:
+            raise Failure(
+                f"{path}, {row} has the label {wrong[0]}, and the schema names {len(names)} classes: give a split that "
+                "has labels"
+            )
+    return tuple(tuple(sorted(map(int, some))) for some in cells)
+
+
+def class_names_in(schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """The names that Hugging Face's datasets put into the schema for a column of numbers; none: empty."""
+    text = (schema.metadata or {}).get(b"huggingface")
+    try:
+        feature: Any = json.loads(text)["info"]["features"][column] if text else {}
+    except (ValueError, KeyError, TypeError):
+        return ()
+    while isinstance(feature, list) or (isinstance(feature, dict) and "feature" in feature):
+        feature = (feature or [{}])[0] if isinstance(feature, list) else feature["feature"]
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return tuple(map(str, names.values() if isinstance(names, Mapping) else names or ()))
 
 
 def numbered(labels: Sequence[Label]) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:

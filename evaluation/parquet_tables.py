@@ -5,13 +5,11 @@ Class names are in the schema, under the key "huggingface"; without them a numbe
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,10 +19,20 @@ from core.files import open_input
 from evaluation.class_folders import natural
 from evaluation.examples import MAX_BYTES, Pictures
 from evaluation.labels import normal
-from evaluation.metadata_files import Label, label_cell, label_column, numbered, opened
+from evaluation.metadata_files import (
+    Label,
+    by_number,
+    class_names_in,
+    label_cell,
+    label_column,
+    numbered,
+    opened,
+    require_one_split,
+)
 from evaluation.wording import listed
 
 _IMAGES = ("image", "img", "picture")
+_SPLIT = re.compile(r"(^|[-_.])(train|test|val|valid|validation|dev)[-_.]", re.IGNORECASE)  # in a table's name
 _AT_ONCE = 64  # pictures that are decoded from Parquet together
 
 
@@ -34,9 +42,9 @@ def tables_in(folder: Path, base: Path, split: str) -> list[str]:
         names = sorted((entry.name for entry in place.glob("*.parquet") if entry.name[0] != "."), key=natural)
         if not names:
             continue
-        chosen = [name for name in names if re.match(rf"{re.escape(split)}([-_.]|$)", name)]
+        chosen = [name for name in names if re.match(rf"{re.escape(split)}([-_.][0-9].*)?\.parquet$", name)]
         if not chosen and place == base:
-            if base == folder and any(re.match(r"(train|test|val|valid|validation|dev)[-_.]", name) for name in names):
+            if base == folder and any(_SPLIT.search(name) for name in names):
                 raise Failure(f"{place} has {listed(names)} and no table of the split {split}: give the folder of one")
             chosen = names
         if chosen:
@@ -48,8 +56,12 @@ def tables_in(folder: Path, base: Path, split: str) -> list[str]:
 def _require_whole(names: Sequence[str], place: Path) -> None:
     """Files that count themselves (-00000-of-00003) are all there."""
     counted: dict[tuple[str, int], set[int]] = defaultdict(set)
+    first: dict[str, str] = {}
     for name in names:
         if found := re.search(r"(.*)-([0-9]{5})-of-([0-9]{5})", name):
+            if found[0] in first:
+                raise Failure(f"{place} has {first[found[0]]} and {name}, two versions of a table: leave one of them")
+            first[found[0]] = name
             counted[found[1], int(found[3])].add(int(found[2]))
     for (stem, count), numbers in counted.items():
         if missing := [f"{stem}-{number:05d}-of-{count:05d}" for number in range(count) if number not in numbers]:
@@ -103,17 +115,14 @@ def _labels_of(table: pq.ParquetFile, path: str, column: str) -> tuple[str, tupl
     if len(images) != 1:
         raise Failure(f"{path} has {len(images)} columns of pictures among {listed(schema.names)}: call the one image")
     label = label_column([name for name in schema.names if name != images[0]], column, path)
-    names = _class_names(schema, label)
-    rows: list[Label] = []
-    for number, value in enumerate(table.read([label]).column(0).to_pylist()):
-        some = label_cell(value, f"{path}, row {number}")
-        wrong = [text for text in some if names and not (text.isdecimal() and int(text) < len(names))]
-        if wrong:
-            raise Failure(
-                f"{path}, row {number} has the label {wrong[0]}, and the schema names {len(names)} classes: give a "
-                "split that has labels"
-            )
-        rows.append(some)
+    names = class_names_in(schema, label)
+    values = table.read([label]).column(0).to_pylist()
+    rows = [label_cell(value, f"{path}, row {number}") for number, value in enumerate(values)]
+    if names:
+        by_number(rows, names, [f"row {number}" for number in range(len(rows))], path)
+    for other in schema.names:
+        if pa.types.is_string(schema.field(other).type) and other != label:
+            require_one_split(other, table.read([other]).column(0).to_pylist(), path)
     return images[0], names, rows
 
 
@@ -121,19 +130,6 @@ def _holds_pictures(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
-    """The names that Hugging Face's datasets put into the schema for a column of numbers."""
-    text = (schema.metadata or {}).get(b"huggingface")
-    try:
-        feature: Any = json.loads(text)["info"]["features"][column] if text else {}
-    except (ValueError, KeyError, TypeError):
-        return ()
-    while isinstance(feature, list) or (isinstance(feature, dict) and "feature" in feature):
-        feature = (feature or [{}])[0] if isinstance(feature, list) else feature["feature"]
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return tuple(map(str, names.values() if isinstance(names, Mapping) else names or ()))
 
 
 def _names(table: pq.ParquetFile, image: str, path: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ import msgspec
 
 from core.errors import Failure, UsageError
 from evaluation import prompts, readers
-from evaluation.classes import match_classes
+from evaluation.classes import match_classes, of_ones_own
 from evaluation.examples import Captioned, Files, Pictures, Placed
 from evaluation.prompts import DATA, Prompts, wordnet
+from evaluation.wording import listed
 
 Task = Literal["classification", "retrieval", "geolocation"]
 Metric = Literal["accuracy", "mean_per_class", "map11", "roc_auc", "mean_top1_top5", "recall_at_k", "within_km"]
@@ -47,6 +49,7 @@ class Set(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     shift: bool = False  # a natural distribution shift of ImageNet
     own_classes: bool = False  # its labels are classes of its own, which a mapping joins to those of `like`
     numbers: bool = False  # whether a label in the data may be the number of its class, in the order of the names
+    first_number: int | None = None  # where only numbers that count from it are in that order
     labels: dict[str, str] = {}  # label in the data → class name, where the two differ in more than case and spelling
     label_order: str = ""  # labels of the data in the order of the classes, with blanks between
     label_column: str = ""  # of tables that have several
@@ -135,6 +138,7 @@ class Located:
     set: Set | None  # None: one of the user's own
     path: str
     layout: readers.Layout
+    fault: str = ""  # why it is in none of the layouts; it cannot be opened then
 
     def open(self, split: str = "test", labels: str = "", frames: readers.Frames | None = None) -> Pictures:
         """Its pictures; those of a set of the registry with labels that are numbers of its classes.
@@ -143,6 +147,7 @@ class Located:
         example is a clip; default: the middle one for the clips of the registry.
         Failure where files and labels do not fit together, or do not fit the set.
         """
+        self.check()
         split = _split(self.set, self.path, split)
         clips = frames or ("middle" if self.set and self.set.frames and self.layout == "folders" else None)
         column = self.set.label_column if self.set else ""
@@ -150,45 +155,65 @@ class Located:
         found = readers.read(self.path, self.layout, split, labels=labels, frames=clips, column=column, known=known)
         if self.set is None or not self.set.names or self.set.own_classes:
             return found
-        meant = match_classes(found.classes, self.set.names, self.set.also(), self.set.numbers, self.path)
+        meant = self._meant(found.classes)
         names = [some[0] for some in self.set.names]
         return found.relabelled(meant, names, only=self.set.classes < len(names))
 
     def prompts(self, pictures: Pictures, choice: str = "paper") -> Prompts:
-        """The sentences about its classes; about those of the user's own, their labels with blanks for _."""
+        """The sentences about its classes; about those of the user's own, their labels with blanks for _.
+
+        WordNet ids of ImageNet's classes stand for their names. Failure where there is no name, or two are the same.
+        """
         if self.set is not None:
             return self.set.prompts(choice)
-        words = [[" ".join(label.replace("_", " ").split()) or label] for label in pictures.classes]
+        ids = {id_: some[0] for (id_, _), some in zip(wordnet(), load("imagenet").names, strict=True)}
+        words = [[word] for word in of_ones_own(pictures.classes, ids, self.path)]
         return prompts.make(choice, words, pictures.templates, self.name)
+
+    def check(self) -> None:
+        """Failure where it is in none of the layouts."""
+        if self.fault:
+            raise Failure(self.fault)
 
     def open_captions(self, split: str = "test") -> Captioned:
         """Its pictures with their captions, of a set for retrieval."""
+        self.check()
         return readers.read_captions(self.path, self.layout, split)
 
     def open_places(self, split: str = "test") -> Placed:
         """Its pictures with the places where they were taken, of a set for geolocation."""
+        self.check()
         return readers.read_places(self.path, self.layout, split)
 
     def _known(self) -> readers.Known | None:
         """Whether labels are classes of the set: what tells class folders from the folders around them."""
         if self.set is None or not self.set.names or self.set.own_classes:
             return None
-        names, also, numbers = self.set.names, self.set.also(), self.set.numbers
 
         def all_known(labels: Sequence[str]) -> bool:
             try:
-                match_classes(labels, names, also, numbers, self.path)
+                self._meant(labels)
             except Failure:
                 return False
             return True
 
         return all_known
 
+    def _meant(self, labels: Sequence[str]) -> list[int]:
+        """The class of each label of a set of the registry."""
+        assert self.set is not None
+        names, also = self.set.names, self.set.also()
+        return match_classes(labels, names, also, self.set.numbers, self.path, self.set.first_number)
+
     def remarks(self, pictures: Files) -> list[str]:
-        """Sentences on what makes a result on these pictures another than the paper's."""
+        """Sentences on files that were left out, and on what makes a result on these pictures another than meant."""
+        said = [
+            f"{self.name}: left out {count:,} {_LEFT_OUT[why]}"
+            for why, count in sorted(pictures.left_out.items())
+            if why in _LEFT_OUT
+        ]
         if self.set is None:
-            return []
-        said = []
+            return said + (_own_remarks(self.name, pictures) if isinstance(pictures, Pictures) else [])
         if len(pictures) != self.set.test:
             said.append(
                 f"{self.name} has {len(pictures):,} examples here and {self.set.test:,} in the paper: results differ"
@@ -198,6 +223,31 @@ class Located:
         if labels and present != self.set.classes:
             said.append(f"{self.name} has pictures of {present} classes here, of {self.set.classes}")
         return said
+
+
+_LEFT_OUT = {  # why files were not taken, where it may be a mistake → what they are
+    "not_a_picture": "of its files, which have no picture's extension",
+    "without_a_row": "of its pictures, which have no row in its metadata",
+    "without_a_label": "of its files, which have no label",
+    "link_to_a_folder_above": "of its links, which lead to a folder above",
+}
+_NUMBERED = re.compile(r"[0-9.]+|[0-9]+[ ._-].*|n[0-9]{8}[ ._-].*")
+
+
+def _own_remarks(name: str, pictures: Pictures) -> list[str]:
+    """Sentences on class names that look like no words, and on classes without a picture."""
+    said = []
+    if numbered := [label for label in pictures.classes if _NUMBERED.fullmatch(label)]:
+        said.append(
+            f"{name} has {len(numbered)} classes whose names begin with numbers ({listed(map(repr, numbered))}): "
+            "prompts say them as they stand; where they are no names, rename the classes"
+        )
+    present = {number for some in pictures.labels for number in some}
+    if absent := [label for number, label in enumerate(pictures.classes) if number not in present]:
+        said.append(
+            f"{name} names {len(pictures.classes)} classes, of which {len(absent)} have no picture ({listed(absent)})"
+        )
+    return said
 
 
 @dataclass(frozen=True)
@@ -231,7 +281,7 @@ def _find(name: str, root: str, split: str) -> Located | Missing:
         try:
             return Located(name, known, path, readers.layout_of(path, _split(known, path, split)))
         except Failure as error:
-            return Missing(name, f"{name} cannot be evaluated: {error}")
+            return Located(name, known, path, "folders", str(error))
     return Missing(name, _how_to_get(known, root) if known else f"{name} is not there: give its right path")
 
 

@@ -70,6 +70,7 @@ def groups_of(one: Located, shift: Shift) -> Groups:
 
 def open_shift(one: Located, shift: Shift) -> Opened:
     """What is to be judged of a shift. Failure names files that are missing, and labels that are no classes."""
+    one.check()
     of = groups_of(one, shift)
     if shift.name == "objectnet":
         files, labels = _objectnet(one, of)

@@ -24,6 +24,7 @@ from evaluation.labels import MAX_CLASS_BYTES, class_names, class_numbers, is_cl
 from evaluation.wording import listed
 
 _TEMPLATES, _TYPE = "zeroshot_classification_templates.txt", "dataset_type.txt"
+_CODE = re.compile(r"""^lambda\b|^f?(['"]).*\1,$""")  # as lists of templates are published in Python
 _COUNTED = re.compile(r"s([0-9]{7,})")
 
 
@@ -212,6 +213,8 @@ def _templates(folder: Path) -> Iterator[str]:
     path = folder / _TEMPLATES
     for number, line in enumerate(read_lines(str(path)) if path.exists() else [], start=1):
         template = line.replace("{c}", "{}")
+        if _CODE.search(line):
+            raise Failure(f"{path}, line {number} is a line of a program ({line[:60]}): leave the sentence alone")
         if line and "{}" not in template:
             raise Failure(f"{path}, line {number} has no {{c}} for the class name: add it")
         if line:

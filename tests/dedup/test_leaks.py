@@ -233,6 +233,34 @@ def test_several_sets_and_folders(made: Project, tmp_path: Path, capsys: pytest.
     assert "two evaluation sets are called photos" in capsys.readouterr().err
 
 
+def test_folders_as_people_have_them(made: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for place in (folder / "cafe\u0301", folder / "__MACOSX", elsewhere):
+        place.mkdir(parents=True)
+    (folder / "cafe\u0301" / "1.jpg").write_bytes(jpeg(scene(1000)))
+    scene(1020).save(folder / "2.ppm")
+    (folder / "Thumbs.db").write_bytes(jpeg(scene(1)))
+    (folder / "__MACOSX" / "1.jpg").write_bytes(b"x")
+    (elsewhere / "3.jpg").write_bytes(jpeg(scene(5000)))
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "linked" / "up").symlink_to(folder)
+    rows = overlap(made, "--pictures", str(folder))
+    assert {row["key"] for row in rows if row["leak"]} == {"caf\u00e9/1.jpg", "2.ppm"}
+    assert "overlap: 2 of 3 evaluation pictures are in the dataset →" in capsys.readouterr().out
+    (folder / "lost").symlink_to(tmp_path / "gone")
+    assert openwit.main(["overlap", *made.words(), "--pictures", str(folder)]) == 1
+    assert "photos/lost is a link to what is not there: restore" in capsys.readouterr().err
+    (folder / "lost").unlink()
+    (folder / "4.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    assert openwit.main(["overlap", *made.words(), "--pictures", str(folder)]) == 1
+    assert "4.heic in" in capsys.readouterr().err
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    (archives / "0.tar").write_bytes(b"x")
+    assert openwit.main(["overlap", *made.words(), "--pictures", str(archives)]) == 1
+    assert "holds no pictures, but 1 other files: give a tar or a folder" in capsys.readouterr().err
+
+
 def test_the_commands_of_the_document(
     made: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

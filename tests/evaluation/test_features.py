@@ -86,6 +86,13 @@ def test_what_is_refused(columns: dict[str, Any], said: str, tmp_path: Path) -> 
         read_features(write(tmp_path, **columns), LABELS)
 
 
+def test_vectors_of_zeros_alone_are_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "test.parquet")
+    pq.write_table(pa.table({"id": ["a", "b"], "vector": [[0.0, 0.0], [0.0, 1.0]]}), path)
+    with pytest.raises(Failure, match=r"has vectors of zeros alone for a: compute them again"):
+        read_features(path, {"a": 0, "b": 1})
+
+
 def test_other_columns_other_files_and_no_file(tmp_path: Path) -> None:
     path = tmp_path / "features.parquet"
     pq.write_table(pa.table({"image_id": ["a"], "embedding": [[1.0]]}), path)

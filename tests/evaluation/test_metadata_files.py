@@ -44,6 +44,67 @@ def test_metadata(kind: str, tmp_path: Path) -> None:
     assert found.ids[0] == "images/accordion_0.jpg" and found.left_out["without_a_row"] == 1
 
 
+CLASS_NAMES = {"info": {"features": {"label": {"names": list(made.CLASSES), "_type": "ClassLabel"}}}}
+
+
+def test_metadata_with_numbers_of_classes_in_its_schema(tmp_path: Path) -> None:
+    table = pa.table({"file_name": in_folder(tmp_path), "label": LABELS})
+    schema = {b"huggingface": json.dumps(CLASS_NAMES).encode()}
+    pq.write_table(table.replace_schema_metadata(schema), tmp_path / "metadata.parquet")
+    assert holds(read(tmp_path)) and read(tmp_path).classes == made.CLASSES
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "file_name,label,split\nimages/ant_0.jpg,ant,train\nimages/ant_1.jpg,ant,test\n",
+            r"rows of test, train",
+        ),
+        (
+            "file_name,label\nimages/ant_0.jpg,\"['ant', 'wasp']\"\n",
+            r"line 2 has a list in one cell \(\['ant', 'wa",
+        ),
+        ("file_name,label\nimages/ant_0.jpg,None\n", r"line 2 has no label \('None'\)"),
+        ("file_name,label\nimages/ant_0.jpg,#N/A\n", r"line 2 has no label \('#N/A'\)"),
+    ],
+)
+def test_rows_that_are_not_what_they_seem(text: str, said: str, tmp_path: Path) -> None:
+    in_folder(tmp_path)
+    (tmp_path / "metadata.csv").write_text(text)
+    with pytest.raises(Failure, match=said):
+        read(tmp_path)
+
+
+def tables(base: Path, *names: str) -> None:
+    pictures = [{"bytes": body, "path": f"{i}.jpg"} for i, body in enumerate(BODIES)]
+    table = pa.table({"image": pictures, "label": [made.CLASSES[n] for n in LABELS]})
+    for name in names:
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, base / name)
+
+
+def test_tables_of_other_splits_and_files_of_the_hub_are_left(tmp_path: Path) -> None:
+    tables(tmp_path, "data/test-00000-of-00001-0123456789abcdef.parquet", "data/test_extra-00000-of-00001.parquet")
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    assert readers.layout_of(str(tmp_path)) == "parquet" and holds(read(tmp_path))
+
+
+def test_tables_that_would_be_counted_twice_are_named(tmp_path: Path) -> None:
+    tables(tmp_path / "a", *(f"data/test-00000-of-00001{end}.parquet" for end in ("", "-0123456789abcdef")))
+    with pytest.raises(Failure, match=r"two versions of a table: leave one"):
+        readers.layout_of(f"{tmp_path}/a")
+    tables(tmp_path / "b", "mnist-train.parquet", "mnist-test.parquet")
+    with pytest.raises(Failure, match=r"no table of the split test: give the folder of one"):
+        readers.layout_of(f"{tmp_path}/b")
+    tables(tmp_path / "c", "x.parquet")
+    table = pq.read_table(tmp_path / "c" / "x.parquet")
+    split = pa.array(["train", *["test"] * (len(table) - 1)])
+    pq.write_table(table.append_column("split", split), tmp_path / "c" / "x.parquet")
+    with pytest.raises(Failure, match=r"has rows of test, train in its column split"):
+        read(tmp_path / "c" / "x.parquet")
+
+
 def test_metadata_of_several_classes_and_numbers(tmp_path: Path) -> None:
     in_folder(tmp_path)
     rows = [{"file_name": "images/ant_0.jpg", "label": [10, 2]}, {"file_name": "./images/ant_1.JPG", "label": ["2"]}]

@@ -33,6 +33,33 @@ def test_splits_and_capitals(tmp_path: Path) -> None:
         read(tmp_path, "val")
 
 
+@pytest.mark.parametrize(
+    "names", [("Train", "Test"), ("training", "testing"), ("training_set", "test_set"), ("train", "Test")]
+)
+def test_folders_that_look_like_splits_are_not_taken_together(names: tuple[str, str], tmp_path: Path) -> None:
+    for name in names:
+        made.class_folders(tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(Failure, match=r"which look like splits, and no test: rename the one that is to be tested"):
+        readers.layout_of(str(tmp_path))
+    (tmp_path / names[1]).rename(tmp_path / "test")
+    assert holds(read(tmp_path))
+
+
+def test_a_link_to_a_class_that_is_gone_is_named(tmp_path: Path) -> None:
+    made.class_folders(tmp_path)
+    (tmp_path / "wasp").symlink_to(tmp_path / "gone")
+    with pytest.raises(Failure, match=r"1 links to what is not there, wasp: restore"):
+        read(tmp_path)
+
+
+def test_tables_in_place_of_pictures_are_named(tmp_path: Path) -> None:
+    (tmp_path / "default" / "test").mkdir(parents=True)
+    (tmp_path / "default" / "test" / "0000.parquet").write_bytes(b"x")
+    with pytest.raises(Failure, match=r"holds no pictures, but default/test/0000\.parquet: give the folder"):
+        read(tmp_path)
+
+
 def test_what_programs_leave_behind_is_no_class_and_no_picture(tmp_path: Path) -> None:
     made.class_folders(tmp_path)
     for name in (

@@ -318,8 +318,9 @@ def test_caltech_as_a_tar_with_labels(tmp_path: Path) -> None:
 def test_a_set_that_is_there_and_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "dtd").mkdir()
     (found,) = sets.find(["dtd"], str(tmp_path))
-    assert isinstance(found, sets.Missing)
-    assert re.match(r"dtd cannot be evaluated: .*/dtd has no folders by class, no metadata.csv", found.sentence)
+    assert isinstance(found, sets.Located)
+    with pytest.raises(Failure, match=r"/dtd has no folders by class, no metadata.csv"):
+        found.open()
 
 
 def test_wrong_names_are_wrong_use(tmp_path: Path) -> None:
@@ -379,6 +380,53 @@ def test_words_about_a_set_of_ones_own(tmp_path: Path) -> None:
     assert isinstance(found, sets.Located)
     assert found.prompts(found.open()).texts()[3] == ["a photo of a red ant."]
     assert found.prompts(found.open(), "contextless").texts()[3] == ["red ant"]
+
+
+def own(base: Path, *labels: str) -> sets.Located:
+    """A set of one's own with a picture of each of these classes."""
+    for label in labels:
+        (base / label).mkdir(parents=True)
+        (base / label / "1.jpg").write_bytes(b"x")
+    (found,) = sets.find([str(base)], "sets")
+    assert isinstance(found, sets.Located)
+    return found
+
+
+def test_wordnet_ids_stand_for_the_names_that_clip_has_for_them(tmp_path: Path) -> None:
+    one = own(tmp_path / "imagenette", "n01440764", "n02102040")
+    assert one.prompts(one.open()).names == (("tench",), ("English Springer Spaniel",))
+    other = own(tmp_path / "tiny", "n01440764", "n00007846")
+    with pytest.raises(Failure, match=r"has 1 classes that are WordNet ids and none of ImageNet's 1,000 \(n00007846\)"):
+        other.prompts(other.open())
+
+
+@pytest.mark.parametrize("labels", [("Cat", "cat"), ("cat ", "cat"), ("t_shirt", "t shirt")])
+def test_classes_that_prompts_call_the_same_are_refused(labels: tuple[str, str], tmp_path: Path) -> None:
+    one = own(tmp_path / "mine", *labels, "dog")
+    with pytest.raises(Failure, match=f"prompts call the same, {min(labels)!r} and {max(labels)!r}: make them one"):
+        one.prompts(one.open())
+
+
+def test_what_is_odd_about_a_set_of_ones_own_is_said(tmp_path: Path) -> None:
+    one = own(tmp_path / "mine", "001.Albatross", "10", "dog")
+    (tmp_path / "mine" / "dog" / "2").write_bytes(b"x")
+    assert [said.partition(" ")[2] for said in one.remarks(one.open())] == [
+        "left out 1 of its files, which have no picture's extension",
+        "has 2 classes whose names begin with numbers ('001.Albatross', '10'): prompts say them as they stand; where "
+        "they are no names, rename the classes",
+    ]
+    made.write_tar(tmp_path / "w" / "test" / "0.tar", {"a.jpg": b"x", "a.cls": b"1"})
+    (tmp_path / "w" / "classnames.txt").write_text("cat\ndog\n")
+    (wds,) = sets.find([f"{tmp_path}/w"], "sets")
+    assert isinstance(wds, sets.Located)
+    assert wds.remarks(wds.open()) == [f"{tmp_path}/w names 2 classes, of which 1 have no picture (cat)"]
+
+
+def test_imagenet_by_number_counts_from_0(tmp_path: Path) -> None:
+    words = imagenet_words()
+    with pytest.raises(Failure, match=r"labels from 1 to 1000: numbers from 1 are in several orders around"):
+        match_classes([str(n) for n in range(1, 1001)], *words, True, "val", sets.load("imagenet").first_number)
+    assert match_classes(["0", "999"], *words, True, "val", sets.load("imagenet").first_number) == [0, 999]
 
 
 def test_nested_folders_of_sun397_are_read_by_its_classes(tmp_path: Path) -> None:

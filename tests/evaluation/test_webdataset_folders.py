@@ -71,6 +71,14 @@ def rewritten(path: Path, change: Callable[[dict[str, bytes]], object]) -> None:
         (lambda p: (p / "classnames.txt").unlink(), r"has no classnames\.txt: add it, a class name a line"),
         (lambda p: (p / "dataset_type.txt").write_text("retrieval"), r"is a set for retrieval .* has no classes"),
         (
+            lambda p: (p / "zeroshot_classification_templates.txt").write_text("lambda c: f'a photo of {c}.',\n"),
+            r"templates\.txt, line 1 is a line of a program",
+        ),
+        (
+            lambda p: (p / "zeroshot_classification_templates.txt").write_text("{c}\n'a photo of {c}.',\n"),
+            r"templates\.txt, line 2 is a line of a program",
+        ),
+        (
             lambda p: (p / "zeroshot_classification_templates.txt").write_text("a photo of a {c}.\na photo.\n"),
             r"templates\.txt, line 2 has no \{c\} for the class name",
         ),

@@ -74,7 +74,7 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
     except UsageError as error:
         raise UsageError(f"{recipe.path}: eval.sets: {error}") from None
     has_probes = config.probe or bool(config.shots) or prompts.FORWARD in config.prompts
-    files = [(one, _files_by_role(one, has_probes)) for one in located if isinstance(one, Located)]
+    files = [(one, {} if one.fault else _files_by_role(one, has_probes)) for one in located if isinstance(one, Located)]
     memory = Memory(known)
     paths = {path for _, roles in files for _, some in roles.values() for path in some.values()}
     digests = memory.digests(stats_of(sorted(paths)))
@@ -83,8 +83,9 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
         Wanted(
             names[one.name],
             one,
-            {role: split for role, (split, _) in roles.items()},
-            {role: _digest(one, split, some, digests) for role, (split, some) in roles.items()},
+            {role: split for role, (split, _) in roles.items()} or {"test": "test"},
+            {role: _digest(one, split, some, digests) for role, (split, some) in roles.items()}
+            or {"test": digest(one.fault)},
             config.frames if one.set and one.set.frames and one.layout == "folders" else None,
         )
         for one, roles in files
