@@ -21,6 +21,9 @@ from evaluation.labels import is_picture
 from evaluation.wording import listed
 
 Frames = Literal["middle", "all"]
+_LIKE_A_SPLIT = re.compile(
+    r"(train|test|val|valid|dev|eval)(val|ing|idation|uation)?([ ._-]?(set|data|images|split))?", re.IGNORECASE
+)
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "__pycache__", "lost+found"})  # in small letters
 
 
@@ -46,6 +49,11 @@ def is_hidden(name: str) -> bool:
 def is_folder(path: Path) -> bool:
     """Whether a path is a folder that may hold pictures."""
     return path.is_dir() and not is_hidden(path.name)
+
+
+def is_like_a_split(name: str) -> bool:
+    """Whether a folder's name is that of a split, in any of the ways in which they are written: Train, testing_set."""
+    return _LIKE_A_SPLIT.fullmatch(name) is not None
 
 
 def walk(base: Path) -> Tree:
@@ -185,7 +193,13 @@ def _labels(base: Path, folders: Sequence[str], known: Callable[[Sequence[str]],
     for left_out in range(min(map(len, parts.values()))):
         ways.append({folder: "/".join(some[left_out:]) for folder, some in parts.items()})
     ways.append({folder: some[-1] for folder, some in parts.items()})
-    return next((way for way in ways if known(sorted(set(way.values())))), first)
+    found = next((way for way in ways if known(sorted(set(way.values())))), first)
+    around = {part for folder in folders for part in folder.removesuffix(found[folder]).split("/")}
+    if found is not first and len(splits := sorted(filter(is_like_a_split, around))) > 1:
+        raise Failure(
+            f"{base} has pictures in {listed(splits)}, which look like splits: give the folder of one of them"
+        )
+    return found
 
 
 def _frames(names: Sequence[str], frames: Frames | None) -> list[str]:

@@ -42,7 +42,7 @@ def tables_in(folder: Path, base: Path, split: str) -> list[str]:
         names = sorted((entry.name for entry in place.glob("*.parquet") if entry.name[0] != "."), key=natural)
         if not names:
             continue
-        chosen = [name for name in names if re.match(rf"{re.escape(split)}([-_.][0-9].*)?\.parquet$", name)]
+        chosen = [name for name in names if is_of_split(name, split)]
         if not chosen and place == base:
             if base == folder and any(_SPLIT.search(name) for name in names):
                 raise Failure(f"{place} has {listed(names)} and no table of the split {split}: give the folder of one")
@@ -51,6 +51,11 @@ def tables_in(folder: Path, base: Path, split: str) -> list[str]:
             _require_whole(chosen, place)
             return [f"{place}/{name}" for name in chosen]
     return []
+
+
+def is_of_split(name: str, split: str) -> bool:
+    """Whether a table has the name of one of a split: test.parquet, test-00000-of-00001.parquet, not test_extra-…"""
+    return re.fullmatch(rf"{re.escape(split)}([-_.][0-9].*)?\.parquet", name) is not None
 
 
 def _require_whole(names: Sequence[str], place: Path) -> None:

@@ -13,7 +13,6 @@ A folder may hold its pictures itself or in folders by split (test, train …).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -31,7 +30,6 @@ Layout = Literal["folders", "tar", "webdataset", "metadata", "parquet", "karpath
 Known = Callable[[Sequence[str]], bool]
 
 SPLITS = frozenset({"train", "test", "val", "valid", "validation", "dev", "trainval"})
-_LIKE_A_SPLIT = re.compile(r"(train|test|val|valid|dev|eval)(val|ing|idation|uation)?([ ._-]?(set|data|images|split))?")
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -79,7 +77,7 @@ def split_folder(folder: Path, split: str) -> Path:
     folders = sorted(entry.name for entry in folder.iterdir() if class_folders.is_folder(entry))
     if folders and all(name in SPLITS for name in folders):
         raise Failure(f"{folder} has the splits {listed(folders)} and no {split}: give the folder of one of them")
-    similar = [name for name in folders if _LIKE_A_SPLIT.fullmatch(name.lower())]
+    similar = [name for name in folders if class_folders.is_like_a_split(name)]
     if len(similar) > 1 or (similar and similar == folders):
         raise Failure(
             f"{folder} has {listed(similar)}, which look like splits, and no {split}: rename the one that is to be "

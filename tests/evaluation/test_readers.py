@@ -130,6 +130,14 @@ def test_the_class_among_folders_is_told_by_the_classes_of_the_set(tmp_path: Pat
         assert found.classes == ids
 
 
+def test_splits_below_a_folder_are_not_taken_together(tmp_path: Path) -> None:
+    for name in ("training", "testing"):
+        made.class_folders(tmp_path / "mnist_png" / name)
+    with pytest.raises(Failure, match=r"has pictures in testing, training, which look like splits: give the folder"):
+        read_folders(tmp_path, known=set(made.CLASSES).issuperset)
+    assert holds(read_folders(tmp_path / "mnist_png" / "testing", known=set(made.CLASSES).issuperset))
+
+
 def test_ids_are_the_same_however_a_disk_spells_accents(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
         folder = tmp_path / form / unicodedata.normalize(form, "café")

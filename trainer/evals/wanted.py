@@ -16,6 +16,7 @@ from core.inputs import Memory, names_of, stats_of
 from evaluation import prompts, sets
 from evaluation.class_folders import is_hidden
 from evaluation.examples import Pictures
+from evaluation.parquet_tables import is_of_split
 from evaluation.readers import SPLITS, Frames
 from evaluation.sets import Located, Missing
 from trainer.evals.config import Config
@@ -147,7 +148,7 @@ def _has(one: Located, split: str, test: str) -> bool:
         return False
     if one.layout == "parquet":
         names = [path.name for place in (folder, folder / "data", folder / split) for path in place.glob("*.parquet")]
-        return any(re.match(rf"{split}([-_.]|$)", name) for name in names) or (folder / split).is_dir()
+        return any(is_of_split(name, split) for name in names) or (folder / split).is_dir()
     return (folder / split).is_dir() and (folder / test).is_dir()
 
 
