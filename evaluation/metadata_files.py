@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from core.errors import Failure
 from core.files import open_input
-from evaluation.class_folders import Tree, body, natural, walk
+from evaluation.class_folders import Tree, body, is_like_a_split, natural, walk
 from evaluation.examples import Captioned, Pictures, Placed, require_no_pointer
 from evaluation.labels import match, normal, read_text
 from evaluation.wording import listed
@@ -99,6 +99,12 @@ def read_table(path: Path) -> Table:
         require_one_split(column, [row.get(column) for _, row in rows], str(path))
     tree = walk(path.parent)
     meant = matched(list(rows_by), tree, str(path))
+    splits = sorted({part for name in meant for part in name.split("/")[:-1] if is_like_a_split(part)})
+    if len(splits) > 1:
+        raise Failure(
+            f"{path} names pictures in {listed(splits)}, which look like splits: leave the rows of one of them, or put "
+            "a file with its own rows into each"
+        )
     classes = {}
     if path.suffix == ".parquet":
         with open_input(str(path)) as file:

@@ -76,6 +76,16 @@ def test_rows_that_are_not_what_they_seem(text: str, said: str, tmp_path: Path) 
         read(tmp_path)
 
 
+def test_rows_of_pictures_in_several_splits_are_not_taken_together(tmp_path: Path) -> None:
+    names = [f"images/{split}/1.jpg" for split in ("train", "test")]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "metadata.csv").write_text("file_name,label\n" + "".join(f"{name},ant\n" for name in names))
+    with pytest.raises(Failure, match=r"metadata\.csv names pictures in test, train, which look like splits"):
+        read(tmp_path)
+
+
 def tables(base: Path, *names: str) -> None:
     pictures = [{"bytes": body, "path": f"{i}.jpg"} for i, body in enumerate(BODIES)]
     table = pa.table({"image": pictures, "label": [made.CLASSES[n] for n in LABELS]})
