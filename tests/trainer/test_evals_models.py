@@ -239,6 +239,10 @@ def test_a_wrong_recipe_is_refused(
         ({"vision_cfg": {"width": 64, "layers": 1, "head_width": 32}}, "heads of 32, and here they are 64 wide"),
         ({"vision_cfg": {"global_average_pool": True}}, "vision_cfg.global_average_pool"),
         ({"vision_cfg": []}, "has no vision_cfg"),
+        (
+            {"text_cfg": {"width": 32, "tokenizer_kwargs": {"clean": "canonicalize"}}},
+            "tokenizer_kwargs.clean = canonicalize, which is not computed here",
+        ),
         ({"preprocess_cfg": {"mean": [0.5, 0.5, 0.5]}}, "prepares pictures with mean = "),
         ({"preprocess_cfg": {"resize_mode": "squash"}}, "resize_mode = squash, and here it is shortest"),
     ],
@@ -249,6 +253,23 @@ def test_a_model_that_computes_otherwise_is_refused_by_name(
     recipe = recipe_of(tmp_path, models={"a": as_folder(made(), tmp_path / "a", **config)}, merges=merges, sets=["x/y"])
     with pytest.raises(Failure, match=said):
         models.find(recipe, recipe.config("eval", Config))
+
+
+def test_weights_that_git_did_not_fetch_are_named(tmp_path: Path, merges: str) -> None:
+    folder = Path(as_folder(made(), tmp_path / "a"))
+    (folder / "open_clip_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    recipe = recipe_of(tmp_path, models={"a": str(folder)}, merges=merges, sets=["x/y"])
+    with pytest.raises(Failure, match=r"open_clip_model\.safetensors is Git LFS's pointer to the file: download"):
+        models.find(recipe, recipe.config("eval", Config))
+
+
+def test_a_config_without_a_preparation_is_read(tmp_path: Path, merges: str) -> None:
+    folder = Path(as_folder(made(), tmp_path / "a"))
+    said = json.loads((folder / "open_clip_config.json").read_text())
+    said["model_cfg"]["text_cfg"]["tokenizer_kwargs"] = None
+    (folder / "open_clip_config.json").write_text(json.dumps(said | {"preprocess_cfg": None}))
+    recipe = recipe_of(tmp_path, models={"a": str(folder)}, merges=merges, sets=["x/y"])
+    assert [one.name for one in models.find(recipe, recipe.config("eval", Config))] == ["a"]
 
 
 def test_merges_of_another_vocabulary_are_refused(tmp_path: Path, readme: str) -> None:

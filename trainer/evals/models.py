@@ -19,6 +19,7 @@ from core import recipe as recipes
 from core.errors import Failure, UsageError
 from core.files import digest, filesystem, join, names_in, open_input
 from core.inputs import Source, digest_file, reading
+from evaluation.examples import require_no_pointer
 from trainer import stage
 from trainer.evals.config import Config
 from trainer.evals.features import Encoder, load_encoder
@@ -39,6 +40,7 @@ _PREPARED: Mapping[str, tuple[Any, ...]] = {  # keys of preprocess_cfg → value
     "interpolation": ("bicubic",),
     "resize_mode": ("shortest",),
 }
+_TOKENIZER = {"clean": "lower"}  # keys of tokenizer_kwargs, beside the merges → what is ours
 _HEAD = 64  # the width of a head in all models that are read
 
 
@@ -70,6 +72,8 @@ def _model(recipe: recipes.Recipe, config: Config, name: str, path: str) -> Mode
     fs, inner = filesystem(place)
     about = _folder(place) if fs.isdir(inner) else _Folder(stage.source(recipe, key, path), True, "")
     merges = about.merges or _merges(recipe, config)
+    for one in (about.weights, merges):
+        require_no_pointer(one)
     weights, vocabulary = (Source(one, digest_file(one)) for one in (about.weights, merges))
 
     def load() -> CLIP:
@@ -126,12 +130,15 @@ def _folder(folder: str) -> _Folder:
         if strange := sorted(key for key in table.keys() - known if table[key] is not None):
             raise Failure(f"{path} has {where}.{strange[0]} = {table[strange[0]]}, which is not computed here")
     _check_heads(path, vision, text)
+    prepared = _table(said, "preprocess_cfg", path) if said.get("preprocess_cfg") is not None else {}
     for key, ours in _PREPARED.items():
-        value = said.get("preprocess_cfg", {}).get(key, ours[0])
+        value = prepared.get(key, ours[0])
         if value not in ours:
             raise Failure(f"{path} prepares pictures with {key} = {value}, and here it is {ours[0]}")
-    own = _table(text, "tokenizer_kwargs", path).get("bpe_path", "") if "tokenizer_kwargs" in text else ""
-    merges = join(folder, MERGES) if MERGES in names else str(own)
+    tokenizer = _table(text, "tokenizer_kwargs", path) if text.get("tokenizer_kwargs") is not None else {}
+    if strange := sorted(key for key in tokenizer.keys() - {"bpe_path"} if tokenizer[key] != _TOKENIZER.get(key)):
+        raise Failure(f"{path} has tokenizer_kwargs.{strange[0]} = {tokenizer[strange[0]]}, which is not computed here")
+    merges = join(folder, MERGES) if MERGES in names else str(tokenizer.get("bpe_path") or "")
     return _Folder(join(folder, weights), model.get("quick_gelu") is True, merges)
 
 
