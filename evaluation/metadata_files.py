@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ _MISSING = frozenset(
     {"", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A"}
 )  # as pandas has it
 _LABELS = ("label", "labels", "class", "cls", "category", "target", "fine_label")
+
+_LIST = re.compile(r"""\[\s*(["']).*\1\s*\]""")  # of texts, as JSON and Python write one
 
 Label = tuple[str, ...]  # the classes of a picture, as the data spell them
 
@@ -113,9 +116,14 @@ def read_table(path: Path) -> Table:
     return Table(path, columns, classes, {name: rows_by[meant[name]] for name in sorted(meant)}, tree)
 
 
+def says_split(column: str) -> bool:
+    """Whether a column has the name of one that says of which split a row is."""
+    return column.strip().lower() in _SPLITS
+
+
 def require_one_split(column: str, values: Sequence[Any], path: str) -> None:
     """Failure where a column says that rows are of several splits: tested is one of them."""
-    if column.strip().lower() in _SPLITS and len(found := sorted(set(map(str, values)))) > 1:
+    if says_split(column) and len(found := sorted(set(map(str, values)))) > 1:
         raise Failure(
             f"{path} has rows of {listed(found)} in its column {column}: leave those of one, or make a folder a split"
         )
@@ -185,6 +193,8 @@ def caption_cell(value: Any, where: str) -> list[str]:
     texts = [" ".join(text.split()) if isinstance(text, str) else "" for text in some]
     if not texts or not all(texts):
         raise Failure(f"{where} has no caption ({value!r}): add it, or take the row out")
+    if lists := [text for text in texts if _LIST.fullmatch(text)]:
+        raise Failure(f"{where} has a list in one cell ({lists[0][:60]}): write a row a caption, or metadata.jsonl")
     return texts
 
 

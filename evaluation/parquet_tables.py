@@ -28,6 +28,7 @@ from evaluation.metadata_files import (
     numbered,
     opened,
     require_one_split,
+    says_split,
 )
 from evaluation.wording import listed
 
@@ -125,9 +126,8 @@ def _labels_of(table: pq.ParquetFile, path: str, column: str) -> tuple[str, tupl
     rows = [label_cell(value, f"{path}, row {number}") for number, value in enumerate(values)]
     if names:
         by_number(rows, names, [f"row {number}" for number in range(len(rows))], path)
-    for other in schema.names:
-        if pa.types.is_string(schema.field(other).type) and other != label:
-            require_one_split(other, table.read([other]).column(0).to_pylist(), path)
+    for other in filter(says_split, schema.names):
+        require_one_split(other, table.read([other]).column(0).to_pylist(), path)
     return images[0], names, rows
 
 

@@ -132,13 +132,13 @@ def load(name: str) -> Set:
 
 @dataclass(frozen=True)
 class Located:
-    """A set whose pictures are there."""
+    """A set whose pictures are there, or are said to be by a path."""
 
     name: str  # of the registry, or the path as given
     set: Set | None  # None: one of the user's own
     path: str
     layout: readers.Layout
-    fault: str = ""  # why it is in none of the layouts; it cannot be opened then
+    fault: str = ""  # what is wrong with the path, or why it is in none of the layouts; it cannot be opened then
 
     def open(self, split: str = "test", labels: str = "", frames: readers.Frames | None = None) -> Pictures:
         """Its pictures; those of a set of the registry with labels that are numbers of its classes.
@@ -171,7 +171,7 @@ class Located:
         return prompts.make(choice, words, pictures.templates, self.name)
 
     def check(self) -> None:
-        """Failure where it is in none of the layouts."""
+        """Failure where it is not there, or in none of the layouts."""
         if self.fault:
             raise Failure(self.fault)
 
@@ -231,7 +231,7 @@ _LEFT_OUT = {  # why files were not taken, where it may be a mistake → what th
     "without_a_label": "of its files, which have no label",
     "link_to_a_folder_above": "of its links, which lead to a folder above",
 }
-_NUMBERED = re.compile(r"[0-9.]+|[0-9]+[ ._-].*|n[0-9]{8}[ ._-].*")
+_NUMBERED = re.compile(r"[0-9.]+|[0-9]+[\s.,:;_-].*|n[0-9]{8}[\s.,:;_-].*")
 
 
 def _own_remarks(name: str, pictures: Pictures) -> list[str]:
@@ -252,7 +252,7 @@ def _own_remarks(name: str, pictures: Pictures) -> list[str]:
 
 @dataclass(frozen=True)
 class Missing:
-    """A set whose pictures are not there; `sentence` says what to download, from where, and where to put it."""
+    """A set of the registry that is not there; `sentence` says what to download, from where, and where to put it."""
 
     name: str
     sentence: str
@@ -282,7 +282,9 @@ def _find(name: str, root: str, split: str) -> Located | Missing:
             return Located(name, known, path, readers.layout_of(path, _split(known, path, split)))
         except Failure as error:
             return Located(name, known, path, "folders", str(error))
-    return Missing(name, _how_to_get(known, root) if known else f"{name} is not there: give its right path")
+    if known is None:
+        return Located(name, None, name, "folders", f"{name} is not there: give its right path")
+    return Missing(name, _how_to_get(known, root))
 
 
 def _split(known: Set | None, path: str, split: str) -> str:

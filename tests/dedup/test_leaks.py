@@ -245,8 +245,8 @@ def test_folders_as_people_have_them(made: Project, tmp_path: Path, capsys: pyte
     (folder / "linked").symlink_to(elsewhere)
     (folder / "linked" / "up").symlink_to(folder)
     rows = overlap(made, "--pictures", str(folder))
-    assert {row["key"] for row in rows if row["leak"]} == {"caf\u00e9/1.jpg", "2.ppm"}
-    assert "overlap: 2 of 3 evaluation pictures are in the dataset →" in capsys.readouterr().out
+    assert {row["key"] for row in rows if row["leak"] and row["eval_set"] == "photos"} == {"caf\u00e9/1.jpg", "2.ppm"}
+    assert "overlap: 2 of 3 evaluation pictures are in the dataset of photos\n" in capsys.readouterr().out
     (folder / "lost").symlink_to(tmp_path / "gone")
     assert openwit.main(["overlap", *made.words(), "--pictures", str(folder)]) == 1
     assert "photos/lost is a link to what is not there: restore" in capsys.readouterr().err

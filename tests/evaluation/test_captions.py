@@ -43,6 +43,14 @@ def test_texts_know_their_pictures(tmp_path: Path) -> None:
     assert texts == ["an ant", "a black ant", "two ants, walking", "ants"] and picture.tolist() == [0, 0, 1, 2]
 
 
+def test_a_list_of_captions_in_one_cell_is_named(tmp_path: Path) -> None:
+    (name, *_) = write_pictures(tmp_path / "images")
+    text = f"""file_name,raw\nimages/{name},"['an ant', 'a black ant']"\n"""
+    (tmp_path / "metadata.csv").write_text(text)
+    with pytest.raises(Failure, match=r"line 2 has a list in one cell \(\['an ant', 'a black ant'\]\): write a row a"):
+        located(str(tmp_path), tmp_path).open_captions()
+
+
 def karpathy(base: Path, filepath: str = "") -> Path:
     """A listing as Karpathy's: three pictures of the test split, and one of train, which is not there."""
     names = write_pictures(base / (filepath or "flickr30k-images"))

@@ -281,14 +281,15 @@ def test_what_is_missing_is_said_and_the_rest_is_found(tmp_path: Path) -> None:
         ["caltech101", "food101", str(own), str(tmp_path / "nowhere")], str(tmp_path)
     )
     assert isinstance(there, sets.Located) and isinstance(mine, sets.Located)
-    assert isinstance(missing, sets.Missing) and isinstance(nowhere, sets.Missing)
+    assert isinstance(missing, sets.Missing) and isinstance(nowhere, sets.Located)
     assert missing.sentence == (
         f"food101 (Food-101, licence: see its page) is not in {tmp_path}. Download food-101.tar.gz (meta/test.txt "
         "lists the test pictures), from https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/, and put the "
         f"pictures into {tmp_path}/food101, a folder a class. The hub's clip-benchmark/wds_food101 works as it is. "
         "docs/evaluation.md has the other layouts."
     )
-    assert nowhere.sentence == f"{tmp_path}/nowhere is not there: give its right path"
+    with pytest.raises(Failure, match=f"{tmp_path}/nowhere is not there: give its right path"):
+        nowhere.open()
     found = there.open()
     assert len(found.classes) == 102 and found.classes[6] == "airplane"
     assert [found.classes[number] for number in found.numbers()] == [

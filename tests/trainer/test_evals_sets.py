@@ -226,6 +226,19 @@ def test_a_set_that_is_not_there_is_said_and_the_rest_is_evaluated(run: Run, tmp
     assert f"is not in {tmp_path}. Download " in sentence and f"{tmp_path}/caltech101, a folder a class" in sentence
 
 
+def test_a_path_that_cannot_be_read_fails_once_the_rest_is_evaluated(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "mine", {f"{name}/1.png": colour(name) for name in ("red", "green")})
+    write(
+        tmp_path / "other", {f"{split}/{name}/1.png": b"x" for split in ("train", "val") for name in ("red", "green")}
+    )
+    said = (
+        r"2 of 3 evaluation sets cannot be evaluated: nowhere \(.*/nowhere is not there: .*; other \(.* no test: give"
+    )
+    with pytest.raises(Failure, match=said):
+        run([f"{tmp_path}/{name}" for name in ("mine", "nowhere", "other")])
+    assert {row["id"] for row in run.examples("zero-shot")} == {"red/1.png", "green/1.png"}
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
