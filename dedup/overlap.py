@@ -45,7 +45,6 @@ from dedup.tables import CAPTION, FINGERPRINT, GROUP, OVERLAP
 from dedup.views import Prints
 from evaluation.class_folders import is_hidden
 from evaluation.labels import is_picture
-from pictures import formats
 from shards.format import SAMPLE
 
 BOUND = 60  # differing bits of 256 up to which an image is a candidate
@@ -55,7 +54,6 @@ FILE = "overlap.parquet"  # beside the stages' folders
 
 PICTURES = 256  # decoded and hashed together
 MAX_BYTES = 64 << 20  # of one of them
-KINDS = (*formats.FORMATS, "PPM")  # what fetch opens, and netpbm's, in which some evaluation sets come
 
 # What is read here of the table that fetch writes.
 OUTCOME = declare("outcome", 1, {"image_id": (ID, "of the image"), "image_url": (pa.string(), "as asked")})
@@ -162,7 +160,7 @@ def hashed(one: EvalSet) -> Hashed:
         nonlocal others
         for name, body in one.members():
             try:
-                yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}", KINDS)
+                yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}")
             except Failure:
                 if is_picture(name):
                     raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,13 +10,14 @@ from PIL import Image
 from core.errors import Failure
 from pictures import formats
 
+KINDS = (*formats.FORMATS, "PPM")  # what fetch opens, and netpbm's, in which some evaluation sets come
 MAX_AREA = 128_000_000  # pixels; what fetch takes by default
 
 
-def read_picture(file: str | BinaryIO, name: str, kinds: Sequence[str] = formats.FORMATS) -> Image.Image:
+def read_picture(file: str | BinaryIO, name: str) -> Image.Image:
     """A picture before fetch resizes it. Failure with its name where it is none; FileNotFoundError where nothing is."""
     try:
-        return formats.decoded(Path(file).read_bytes() if isinstance(file, str) else file.read(), MAX_AREA, kinds)
+        return formats.decoded(Path(file).read_bytes() if isinstance(file, str) else file.read(), MAX_AREA, KINDS)
     except FileNotFoundError:
         raise
     except (formats.PictureError, OSError) as error:

@@ -27,5 +27,9 @@ def test_exif_that_cannot_be_read_turns_nothing(kind: str) -> None:
 
 
 def test_what_fetch_would_not_open_is_not_opened_here() -> None:
-    with pytest.raises(Failure, match=r"^scan\.ppm is no picture that can be decoded .*: give another$"):
-        read_picture(saved("PPM"), "scan.ppm")
+    with pytest.raises(Failure, match=r"^scan\.tga is no picture that can be decoded .*: give another$"):
+        read_picture(saved("TGA"), "scan.tga")
+
+
+def test_netpbm_in_which_evaluation_sets_come_is_opened() -> None:
+    assert np.array_equal(np.asarray(read_picture(saved("PPM"), "1.ppm")), np.asarray(scene(1)))
