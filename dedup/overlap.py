@@ -44,7 +44,8 @@ from dedup.scan import COLUMNS, scan
 from dedup.tables import CAPTION, FINGERPRINT, GROUP, OVERLAP
 from dedup.views import Prints
 from evaluation.class_folders import is_hidden
-from evaluation.labels import is_picture
+from evaluation.labels import is_picture, normal
+from evaluation.wording import listed
 from shards.format import SAMPLE
 
 BOUND = 60  # differing bits of 256 up to which an image is a candidate
@@ -54,6 +55,7 @@ FILE = "overlap.parquet"  # beside the stages' folders
 
 PICTURES = 256  # decoded and hashed together
 MAX_BYTES = 64 << 20  # of one of them
+_TARS, _NO_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), (".zip", ".parquet", ".arrow", ".7z", ".rar")
 
 # What is read here of the table that fetch writes.
 OUTCOME = declare("outcome", 1, {"image_id": (ID, "of the image"), "image_url": (pa.string(), "as asked")})
@@ -154,17 +156,18 @@ class Hashed:
 
 def hashed(one: EvalSet) -> Hashed:
     """Hash all pictures of a set. Failure where it is damaged, or what is called a picture cannot be decoded."""
-    others = 0
+    if not _is_folder(one.path) and (is_picture(one.path) or one.path.lower().endswith(_NO_TARS)):
+        raise Failure(f"{one.path} is no tar: give a tar or a folder of pictures, unpacked from it")
+    others: list[str] = []
 
     def opened() -> Iterator[tuple[str, Image]]:
-        nonlocal others
         for name, body in one.members():
             try:
                 yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}")
             except Failure:
                 if is_picture(name):
                     raise
-                others += 1
+                others.append(name)
 
     keys: list[str] = []
     parts = []
@@ -173,15 +176,19 @@ def hashed(one: EvalSet) -> Hashed:
         keys += [name for name, _ in some]
         parts.append(fingerprints([picture for _, picture in some]))
     if not keys:
-        beside = f", but {others} other files" if others else ""
+        beside = f", but {len(others)} other files" if others else ""
         raise Failure(
             f"{one.path} holds no pictures{beside}: give a tar or a folder of them, or unpack what holds them"
         )
-    twice = [key for key, count in Counter(keys).items() if count > 1]
-    if twice:
+    if archives := [name for name in others if name.lower().endswith((*_TARS, *_NO_TARS))]:
+        raise Failure(
+            f"{one.path} holds {listed(archives)} beside its pictures: unpack what holds some of them, and move it out"
+        )
+    names = Counter(map(normal, keys))
+    if twice := [key for key in keys if names[normal(key)] > 1]:
         raise Failure(f"{one.path} holds {twice[0]} twice: remove one of them")
     prints = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Hashed(one, one.digest(), keys, prints, others)
+    return Hashed(one, one.digest(), keys, prints, len(others))
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────────

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image, ImageOps
 
 import openwit
+from core.errors import Failure
 from core.tables import read_table
 from dedup.hashes import fingerprints
-from dedup.overlap import read_overlap
+from dedup.overlap import EvalSet, hashed, read_overlap
 from dedup.tables import CAPTION, FINGERPRINT, GROUP, OVERLAP
 from evaluation.leaks import split
 from pipeline.ids import image_id
@@ -254,11 +255,25 @@ def test_folders_as_people_have_them(made: Project, tmp_path: Path, capsys: pyte
     (folder / "4.heic").write_bytes(b"\0\0\0\x18ftypheic")
     assert openwit.main(["overlap", *made.words(), "--pictures", str(folder)]) == 1
     assert "4.heic in" in capsys.readouterr().err
-    archives = tmp_path / "archives"
-    archives.mkdir()
-    (archives / "0.tar").write_bytes(b"x")
-    assert openwit.main(["overlap", *made.words(), "--pictures", str(archives)]) == 1
-    assert "holds no pictures, but 1 other files: give a tar or a folder" in capsys.readouterr().err
+
+
+def test_what_holds_pictures_and_is_no_tar_is_named(tmp_path: Path) -> None:
+    def refused(path: Path, said: str) -> None:
+        with pytest.raises(Failure, match=said):
+            hashed(EvalSet("set", str(path)))
+
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "0.tar").write_bytes(b"x")
+    refused(folder, r"set holds no pictures, but 1 other files: give a tar or a folder of them")
+    (folder / "logo.jpg").write_bytes(jpeg(scene(1)))
+    refused(folder, r"set holds 0\.tar beside its pictures: unpack what holds some of them")
+    refused(folder / "logo.jpg", r"logo\.jpg is no tar: give a tar or a folder")
+    refused(tmp_path / "set.parquet", r"set\.parquet is no tar: give a tar or a folder")
+    with tarfile.open(tmp_path / "twice.tar", "w") as tar:
+        for name in ("logo.jpg", "./logo.jpg"):
+            tar.add(folder / "logo.jpg", name)
+    refused(tmp_path / "twice.tar", r"twice\.tar holds logo\.jpg twice: remove one")
 
 
 def test_the_commands_of_the_document(
