@@ -108,7 +108,7 @@ def read_table(path: Path) -> Table:
             f"{path} names pictures in {listed(splits)}, which look like splits: leave the rows of one of them, or put "
             "a file with its own rows into each"
         )
-    classes = {}
+    classes: dict[str, tuple[str, ...]] = {}
     if path.suffix == ".parquet":
         with open_input(str(path)) as file:
             schema = opened(file, str(path)).schema_arrow
