@@ -1,73 +1,27 @@
-"""The natural shifts through the suite: small made sets whose answers are counted by hand.
-
-A picture is of one colour, and so is a class whose name has that colour in it; all others are of no colour. Brown is
-one class of ImageNet's alone, brown bear, and blue is little blue heron; red and black are several.
-"""
+"""ObjectNet and the videos through the suite: made sets whose answers are counted by hand (made_shifts.py)."""
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from torch import Tensor
 
 from core.errors import Failure
 from core.tables import read_table
-from evaluation import probe
-from evaluation.prompts import wordnet
 from tests.evaluation.made import write_tar
-from tests.trainer.helpers import COLOURS
+from tests.trainer.made_shifts import SINGLE, bordered, mappings, objectnet, vid
 from tests.trainer.test_evals_sets import ColourSense, Run, colour, rows_of, write
 from trainer.evals.tables import FRAME
-
-OBJECTS = {"brown_bear": "Brown Bear", "red_wolf": "Red Wolf", "black_bear": "Black Bear", "teapot": "Tea Pot"}
-SHARED = {"Brown Bear": "brown bear", "Red Wolf": "red wolf; red fox", "Black Bear": "black bear"}
-OF_IMAGENET = {"brown bear": 294, "red wolf": 271, "red fox": 277, "black bear": 295}
-SINGLE = {"prompts": ["single"]}  # of ImageNet's 80 templates two are embroidered, two black and white
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
-
-
-def mappings() -> dict[str, bytes]:
-    """ObjectNet's four files, of four classes, three of which ImageNet has."""
-    return {
-        "objectnet_to_imagenet_1k.json": json.dumps(SHARED).encode(),
-        "folder_to_objectnet_label.json": json.dumps(OBJECTS).encode(),
-        "pytorch_to_imagenet_2012_id.json": json.dumps(
-            {str(index): line for line, index in enumerate(OF_IMAGENET.values())}
-        ).encode(),
-        "imagenet_to_label_2012_v2": "\n".join(OF_IMAGENET).encode(),
-    }
-
-
-def bordered(name: str, edge: str, size: int = 6) -> bytes:
-    """A picture of one colour within a border of another, 2 pixels wide."""
-    pixels = np.full((size, size, 3), COLOURS[edge], np.uint8)
-    pixels[2:-2, 2:-2] = COLOURS[name]
-    to = io.BytesIO()
-    Image.fromarray(pixels).save(to, "PNG")
-    return to.getvalue()
-
-
-def objectnet(folder: Path) -> None:
-    """Two pictures that are right, one with a wrong label, and one of a class that ImageNet lacks."""
-    pictures = {
-        "red_wolf/1.png": bordered("red", "black"),
-        "black_bear/1.png": bordered("black", "red"),
-        "black_bear/2.png": bordered("red", "black"),
-        "teapot/1.png": bordered("blue", "red"),
-    }
-    write(folder, {f"images/{name}": body for name, body in pictures.items()})
-    write(folder / "mappings", mappings())
 
 
 # ── ObjectNet ─────────────────────────────────────────────────────────────────────────────────────
@@ -141,21 +95,6 @@ def test_prompts_that_lack_a_class_are_said(run: Run, tmp_path: Path, capsys: py
 
 
 # ── videos ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def vid(folder: Path) -> None:
-    """Anchors: right with its neighbour; right, and a neighbour wrong; wrong. One is of two classes."""
-    frames = {
-        "bears/10.JPEG": "brown", "bears/11.JPEG": "brown", "herons/5.JPEG": "blue", "herons/6.JPEG": "brown",
-        "cars/1.JPEG": "brown", "cars/2.JPEG": "brown", "cars/9.JPEG": "green",
-    }  # fmt: skip
-    write(folder, {f"val/{name}": colour(shade) for name, shade in frames.items()})
-    labels: dict[str, list[int | str]] = {f"val/bears/{n}.JPEG": [2] for n in (10, 11)}  # by number
-    labels.update({f"val/herons/{n}.JPEG": ["bird", "whale"] for n in (5, 6)})
-    labels["val/cars/1.JPEG"] = ["car"]
-    pmsets = {"val/bears/10.JPEG": ["val/bears/11.JPEG"], "val/herons/5.JPEG": ["val/herons/6.JPEG"]}
-    pmsets |= {"val/cars/1.JPEG": ["val/cars/2.JPEG"]}
-    write(folder / "metadata", {"labels.json": json.dumps(labels).encode(), "pmsets.json": json.dumps(pmsets).encode()})
 
 
 def frames_of(run: Run) -> dict[tuple[str, str], bool]:
@@ -323,103 +262,3 @@ def test_a_frame_twice_is_refused(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "imagenet_vid", {"copy/bears/10.JPEG": colour("red")})
     with pytest.raises(Failure, match=r"has two frames bears/10\.JPEG"):
         run(["imagenet_vid"], **SINGLE)
-
-
-# ── ImageNet's own pictures, and its probes ───────────────────────────────────────────────────────
-
-
-def imagenet(folder: Path) -> None:
-    """Four of its classes: red fox (277), brown bear (294), black bear (295), and airliner (404), a red one."""
-    shades = {"n02119022": "red", "n02132136": "brown", "n02133161": "black", "n02690373": "red"}
-    write(folder, {f"val/{wnid}/1.png": colour(shade) for wnid, shade in shades.items()})
-
-
-ALL = ["imagenet", "imagenet_a", "imagenet_vid", "objectnet"]
-
-
-def shifts(folder: Path) -> None:
-    """ImageNet's validation pictures, and three shifts."""
-    imagenet(folder / "imagenet")
-    objectnet(folder / "objectnet")
-    vid(folder / "imagenet_vid")
-    write(folder / "imagenet_a", {f"{wnid}/1.png": colour("red") for wnid in ("n02119022", "n02690373")})
-
-
-def accuracies(
-    rows: Sequence[Mapping[str, Any]], method: str, shots: int | None = None
-) -> dict[str, tuple[float, int]]:
-    return {
-        row["set"]: (round(row["value"], 9), row["n"])
-        for row in rows
-        if (row["method"], row["shots"], row["metric"]) == (method, shots, "accuracy")
-    }
-
-
-def test_imagenets_pictures_of_a_shifts_classes_are_judged_as_the_shift_is(run: Run, tmp_path: Path) -> None:
-    """Red is a fox, a bird and a dog of the 30 super-classes, so only brown is right; ImageNet-A lacks brown bears, and
-    has a red and a black class, but the airliner is wrong."""
-    shifts(tmp_path)
-    rows = run(ALL, **SINGLE)
-    assert accuracies(rows, "zero-shot") == {
-        "imagenet": (1 / 4, 4),
-        "imagenet_a": (1 / 2, 2),
-        "imagenet_vid": (1 / 2, 3),
-        "objectnet": (round(2 / 3, 9), 3),
-        "val-on-imagenet-a-classes": (round(2 / 3, 9), 3),
-        "val-on-objectnet-classes": (1, 3),
-        "val-on-vid-robust-classes": (1 / 4, 4),
-    }
-    assert {row["method"] for row in rows} == {"zero-shot", "own-names"}
-    own = [row for row in run.examples("zero-shot") if row["set"] == "val-on-objectnet-classes"]
-    assert {row["id"]: row["predicted"][0] for row in own} == {
-        "n02119022/1.png": "red_wolf",
-        "n02132136/1.png": "brown_bear",
-        "n02133161/1.png": "black_bear",
-    }
-    assert run.encoder.asked == 4 + 2 + 6 + 3  # each picture once
-    assert sorted(one.task for one in run.kept.receipts if one.step == "texts") == [
-        "imagenet-classes.single", "imagenet_a.single", "imagenet_vid.own-names.single", "objectnet.own-names.single",
-    ]  # fmt: skip
-    assert run(ALL, **SINGLE) == rows and run.kept.made == 0
-    assert {row["set"] for row in run(["imagenet"], **SINGLE)} == {"imagenet"}
-
-
-def test_a_shift_without_its_files_does_not_spoil_imagenet(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    imagenet(tmp_path / "imagenet")
-    objectnet(tmp_path / "objectnet")
-    (tmp_path / "objectnet/mappings/imagenet_to_label_2012_v2").unlink()
-    with pytest.raises(Failure, match=r"1 of 2 evaluation sets cannot be evaluated: objectnet \("):
-        run(["imagenet", "objectnet"], **SINGLE)
-    assert "eval: no val-on-objectnet-classes: " in capsys.readouterr().out
-
-
-def test_probes_of_imagenets_are_judged_on_the_shifts(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A picture a class, all white but four; the airliners to learn from are blue. One λ is tried, not fifteen."""
-    monkeypatch.setattr(probe, "search", lambda score: {0: score(0)})
-    shifts(tmp_path)
-    shades = {"n02119022": "red", "n02132136": "brown", "n02133161": "black", "n02690373": "blue"}
-    train = {f"train/{wnid}/1.png": colour(shades.get(wnid, "white")) for wnid, _ in wordnet()}
-    validation = {f"validation/{wnid}/1.png": colour(shade) for wnid, shade in shades.items()}
-    write(tmp_path / "imagenet", train | validation)
-    keys = SINGLE | {"probe": True, "shots": [1], "seeds": [0]}
-    rows = run(ALL, **keys)
-    expected = {
-        "imagenet_a": (1 / 2, 2),
-        "imagenet_vid": (round(1 / 3, 9), 3),  # brown is a bear; blue is an airliner
-        "objectnet": (round(2 / 3, 9), 3),
-        "val-on-imagenet-a-classes": (round(2 / 3, 9), 3),
-        "val-on-objectnet-classes": (1, 3),
-        "val-on-vid-robust-classes": (3 / 4, 4),  # all but the red airliner
-    }
-    assert accuracies(rows, "probe") == {"imagenet": (3 / 4, 4)}
-    assert accuracies(rows, "imagenet-probe") == accuracies(rows, "imagenet-probe", 1) == expected
-    assert accuracies(rows, "few-shot", 1) == {"imagenet": (3 / 4, 4)}
-    few = next(row for row in rows if row["shots"] == 1 and row["set"] == "objectnet")
-    assert few["name"] == "objectnet imagenet-probe 1-shot" and few["low"] is None
-    found = {row["id"]: row["predicted"][0] for row in run.examples("imagenet-probe") if row["set"] == "imagenet_vid"}
-    assert found == {"bears/10.JPEG": "bear", "herons/5.JPEG": "airplane", "cars/1.JPEG": "bear"}
-    assert run(ALL, **keys) == rows and run.kept.made == 0
