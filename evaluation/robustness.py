@@ -19,7 +19,7 @@ from core.errors import UsageError
 from evaluation import bootstrap
 
 FEWEST_EXAMPLES = 20  # of a set, for an interval over examples
-FEWEST_MODELS = 10  # for a fit with an interval over models
+FEWEST_MODELS = 20  # for a fit with an interval over models: else a draw may have no two of them
 LEAST_ACCURACY = 0.40  # inside: the relation of the logits is not linear below
 
 
@@ -58,12 +58,29 @@ NAMES = tuple(shift.name for shift in SHIFTS)
 
 
 @dataclass(frozen=True)
+class Examples:
+    """Results of single examples: ids, and float64 [n] from 0 to 1 (0.5: right, but not in all neighbouring frames)."""
+
+    ids: Sequence[str]
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Results of a model's single examples by the shift's name: on ImageNet's pictures of its classes, and on it."""
+
+    inside: Mapping[str, Examples]
+    outside: Mapping[str, Examples]
+
+
+@dataclass(frozen=True)
 class Model:
     """Accuracies by the shift's name, from 0 to 1; a shift that a model was not evaluated on is missing in both."""
 
     name: str
     inside: Mapping[str, float]
     outside: Mapping[str, float]
+    outcomes: Outcomes | None = None  # behind the accuracies, where they are known
 
 
 def testbed() -> list[Model]:
@@ -186,17 +203,9 @@ def fits_drawn(models: Sequence[Model], shifts: Sequence[str], seed: int, draws:
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Results of single examples: ids, and float64 [n] from 0 to 1 (0.5: right, but not in all neighbouring frames)."""
-
-    ids: Sequence[str]
-    values: np.ndarray
-
-
-@dataclass(frozen=True)
 class Robustness:
-    """A model among others. `low` and `high` are the 95 per cent interval of `effective`, over models and, where
-    results of single examples are given (`over_examples`), over them too."""
+    """A model among others. `low` and `high` are the 95 per cent interval of `effective`: over the choice of the other
+    models and, where the model has outcomes (`over_examples`), over the examples of both sides."""
 
     name: str
     shifts: tuple[str, ...]
@@ -210,38 +219,57 @@ class Robustness:
 
 
 def measure(
-    model: Model,
+    models: Sequence[Model],
     others: Sequence[Model],
     shifts: Sequence[str] = NAMES,
     *,
     seed: int = 0,
     draws: int = bootstrap.DRAWS,
-    examples: tuple[Mapping[str, Examples], Mapping[str, Examples]] | None = None,
-) -> Robustness:
-    """Effective robustness of a model over some shifts. `examples`: inside and outside, by the names of the shifts.
+) -> list[Robustness]:
+    """Effective robustness of some models over some shifts, by the line through `others`.
 
-    Sets of fewer than 20 examples have no interval over them: UsageError, as for examples whose mean is not the model's
-    accuracy or whose ids stand twice.
+    In each draw of the bootstrap the line is fitted to resampled models, and accuracies are those of resampled
+    examples; the interval is the middle 95 per cent of all draws. An example of one id has the same weight for all
+    models and in all of ImageNet's subsets. UsageError for outcomes of fewer than 20 examples, with an id twice, or
+    whose mean is not the model's accuracy.
     """
-    inside, outside = means(model, shifts)
+    own = [means(model, shifts) for model in models]
     line = fit(points(baselines(others, shifts), shifts))
     lines = fits_drawn(others, shifts, seed, draws)
-    insides, outsides = np.full(draws, inside), np.full(draws, outside)
-    if examples is not None:
-        _check_examples(model, examples, shifts)
-        insides = _means_drawn([("imagenet", examples[0][name]) for name in shifts], seed, draws)
-        outsides = _means_drawn([(name, examples[1][name]) for name in shifts], seed, draws)
-    values = [effective(*drawn) for drawn in zip(lines, map(float, insides), map(float, outsides), strict=True)]
-    low, high = bootstrap.interval(np.array(values))
-    predicted = line.predict(inside)
-    found = outside - predicted
-    return Robustness(model.name, tuple(shifts), inside, outside, predicted, found, low, high, examples is not None)
+    drawn = _accuracies_drawn(models, shifts, seed, draws)
+    found = []
+    for model, (inside, outside), (insides, outsides) in zip(models, own, drawn, strict=True):
+        predicted = line.predict(inside)
+        values = [effective(*one) for one in zip(lines, insides.tolist(), outsides.tolist(), strict=True)]
+        low, high = bootstrap.interval(np.array(values))
+        over_examples = model.outcomes is not None
+        found.append(
+            Robustness(
+                model.name, tuple(shifts), inside, outside, predicted, outside - predicted, low, high, over_examples
+            )
+        )
+    return found
 
 
-def _check_examples(
-    model: Model, examples: tuple[Mapping[str, Examples], Mapping[str, Examples]], shifts: Sequence[str]
-) -> None:
-    for side, given, accuracies in zip(("ImageNet", "the shift"), examples, (model.inside, model.outside), strict=True):
+def _accuracies_drawn(models: Sequence[Model], shifts: Sequence[str], seed: int, draws: int) -> np.ndarray:
+    """The means over the shifts in each draw: float64 [models, 2, draws], inside and outside."""
+    drawn = np.array([means(model, shifts) for model in models])[:, :, np.newaxis] + np.zeros(draws)
+    known = [(number, model.outcomes) for number, model in enumerate(models) if model.outcomes is not None]
+    if not known:
+        return drawn
+    for number, outcomes in known:
+        _check_outcomes(models[number], outcomes, shifts)
+    rows = [number for number, _ in known]
+    insides = _means_drawn("imagenet", [of.inside[name] for _, of in known for name in shifts], seed, draws)
+    outsides = [_means_drawn(name, [of.outside[name] for _, of in known], seed, draws) for name in shifts]
+    drawn[rows, 0] = insides.reshape(len(known), len(shifts), draws).mean(axis=1)
+    drawn[rows, 1] = np.mean(outsides, axis=0)
+    return drawn
+
+
+def _check_outcomes(model: Model, outcomes: Outcomes, shifts: Sequence[str]) -> None:
+    sides = (("ImageNet", outcomes.inside, model.inside), ("the shift", outcomes.outside, model.outside))
+    for side, given, accuracies in sides:
         for name in shifts:
             if name not in given:
                 raise UsageError(f"{model.name} has no results of single examples on {side} for {name}: give them too")
@@ -259,11 +287,18 @@ def _check_examples(
                 )
 
 
-def _means_drawn(sets: Sequence[tuple[str, Examples]], seed: int, draws: int) -> np.ndarray:
-    """The mean over some sets in each draw: float64 [draws]. Examples of one scope and id share their weight."""
-    totals = np.zeros(draws)
-    for scope, given in sets:
-        of = bootstrap.ranks(seed, scope, given.ids)
-        values = np.asarray(given.values, dtype=np.float64)
-        totals += [np.average(values, weights=bootstrap.weights(of, draw)) for draw in range(draws)]
-    return totals / len(sets)
+def _means_drawn(scope: str, some: Sequence[Examples], seed: int, draws: int) -> np.ndarray:
+    """The mean of each of some sets in each draw: float64 [sets, draws]. An id has the same weight in all of them."""
+    ids = sorted({name for one in some for name in one.ids})
+    row = {name: number for number, name in enumerate(ids)}
+    there, values = np.zeros((2, len(ids), len(some)))
+    for column, one in enumerate(some):
+        rows = [row[name] for name in one.ids]
+        there[rows, column] = 1
+        values[rows, column] = one.values
+    of = bootstrap.ranks(seed, scope, ids)
+    drawn = np.empty((len(some), draws))
+    for draw in range(draws):
+        weights = bootstrap.weights(of, draw).astype(np.float64)
+        drawn[:, draw] = (weights @ values) / (weights @ there)
+    return drawn

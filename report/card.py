@@ -26,10 +26,11 @@ from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe, read
 from core.registry import STAGES
 from evaluation import paper
+from evaluation.robustness import Robustness
 from report import leaked, under_shift
-from report.by_set import OWN, model_of
+from report.by_set import MINE, OWN, model_of
 from report.figures.shift import Leak
-from report.phrases import count, plain, share, shown
+from report.phrases import count, plain, points, share, shown
 from report.render import evaluation
 
 FILE = "model-card.md"  # beside the stages' folders
@@ -79,14 +80,34 @@ def write(recipe: Recipe, licence: str = "") -> None:
     if "train" not in found:
         raise UsageError(f"{recipe.out} has no trained model: run openwit train --recipe {recipe.path} first")
     results = found.get("eval")
-    rows = [row for some in evaluation(results).values() for row in some if model_of(row) == OWN] if results else []
+    every = [row for some in evaluation(results).values() for row in some] if results else []
+    rows = [row for row in every if model_of(row) == OWN]
     used = made_from(found)
-    of_it = rows if "eval" in used else []
-    shift = [{**one.row, "name": one.title} for one in under_shift.on_shifts(of_it)]
+    shift, robustness = _under_shift(used["eval"], every, recipe.run.seed) if "eval" in used else ([], [])
+    text = card(
+        Path(recipe.path).stem,
+        found,
+        rows,
+        licence=licence,
+        shift=shift,
+        robustness=robustness,
+        leaks=_leaks(recipe, used),
+    )
     path = join(recipe.out, FILE)
-    text = card(Path(recipe.path).stem, found, rows, licence=licence, shift=shift, leaks=_leaks(recipe, used))
     publish(path, text.encode())
     print(f"card: {count(len(rows), 'result')} → {files.shown(path)}")
+
+
+def _under_shift(results: Manifest, rows: Rows, seed: int) -> tuple[Rows, Sequence[Robustness]]:
+    """Results of the model and of those evaluated beside it on each shift, and their effective robustness."""
+    names = under_shift.evaluated(rows)
+    found = [
+        {**score.row, "name": one.title if score.model == MINE else f"{one.title}, {score.model}"}
+        for one in under_shift.on_shifts(rows, names)
+        for score in one.scores
+    ]
+    shifts = under_shift.compared(rows, names) if names else []
+    return found, under_shift.measure(results, rows, names, shifts, seed) if shifts else []
 
 
 def _leaks(recipe: Recipe, used: Mapping[str, Manifest]) -> list[Leak]:
@@ -102,6 +123,7 @@ def card(
     *,
     licence: str = "",
     shift: Rows = (),
+    robustness: Sequence[Robustness] = (),
     bias: Rows = (),
     leaks: Sequence[Leak] = (),
 ) -> str:
@@ -129,6 +151,7 @@ def card(
         groups=_grouped(measured),
         of_another=bool(results) and not is_evaluated,
         shift=_grouped(shift),
+        robustness=robustness,
         bias=_grouped(bias),
         leaks=sorted(leaks, key=lambda leak: leak.name),
         licence=licence,
@@ -220,7 +243,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"count": count, "number": _number, "share": share}
+    environment.filters |= {"count": count, "number": _number, "points": points, "share": share}
     return environment
 
 

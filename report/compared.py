@@ -6,7 +6,6 @@ Where there are more models than colours, a figure is drawn several times, some 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from report.by_set import Row, in_paper, model_of, models, of_method, title
 from report.evals import table_rows
 from report.examples import Rows
 from report.figures import zeroshot
-from report.figures.canvas import MOST_SERIES, Series, measured
+from report.figures.canvas import MOST_SERIES, Figure, Series, measured, some_at_a_time
 from report.figures.zeroshot import Curve, PromptScore, Scatter
 from report.phrases import count
 
@@ -34,14 +33,6 @@ FEWEST = 3  # sets, for a line through them
 Scores = Mapping[str, Row]  # by set
 OfPaper = Callable[[Sequence[str]], tuple[str, dict[str, Value]]]  # sets → label, values
 Pair = tuple[dict[str, float], dict[str, float]]  # zero-shot and probe, in per cent by set, of the same sets
-
-
-class Figure(NamedTuple):
-    """A figure of the page, its numbers as CSV, and what it says."""
-
-    svg: str
-    data: str
-    says: str
 
 
 def figures(results: Manifest, rows: Sequence[Row]) -> list[Figure]:
@@ -68,12 +59,6 @@ def _paired(zero_shot: Scores, probes: Scores) -> Pair:
 
 def _has_line(zero_shot: Mapping[str, float], probe: Mapping[str, float]) -> bool:
     return len(zero_shot) >= FEWEST and len(set(zero_shot.values())) > 1 and len(set(probe.values())) > 1
-
-
-def _some(names: Sequence[str], most: int) -> Iterator[tuple[str, Sequence[str]]]:
-    """What the id of a figure ends in, and the models that it draws."""
-    for at in range(0, len(names), most):
-        yield (f"-from-{at}" if at else ""), names[at : at + most]
 
 
 def _of_paper(sets: Sequence[str]) -> tuple[dict[str, Value], dict[str, Value]]:
@@ -133,7 +118,7 @@ def _less(one: Mapping[str, Value], other: Mapping[str, Value]) -> Iterator[tupl
 def _differences(id_: str, pairs: Mapping[str, Pair], whose: str, of_paper: OfPaper) -> list[Figure]:
     """Figure 5: zero-shot of some models less a probe."""
     drawn = []
-    for ending, some in _some(list(pairs), MOST_SERIES - 2):
+    for ending, some in some_at_a_time(list(pairs), MOST_SERIES - 2):
         series = [
             Series(name, measured({set_: score - pairs[name][1][set_] for set_, score in pairs[name][0].items()}))
             for name in some
@@ -190,7 +175,7 @@ def _few_shot(shots: Rows, zero_shot: Mapping[str, Scores]) -> list[Figure]:
             ),
             says,
         )
-        for ending, some in _some(list(curves), MOST_SERIES)
+        for ending, some in some_at_a_time(list(curves))
     ]
 
 
@@ -207,7 +192,7 @@ def _equivalents(rows: Rows) -> list[Figure]:
             others.setdefault(name, []).append(f"{row['set']} ({than} than {row['shots']:g})")
     known = paper.column(paper.table("figure_07"), "examples per class")
     drawn = []
-    for ending, some in _some(list(exact), MOST_SERIES - 1):
+    for ending, some in some_at_a_time(list(exact), MOST_SERIES - 1):
         series = [Series(name, measured(exact[name])) for name in some]
         if theirs := {set_: known[set_] for name in some for set_ in exact[name] if set_ in known}:
             series.append(Series("paper", theirs))
@@ -222,7 +207,7 @@ def _against_probe(pairs: Mapping[str, Pair]) -> list[Figure]:
     """Figure 8."""
     theirs, their_probes = _of_paper(paper.SUITE_27)
     drawn = []
-    for ending, some in _some(list(pairs), MOST_SERIES - 1):
+    for ending, some in some_at_a_time(list(pairs), MOST_SERIES - 1):
         points = [Scatter(name, measured(pairs[name][1]), measured(pairs[name][0])) for name in some]
         points.append(Scatter(f"paper, {PAPER_MODEL}", their_probes, theirs))
         says = f"Zero-shot by linear probe, a point a set; the line is that of {some[0]}. As figure 8 of the paper."

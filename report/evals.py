@@ -5,9 +5,13 @@ The tables are the trainer's, whose schemas are not known here, so their columns
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.files import filesystem, open_input
@@ -15,6 +19,7 @@ from core.inputs import digest_file
 from core.manifest import Manifest
 from core.recipe import Recipe
 from core.tars import tar_members
+from evaluation.robustness import Examples
 from report.by_set import OWN
 from report.examples import Rows, in_order
 from report.thumbnails import Thumbnail, packed, thumbnail
@@ -74,6 +79,40 @@ def answers_by_set(results: Manifest, names: Collection[str]) -> dict[str, Answe
         if row["set"] in names and row["method"] == "zero-shot" and row["prompts"] in prompts and of_one_class:
             found.setdefault(row["set"], {})[row["id"]] = row["rank"] == 1, row["label"][0]
     return found
+
+
+Asked = tuple[str, str, str]  # a model, a set, and a choice of prompts
+
+
+def outcomes(results: Manifest, asked: Collection[Asked]) -> dict[Asked, Examples]:
+    """Zero-shot results of single examples; of videos the mean of pm-0 and pm-10. What has none is left out."""
+    found: dict[Asked, Examples] = {}
+    for about, rows in _zero_shot(results, "example", ("id", "rank"), asked):
+        right = pc.equal(rows["rank"], 1).to_numpy(zero_copy_only=False)
+        found[about] = Examples(rows["id"].to_pylist(), right.astype(np.float64))
+    for about, rows in _zero_shot(results, "frame", ("anchor", "frame", "right"), asked):
+        pm_10 = rows.group_by("anchor").aggregate([("right", "all")])
+        pm_0 = rows.filter(pc.equal(rows["anchor"], rows["frame"])).select(["anchor", "right"])
+        both = pm_0.join(pm_10, "anchor").sort_by("anchor")
+        values = [both[name].to_numpy(zero_copy_only=False) for name in ("right", "right_all")]
+        found[about] = Examples(both["anchor"].to_pylist(), np.mean(values, axis=0))
+    return found
+
+
+def _zero_shot(
+    results: Manifest, table: str, columns: Sequence[str], asked: Collection[Asked]
+) -> Iterator[tuple[Asked, pa.Table]]:
+    """The zero-shot rows of a table about each of what is asked."""
+    parts = []
+    for path in results.paths(table):
+        with open_input(path) as file:
+            rows = pq.read_table(file, columns=["model", "set", "prompts", "method", *columns])
+        parts.append(rows.filter(pc.equal(rows["method"], "zero-shot")))
+    for model, set_, prompts in asked if parts else ():
+        every = pa.concat_tables(parts)
+        about = [pc.equal(every[name], one) for name, one in (("model", model), ("set", set_), ("prompts", prompts))]
+        if (found := every.filter(functools.reduce(pc.and_, about))).num_rows:
+            yield (model, set_, prompts), found
 
 
 def table_rows(results: Manifest, table: str, columns: list[str]) -> Rows:

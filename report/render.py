@@ -32,7 +32,7 @@ from report import survey as surveys
 from report.funnel import LABELS, funnel
 from report.plots import Numbers, by_rank, curve, histogram
 
-REPORT_VERSION = 9  # raise it when the same stages would give another page
+REPORT_VERSION = 10  # raise it when the same stages would give another page
 
 INPUTS = 24  # files that a stage read whose digests are listed
 
@@ -268,7 +268,7 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
             results={name: rows for name, rows in evaluated.items() if by_set.model_of(rows[0]) == first},
             compared=compared.figures(results, measured) if results else [],
             models=models.section(recipe, results, measured) if results else None,
-            shift=under_shift.section(measured, seed),
+            shift=under_shift.section(results, measured, seed),
             classes=evals.by_class(results) if results else [],
             named=evals.named(recipe, results, seed) if results else [],
             retrieved=evals.retrieved(results, pack, seed) if results and pack else [],

@@ -1,7 +1,7 @@
-"""Under shift: a model on ImageNet's natural shifts, beside those of the testbed and the paper's (section 3.3).
+"""Under shift: models on ImageNet's natural shifts, beside those of the testbed and the paper's (section 3.3).
 
-Drawn and compared are the shifts of which there is also the accuracy on ImageNet's validation pictures of their
-classes: the set `imagenet`, or for shifts with fewer classes the set that the testbed calls val-on-…-classes.
+Drawn and compared are the shifts of which all models have the accuracy on ImageNet's validation pictures of their
+classes, too: the set `imagenet`, or for shifts with fewer classes the set that the testbed calls val-on-…-classes.
 """
 
 from __future__ import annotations
@@ -9,30 +9,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.manifest import Manifest
 from evaluation import paper, robustness, sets
-from evaluation.robustness import SHIFTS, Model, Robustness, Shift
-from report import adapted
+from evaluation.robustness import FEWEST_EXAMPLES, SHIFTS, Fit, Model, Outcomes, Robustness, Shift
+from report import adapted, evals, models
 from report.adapted import Sides
-from report.by_set import Row, in_paper, of_method
+from report.by_set import Row, in_paper, of_method, title
+from report.by_set import models as models_of
 from report.figures import shift as figures
-from report.figures.canvas import Drawn
+from report.figures.canvas import Drawn, Figure
 from report.figures.shift import Line, Models, Point
 
 FEWEST = 20  # examples a class, below which a result shows only that everything works
 
-REGISTRY = {  # the shift's name in evaluation/robustness.py → in the registry of sets, and in the paper's tables
-    shift.name: (shift.registered, in_paper(shift.registered)) for shift in SHIFTS
-}
+
+@dataclass(frozen=True)
+class Score:
+    """A model on one shift. `inside`: its accuracy on ImageNet's pictures of the same classes, from 0 to 1."""
+
+    model: str  # as the page calls it
+    row: Row
+    inside: float | None
 
 
 @dataclass(frozen=True)
 class OnShift:
-    """A model on one shift. Shares from 0 to 1; those of the paper are of its zero-shot CLIP and of a ResNet-101."""
+    """One shift. Shares from 0 to 1; those of the paper are of its zero-shot CLIP and of a ResNet-101."""
 
     title: str
-    name: str
-    row: Row
-    inside: float | None  # on ImageNet's pictures of the same classes
+    scores: Sequence[Score]
+    n: int  # examples
     a_class: float  # examples, on average
     whole: bool  # whether it has as many examples as the published set
     clip: float | None
@@ -46,65 +52,126 @@ class OnShift:
 
 @dataclass(frozen=True)
 class Section:
-    """The part of the page. `robustness` and `figure` are None where no shift can be compared with ImageNet.
+    """The part of the page. `robustness` is empty, and `figure` None, where no shift can be compared with ImageNet.
 
-    `adapted`: figures 14 (right) and 15, as far as the model was adapted; `ways`: how figure 14 (left) has it, too.
+    `ways`: adaptations that figure 14 (left) shows; `adapted`: figures 14 (right) and 15 of the models that have them.
     """
 
+    models: Sequence[str]  # as the page calls them
+    left_out: int  # models with such results that are not shown
     shifts: Sequence[OnShift]
-    robustness: Robustness | None
+    robustness: Sequence[Robustness]
     figure: Drawn | None
-    models: int  # of the testbed, that the line is fitted to
-    weak: bool  # at most 40 % on ImageNet, where models lie on no line
-    ways: Sequence[str] = ()
-    adapted: Sequence[adapted.Figure] = ()
+    fitted: int  # models of the testbed, that the line is fitted to
+    ways: Sequence[str]
+    adapted: Sequence[Figure]
+
+    @property
+    def weak(self) -> list[str]:
+        """The models with at most 40 % on ImageNet, where models lie on no line."""
+        return [one.name for one in self.robustness if one.inside <= robustness.LEAST_ACCURACY]
+
+    @property
+    def uncompared(self) -> list[str]:
+        """The shifts of which some model lacks the accuracy on ImageNet."""
+        return [one.title for one in self.shifts if len(one.scores) < len(self.models) or _lacks(one.scores)]
 
 
-def section(rows: Sequence[Row], seed: int) -> Section | None:
-    """The part of the page; None where no shift was evaluated."""
-    found = on_shifts(rows)
-    if not found:
+def section(results: Manifest | None, rows: Sequence[Row], seed: int) -> Section | None:
+    """The part of the page; None where no shift was evaluated. `results`: the evaluation, with its single examples."""
+    every = evaluated(rows)
+    names = every[: models.MODELS]
+    if not names:
         return None
-    inside = {one.name: one.inside for one in found if one.inside is not None}
-    changes = adapted.figure_14(rows)
-    if not inside:
-        return Section(found, None, None, 0, False, (), changes)
-    model = Model("this model", inside, {one.name: one.row["value"] for one in found if one.name in inside})
-    names, others = list(inside), robustness.testbed()
-    measured = robustness.measure(model, others, names, seed=seed)
-    used = robustness.baselines(others, names)
-    weak = measured.inside <= robustness.LEAST_ACCURACY
-    ways = {way: some for way, some in adapted.ways(rows).items() if all(name in some for name in names)}
-    line = robustness.fit(robustness.points(used, names))
-    steps = adapted.figure_15(rows, [_point(one, names) for one in used], line, names)
-    figure = _figure(model, others, names, seed, ways)
-    return Section(found, measured, figure, len(used), weak, tuple(ways), [*changes, *([steps] if steps else [])])
+    found = on_shifts(rows, names)
+    titles, left_out = [title(name) for name in names], len(every) - len(names)
+    changes = adapted.figure_14(rows, names)
+    shifts = compared(rows, names)
+    if not shifts:
+        return Section(titles, left_out, found, [], None, 0, [], changes)
+    used = robustness.baselines(robustness.testbed(), shifts)
+    line = robustness.fit(robustness.points(used, shifts))
+    steps = adapted.figure_15(rows, names, [_point(one, shifts) for one in used], line, shifts)
+    measured = measure(results, rows, names, shifts, seed)
+    ways = _ways(rows, names, shifts)
+    figure = _figure(measured, ways, line, shifts, seed)
+    return Section(titles, left_out, found, measured, figure, len(used), list(ways), [*changes, *steps])
 
 
-def on_shifts(rows: Sequence[Row]) -> list[OnShift]:
-    """The shifts that were evaluated zero-shot, in the paper's order."""
-    zero_shot = of_method(rows, "zero-shot")
+def evaluated(rows: Sequence[Row]) -> list[str]:
+    """The models that were evaluated zero-shot on a shift, the recipe's own first."""
+    registered = {shift.registered for shift in SHIFTS}
+    return [name for name in models_of(rows) if registered & of_method(rows, "zero-shot", name).keys()]
+
+
+def on_shifts(rows: Sequence[Row], names: Sequence[str]) -> list[OnShift]:
+    """The shifts that some of these models were evaluated on zero-shot, in the paper's order."""
+    by_model = {name: of_method(rows, "zero-shot", name) for name in names}
     found = []
     for shift in SHIFTS:
-        registered, in_paper = REGISTRY[shift.name]
-        if row := zero_shot.get(registered):
-            known = sets.load(registered)
+        scores = [
+            Score(title(name), zero_shot[shift.registered], _inside(zero_shot, shift))
+            for name, zero_shot in by_model.items()
+            if shift.registered in zero_shot
+        ]
+        if scores:
+            known, n = sets.load(shift.registered), int(scores[0].row["n"])
             found.append(
                 OnShift(
                     title=shift.title,
-                    name=shift.name,
-                    row=row,
-                    inside=_inside(zero_shot, shift),
-                    a_class=row["n"] / known.classes,
-                    whole=row["n"] >= known.test,
-                    clip=_of_paper("table_16", "zero-shot CLIP", in_paper),
-                    resnet=_of_paper_figure(in_paper),
+                    scores=scores,
+                    n=n,
+                    a_class=n / known.classes,
+                    whole=n >= known.test,
+                    clip=_of_paper("table_16", "zero-shot CLIP", in_paper(shift.registered)),
+                    resnet=_of_paper_figure(in_paper(shift.registered)),
                 )
             )
     return found
 
 
-def _inside(zero_shot: dict[str, Row], shift: Shift) -> float | None:
+def compared(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """The shifts of which all of these models have both sides, in the paper's order."""
+    known = [adapted.sides(of_method(rows, "zero-shot", name)) for name in names]
+    return [shift.name for shift in SHIFTS if all(shift.name in one for one in known)]
+
+
+def measure(
+    results: Manifest | None, rows: Sequence[Row], names: Sequence[str], shifts: Sequence[str], seed: int
+) -> list[Robustness]:
+    """Effective robustness of some models over shifts that all of them have, with intervals over their examples.
+
+    Over the choice of the testbed's models alone where single examples are not known, or fewer than 20 of a set.
+    """
+    known = {name: of_method(rows, "zero-shot", name) for name in names}
+    asked = {(name, set_, str(row["prompts"])) for name, some in known.items() for set_, row in some.items()}
+    outcomes = evals.outcomes(results, asked) if results else {}
+    measured = []
+    for name, zero_shot in known.items():
+        of_set = {set_: outcomes.get((name, set_, str(row["prompts"]))) for set_, row in zero_shot.items()}
+        both = adapted.sides(zero_shot)
+        accuracies = ({shift: both[shift][i] for shift in shifts} for i in (0, 1))
+        measured.append(Model(title(name), *accuracies, _outcomes(of_set, shifts)))
+    return robustness.measure(measured, robustness.testbed(), shifts, seed=seed)
+
+
+def _outcomes(of_set: Mapping[str, robustness.Examples | None], shifts: Sequence[str]) -> Outcomes | None:
+    """The examples of both sides; None where some are not known, or are too few for an interval."""
+    inside, outside = {}, {}
+    for shift in SHIFTS:
+        if shift.name in shifts:
+            x, y = of_set[adapted.inside_of(shift)], of_set[shift.registered]
+            if x is None or y is None or min(len(x.ids), len(y.ids)) < FEWEST_EXAMPLES:
+                return None
+            inside[shift.name], outside[shift.name] = x, y
+    return Outcomes(inside, outside)
+
+
+def _lacks(scores: Sequence[Score]) -> bool:
+    return any(one.inside is None for one in scores)
+
+
+def _inside(zero_shot: Mapping[str, Row], shift: Shift) -> float | None:
     row = zero_shot.get(adapted.inside_of(shift))
     return None if row is None else float(row["value"])
 
@@ -121,29 +188,49 @@ def _of_paper_figure(row: str) -> float | None:
     return value.value / 100 if value else None
 
 
-def _figure(model: Model, others: Sequence[Model], names: Sequence[str], seed: int, ways: Mapping[str, Sides]) -> Drawn:
+# ── the figure ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _ways(rows: Sequence[Row], names: Sequence[str], shifts: Sequence[str]) -> dict[str, dict[str, Sides]]:
+    """By adaptation and by what the page calls a model: accuracies, of the models that have all of the shifts."""
+    found: dict[str, dict[str, Sides]] = {way: {} for way in (adapted.OWN_NAMES, adapted.PROBE)}
+    for name in names:
+        for way, some in adapted.ways(rows, name).items():
+            if all(shift in some for shift in shifts):
+                found[way][title(name)] = some
+    return {way: some for way, some in found.items() if some}
+
+
+def _figure(
+    measured: Sequence[Robustness],
+    ways: Mapping[str, Mapping[str, Sides]],
+    line: Fit,
+    shifts: Sequence[str],
+    seed: int,
+) -> Drawn:
     """Figures 13 and 14, left: the means over the shifts that can be compared."""
-    used = robustness.baselines(others, names)
-    line = robustness.fit(robustness.points(used, names))
-    drawn = [(one.slope, one.intercept) for one in robustness.fits_drawn(others, names, seed)]
-    clip = [one for one in others if "clip" in one.name and all(name in one.inside for name in names)]
-    groups = [Models("this model", [_point(model, names)])]
+    others = robustness.testbed()
+    drawn = [(one.slope, one.intercept) for one in robustness.fits_drawn(others, shifts, seed)]
+    clip = [one for one in others if "clip" in one.name and all(name in one.inside for name in shifts)]
+    groups = [Models("zero-shot", [Point(one.name, 100 * one.inside, 100 * one.outside) for one in measured])]
     for way, some in ways.items():
-        both = ({name: some[name][i] for name in names} for i in (0, 1))
-        groups.append(Models(way, [_point(Model(way, *both), names)]))
+        adapted_ones = [
+            Model(name, *({shift: both[shift][i] for shift in shifts} for i in (0, 1))) for name, both in some.items()
+        ]
+        groups.append(Models(way, [_point(one, shifts) for one in adapted_ones], named=False))
     if clip:
-        groups.append(Models("CLIP zero-shot, testbed", [_point(one, names) for one in clip]))
+        groups.append(Models("CLIP zero-shot, testbed", [_point(one, shifts) for one in clip]))
     return figures.under_shift(
         "shift",
         "accuracy under shift by accuracy on ImageNet",
-        [_point(one, names) for one in used],
+        [_point(one, shifts) for one in robustness.baselines(others, shifts)],
         groups,
         Line("fit of the other models", line.slope, line.intercept, drawn),
         "ImageNet, same classes (%)",
-        "mean under shift (%)" if len(names) > 1 else "under shift (%)",
+        "mean under shift (%)" if len(shifts) > 1 else "under shift (%)",
     )
 
 
-def _point(model: Model, names: Sequence[str]) -> Point:
-    inside, outside = robustness.means(model, names)
+def _point(model: Model, shifts: Sequence[str]) -> Point:
+    inside, outside = robustness.means(model, shifts)
     return Point(model.name, 100 * inside, 100 * outside)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +37,14 @@ class Drawn(NamedTuple):
 
     svg: str
     data: str
+
+
+class Figure(NamedTuple):
+    """The same with the sentences that stand below it on the page."""
+
+    svg: str
+    data: str
+    says: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,12 @@ def require_some(figure: str, series: Sequence[object], most: int = MOST_SERIES)
         raise Failure(f"{figure}: there is nothing to draw")
     if len(series) > most:
         raise Failure(f"{figure}: {len(series)} series cannot be told apart: draw {most} at a time")
+
+
+def some_at_a_time(names: Sequence[str], most: int = MOST_SERIES) -> Iterator[tuple[str, Sequence[str]]]:
+    """What the id of a figure ends in, and the models that it draws: where they are too many, it is drawn again."""
+    for at in range(0, len(names), most):
+        yield (f"-from-{at}" if at else ""), names[at : at + most]
 
 
 def csv_text(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

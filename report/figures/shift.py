@@ -74,7 +74,8 @@ def under_shift(
 ) -> Drawn:
     """Figures 13, 14 (left) and 15: accuracy under shift by accuracy without, on logit axes, with y = x and the fit.
 
-    baselines: models without names that the line was fitted to, such as the testbed's.
+    baselines: models without names that the line was fitted to, such as the testbed's. Points of one name in several
+    groups, other than joined ones, are one model: thin lines lead from its first point to the others.
     """
     require_some(title, models)
     if empty := [group.label for group in models if not group.points]:
@@ -96,6 +97,8 @@ def under_shift(
                 axes.plot(x, y, color=INKS[which], linewidth=1.1)
             recalled = [point.recalled for point in group.points]
             dots(axes, list(zip(x, y, recalled, strict=True)), which, group.label)
+        for one, other in _same_model(models):
+            axes.plot(*zip(one, other, strict=True), color=SOFT, linewidth=0.6)
         _y_is_x_and_line(axes, line)
         _logit_ticks(axes)
         dress(axes, across, up)
@@ -199,6 +202,21 @@ def logit(percent: float) -> float:
 
 def _all_points(baselines: Sequence[Point], models: Sequence[Models]) -> list[tuple[str, Point]]:
     return [("other models", p) for p in baselines] + [(group.label, p) for group in models for p in group.points]
+
+
+def _same_model(models: Sequence[Models]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Places to be joined: of each model its first point and each of its points in later groups."""
+    first: dict[str, tuple[float, float]] = {}
+    found = []
+    for group in models:
+        if group.joined:
+            continue
+        known = dict(first)
+        for point, place in zip(group.points, _places(group.points), strict=True):
+            if point.name in known:
+                found.append((known[point.name], place))
+            first.setdefault(point.name, place)
+    return found
 
 
 def _at(points: Sequence[Point]) -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.errors import UsageError
 from evaluation import bootstrap, robustness
-from evaluation.robustness import NAMES, Examples, Model
+from evaluation.robustness import NAMES, Examples, Model, Outcomes
 
 TESTBED = robustness.testbed()
 BY_NAME = {model.name: model for model in TESTBED}
@@ -56,34 +56,90 @@ def test_a_model_is_compared_over_its_own_shifts() -> None:
     model = BY_NAME["vit_b_32_clip_zeroshot"]
     two = ["imagenetv2", "imagenet-r"]
     part = Model("mine", {name: model.inside[name] for name in two}, {name: model.outside[name] for name in two})
-    found = robustness.measure(part, TESTBED, two, draws=50)
+    (found,) = robustness.measure([part], TESTBED, two, draws=50)
     line = robustness.fit(robustness.points(robustness.baselines(TESTBED, two), two))
     assert found.inside == pytest.approx((0.63302001953125 + 0.8809999847412) / 2)
     assert found.predicted == pytest.approx(line.predict(found.inside))
     assert found.effective == pytest.approx(found.outside - found.predicted)
     with pytest.raises(UsageError, match="mine has no accuracies on imagenet-sketch, ytbb-robust"):
-        robustness.measure(part, TESTBED)
+        robustness.measure([part], TESTBED)
     with pytest.raises(UsageError, match="imagenet-v2 is none of the shifts: imagenetv2, imagenet-sketch"):
-        robustness.measure(part, TESTBED, ["imagenet-v2"])
+        robustness.measure([part], TESTBED, ["imagenet-v2"])
 
 
 def test_the_interval_over_models_holds_the_published_figure() -> None:
-    found = robustness.measure(BY_NAME["vit_b_32_clip_zeroshot"], TESTBED, draws=200)
+    (found,) = robustness.measure([BY_NAME["vit_b_32_clip_zeroshot"]], TESTBED, draws=200)
     assert found.low < 0.21347 < found.high
     assert found.high - found.low < 0.02 and not found.over_examples
-    assert found == robustness.measure(BY_NAME["vit_b_32_clip_zeroshot"], TESTBED[::-1], draws=200)
+    assert [found] == robustness.measure([BY_NAME["vit_b_32_clip_zeroshot"]], TESTBED[::-1], draws=200)
+
+
+# ── over examples ─────────────────────────────────────────────────────────────────────────────────
 
 
 def of_share(right: int, n: int, name: str) -> Examples:
     return Examples([f"{name}/{number}.jpg" for number in range(n)], np.arange(n) < right)
 
 
+def on_v2(inside: Examples, outside: Examples, name: str = "mine") -> Model:
+    """A model on one shift, with the examples behind both accuracies."""
+    accuracies = ({"imagenetv2": float(np.mean(some.values))} for some in (inside, outside))
+    return Model(name, *accuracies, Outcomes({"imagenetv2": inside}, {"imagenetv2": outside}))
+
+
+def on_a_line(slope: float, intercept: float) -> list[Model]:
+    """Models without any scatter, so that every draw of them has the same line."""
+    line = robustness.Fit(slope, intercept, 1.0, 30)
+    return [Model(f"m{i}", {"imagenetv2": x}, {"imagenetv2": line.predict(x)}) for i, x in enumerate(AROUND)]
+
+
+AROUND = np.linspace(0.45, 0.95, 30).tolist()
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.832, -1.947)])
+def test_the_interval_over_examples_is_that_of_the_normal_distribution(slope: float, intercept: float) -> None:
+    """By the delta method: the variances p (1 - p) / n of both shares, that inside times the line's steepness."""
+    model = on_v2(of_share(560, 800, "val"), of_share(300, 500, "v2"))
+    (found,) = robustness.measure([model], on_a_line(slope, intercept), ["imagenetv2"], draws=4000)
+    expected = robustness.Fit(slope, intercept, 1.0, 30).predict(0.7)
+    steepness = slope * expected * (1 - expected) / (0.7 * 0.3)
+    deviation = (0.6 * 0.4 / 500 + steepness**2 * 0.7 * 0.3 / 800) ** 0.5
+    assert found.over_examples and found.effective == pytest.approx(0.6 - expected)
+    assert found.low == pytest.approx(found.effective - 1.96 * deviation, abs=0.15 * deviation)
+    assert found.high == pytest.approx(found.effective + 1.96 * deviation, abs=0.15 * deviation)
+
+
+def test_the_interval_is_of_the_draws_counted_one_by_one() -> None:
+    """With the line y = x effective robustness is a difference of two weighted means."""
+    inside, outside = of_share(15, 24, "val"), of_share(8, 20, "v2")
+
+    def mean(scope: str, some: Examples, draw: int) -> float:
+        weights = bootstrap.weights(bootstrap.ranks(7, scope, some.ids), draw).tolist()
+        return sum(w for w, right in zip(weights, some.values, strict=True) if right) / sum(weights)
+
+    by_hand = [mean("imagenetv2", outside, draw) - mean("imagenet", inside, draw) for draw in range(9)]
+    (found,) = robustness.measure([on_v2(inside, outside)], on_a_line(1, 0), ["imagenetv2"], seed=7, draws=9)
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(by_hand, [2.5, 97.5])))
+
+
+def test_models_and_the_order_of_examples_do_not_matter() -> None:
+    one, other = (of_share(right, 40, "val") for right in (20, 30))
+    turned = Examples(one.ids[::-1], one.values[::-1])
+    models = [on_v2(one, other, "a"), on_v2(turned, other, "b"), on_v2(other, one, "c"), BY_NAME["resnet101"]]
+    found = robustness.measure(models, TESTBED, ["imagenetv2"], draws=50)
+    assert (found[0].low, found[0].high) == pytest.approx((found[1].low, found[1].high))
+    assert found[2:] == [robustness.measure([some], TESTBED, ["imagenetv2"], draws=50)[0] for some in models[2:]]
+    assert [one.over_examples for one in found] == [True, True, True, False]
+
+
 def test_examples_widen_the_interval() -> None:
-    inside = {name: of_share(160, 200, "val") for name in NAMES}
-    outside = {name: of_share(108, 200, name) for name in NAMES}
-    model = Model("mine", dict.fromkeys(NAMES, 0.8), dict.fromkeys(NAMES, 0.54))
-    narrow = robustness.measure(model, TESTBED, draws=200)
-    wide = robustness.measure(model, TESTBED, draws=200, examples=(inside, outside))
+    outcomes = Outcomes(
+        {name: of_share(160, 200, "val") for name in NAMES}, {name: of_share(108, 200, name) for name in NAMES}
+    )
+    accuracies = (dict.fromkeys(NAMES, 0.8), dict.fromkeys(NAMES, 0.54))
+    narrow, wide = robustness.measure(
+        [Model("mine", *accuracies), Model("mine", *accuracies, outcomes)], TESTBED, draws=200
+    )
     assert wide.over_examples and wide.effective == narrow.effective
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
@@ -92,8 +148,7 @@ def test_the_same_pictures_share_their_weights() -> None:
     """Seven subsets that are one and the same have the spread of one, not of an average over seven."""
     same, other = of_share(160, 200, "val"), [of_share(160, 200, f"set{number}") for number in range(7)]
     of_one, of_seven, of_others = (
-        np.std(robustness._means_drawn(sets, 0, 200))
-        for sets in ([("a", same)], [("a", same)] * 7, [(f"{n}", one) for n, one in enumerate(other)])
+        np.std(robustness._means_drawn("a", sets, 0, 200).mean(axis=0)) for sets in ([same], [same] * 7, other)
     )
     assert of_seven == pytest.approx(of_one) and of_one == pytest.approx((0.8 * 0.2 / 200) ** 0.5, rel=0.2)
     assert of_others == pytest.approx(of_one / 7**0.5, rel=0.25)
@@ -105,15 +160,15 @@ def test_the_same_pictures_share_their_weights() -> None:
         (Examples(["a"] * 30, np.full(30, 0.5)), "no id twice"),
         (of_share(5, 10, "few"), "10 ids and 10 results; an interval takes"),
         (of_share(20, 30, "other"), "the mean of the examples is 0.6667, and the accuracy is 0.5000"),
+        (None, "no results of single examples on the shift for imagenetv2"),
     ],
 )
-def test_examples_that_are_not_the_models(given: Examples, message: str) -> None:
-    model = Model("mine", {"imagenetv2": 0.5}, {"imagenetv2": 0.5})
-    right = {"imagenetv2": of_share(20, 40, "right")}
+def test_examples_that_are_not_the_models(given: Examples | None, message: str) -> None:
+    outside = {"imagenetv2": given} if given else {}
+    outcomes = Outcomes({"imagenetv2": of_share(20, 40, "right")}, outside)
+    model = Model("mine", {"imagenetv2": 0.5}, {"imagenetv2": 0.5}, outcomes)
     with pytest.raises(UsageError, match=message):
-        robustness.measure(model, TESTBED, ["imagenetv2"], draws=2, examples=(right, {"imagenetv2": given}))
-    with pytest.raises(UsageError, match="no results of single examples on the shift for imagenetv2"):
-        robustness.measure(model, TESTBED, ["imagenetv2"], draws=2, examples=(right, {}))
+        robustness.measure([model], TESTBED, ["imagenetv2"], draws=2)
 
 
 def test_accuracies_of_0_and_1() -> None:
@@ -123,8 +178,8 @@ def test_accuracies_of_0_and_1() -> None:
         robustness.fit(np.array([[0.5, 0.0], [0.6, 0.3]]))
     with pytest.raises(UsageError, match="models of different accuracies"):
         robustness.fit(np.array([[0.5, 0.2], [0.5, 0.3]]))
-    with pytest.raises(UsageError, match="needs 10 models, and 9 are there"):
-        robustness.fits_drawn(robustness.baselines(TESTBED)[:9], NAMES, 0, 1)
+    with pytest.raises(UsageError, match="needs 20 models, and 19 are there"):
+        robustness.fits_drawn(robustness.baselines(TESTBED)[:19], NAMES, 0, 1)
 
 
 @settings(deadline=None, max_examples=40)

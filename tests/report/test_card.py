@@ -148,6 +148,8 @@ def test_leaks_and_shifts_stand_in_the_card_of_the_model_that_they_are_about(tmp
     assert cards.main(words) == 0
     text = (tmp_path / "out" / cards.FILE).read_text()
     assert "| ImageNetV2 | accuracy | 0.562 | 0.542 to 0.582 | 0.010 | 10,000 |" in text
+    assert "| this model | 0.633 | 0.562 | +5.71 points | n/a |" in text
+    assert "over 1 shift above" in text and "ImageNet-R, " not in text  # the other model was on no shift
     assert "| a | 25.00 % | +16.67 |\n| b | 0.00 % | n/a |" in text  # 1 of 4, and right as 1 of the other 3 is
     assert text.count("Not measured") == 1  # by groups of people
     finish(recipe, "dedup", lambda attempt: attempt.note("again"))

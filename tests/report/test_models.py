@@ -15,7 +15,7 @@ from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe
 from report import compared, models
 from report.by_set import MINE, OWN, of_method
-from report.compared import Figure
+from report.figures.canvas import Figure
 from tests.report.finished import SCRIPT, finish_training, of_set, picture, recipe_in
 from tests.report.test_render import page_of
 from trainer.evals import tables
