@@ -149,10 +149,13 @@ def measure(
     measured = []
     for name, zero_shot in known.items():
         of_set = {set_: outcomes.get((name, set_, str(row["prompts"]))) for set_, row in zero_shot.items()}
-        both = adapted.sides(zero_shot)
-        accuracies = ({shift: both[shift][i] for shift in shifts} for i in (0, 1))
-        measured.append(Model(title(name), *accuracies, _outcomes(of_set, shifts)))
+        measured.append(_model(title(name), adapted.sides(zero_shot), shifts, _outcomes(of_set, shifts)))
     return robustness.measure(measured, robustness.testbed(), shifts, seed=seed)
+
+
+def _model(name: str, both: Sides, shifts: Sequence[str], outcomes: Outcomes | None = None) -> Model:
+    inside, outside = ({shift: both[shift][i] for shift in shifts} for i in (0, 1))
+    return Model(name, inside, outside, outcomes)
 
 
 def _outcomes(of_set: Mapping[str, robustness.Examples | None], shifts: Sequence[str]) -> Outcomes | None:
@@ -214,10 +217,8 @@ def _figure(
     clip = [one for one in others if "clip" in one.name and all(name in one.inside for name in shifts)]
     groups = [Models("zero-shot", [Point(one.name, 100 * one.inside, 100 * one.outside) for one in measured])]
     for way, some in ways.items():
-        adapted_ones = [
-            Model(name, *({shift: both[shift][i] for shift in shifts} for i in (0, 1))) for name, both in some.items()
-        ]
-        groups.append(Models(way, [_point(one, shifts) for one in adapted_ones], named=False))
+        points = [_point(_model(name, both, shifts), shifts) for name, both in some.items()]
+        groups.append(Models(way, points, named=False))
     if clip:
         groups.append(Models("CLIP zero-shot, testbed", [_point(one, shifts) for one in clip]))
     return figures.under_shift(

@@ -83,8 +83,8 @@ def of_share(right: int, n: int, name: str) -> Examples:
 
 def on_v2(inside: Examples, outside: Examples, name: str = "mine") -> Model:
     """A model on one shift, with the examples behind both accuracies."""
-    accuracies = ({"imagenetv2": float(np.mean(some.values))} for some in (inside, outside))
-    return Model(name, *accuracies, Outcomes({"imagenetv2": inside}, {"imagenetv2": outside}))
+    x, y = ({"imagenetv2": float(np.mean(some.values))} for some in (inside, outside))
+    return Model(name, x, y, Outcomes({"imagenetv2": inside}, {"imagenetv2": outside}))
 
 
 def on_a_line(slope: float, intercept: float) -> list[Model]:
@@ -115,7 +115,7 @@ def test_the_interval_is_of_the_draws_counted_one_by_one() -> None:
 
     def mean(scope: str, some: Examples, draw: int) -> float:
         weights = bootstrap.weights(bootstrap.ranks(7, scope, some.ids), draw).tolist()
-        return sum(w for w, right in zip(weights, some.values, strict=True) if right) / sum(weights)
+        return float(sum(w for w, right in zip(weights, some.values, strict=True) if right) / sum(weights))
 
     by_hand = [mean("imagenetv2", outside, draw) - mean("imagenet", inside, draw) for draw in range(9)]
     (found,) = robustness.measure([on_v2(inside, outside)], on_a_line(1, 0), ["imagenetv2"], seed=7, draws=9)

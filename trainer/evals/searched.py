@@ -14,10 +14,11 @@ from core.errors import Failure
 from core.files import digest
 from evaluation import metrics
 from trainer.evals import judged
-from trainer.evals.kept import Kept, Made
+from trainer.evals.context import Context
+from trainer.evals.kept import Made
 from trainer.evals.retrieval import TOP, chance, ranks
 from trainer.evals.tables import EXAMPLE, RESULT
-from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.vectors import Floats
 from trainer.evals.wanted import Wanted
 
 RULES_VERSION = 2
@@ -28,11 +29,12 @@ _ROWS = 1024  # of a matrix of similarities, at once
 Rows = list[dict[str, Any]]
 
 
-def captions(kept: Kept, vectors: Vectors, one: Wanted, choices: Sequence[str], seed: int) -> Rows:
+def captions(context: Context, one: Wanted) -> Rows:
     """Rows of results for retrieval in both directions, by each choice of prompts that there is for captions.
 
     All captions of a picture are right answers for it; the same text at another picture is a wrong one.
     """
+    vectors, choices = context.vectors, context.config.prompts
     known = [choice for choice in choices if choice in SENTENCES]
     if not known:
         raise Failure(f"captions have no prompts {', '.join(choices)}: give one of {', '.join(SENTENCES)}")
@@ -50,14 +52,14 @@ def captions(kept: Kept, vectors: Vectors, one: Wanted, choices: Sequence[str], 
             some: list[pa.Table] = []
             results: Rows = []
             for direction in ("image-to-text", "text-to-image"):
-                asked = judged.Asked(one.name, direction, choice, vectors.name, seed)
+                asked = context.asked(one.name, direction, choice)
                 examples, more = _search(asked, found.ids, texts, owner, images, features)
                 some.append(examples)
                 results += more
             return Made([pa.Table.from_pylist(results, schema=RESULT), pa.concat_tables(some)])
 
         basis = digest(RULES_VERSION, vectors.basis(one, "test"), found.ids, sentences, owner.tolist())
-        made = kept.tables("retrieval", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
+        made = context.kept.tables("retrieval", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
         rows += made["result"].to_pylist()
     return rows
 
@@ -93,7 +95,7 @@ def _search(
     return examples, rows
 
 
-def places(kept: Kept, vectors: Vectors, one: Wanted, seed: int) -> Rows:
+def places(context: Context, one: Wanted) -> Rows:
     """Rows of results for geolocation: where the nearest of the reference pictures was taken, by distance.
 
     The references are the set's train split: the paper has a million.
@@ -106,7 +108,7 @@ def places(kept: Kept, vectors: Vectors, one: Wanted, seed: int) -> Rows:
     test, references = one.at.open_places(), one.at.open_places(one.splits["train"])
     for remark in one.at.remarks(test):
         print(f"eval: {remark}", flush=True)
-    asked = judged.Asked(one.name, "nearest", "", vectors.name, seed)
+    asked, vectors = context.asked(one.name, "nearest"), context.vectors
     images = vectors.pictures(one, "test", test, ("feature",))["feature"]
     others = vectors.pictures(one, "train", references, ("feature",))["feature"]
 
@@ -130,6 +132,6 @@ def places(kept: Kept, vectors: Vectors, one: Wanted, seed: int) -> Rows:
 
     where = digest(test.places.tolist(), references.places.tolist())
     basis = digest(RULES_VERSION, vectors.basis(one, "test", "train"), where)
-    made = kept.tables("geolocation", one.task, basis, (RESULT, EXAMPLE), make)
+    made = context.kept.tables("geolocation", one.task, basis, (RESULT, EXAMPLE), make)
     rows: Rows = made["result"].to_pylist()
     return rows

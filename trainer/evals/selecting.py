@@ -15,8 +15,8 @@ from core.tables import declare
 from evaluation import probe, selection
 from evaluation.examples import Pictures
 from evaluation.prompts import FORWARD, Prompts
-from trainer.evals.config import Config
-from trainer.evals.kept import Kept, Made
+from trainer.evals.context import Context
+from trainer.evals.kept import Made
 from trainer.evals.probing import METRICS, tables_of
 from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Role, Wanted
@@ -36,13 +36,12 @@ SELECTED = declare(
 )
 
 
-def select(
-    kept: Kept, vectors: Vectors, config: Config, one: Wanted, test: Pictures, metric: str, seed: int
-) -> Prompts | None:
+def select(context: Context, one: Wanted, test: Pictures, metric: str) -> Prompts | None:
     """The classes' names in the templates that were selected for them; None, which is said, where that is impossible.
 
     The test split is not looked at. Examples of classes that have no name in the prompts are left out.
     """
+    vectors, seed = context.vectors, context.seed
     prompts = one.at.prompts(test, FORWARD)
     role: Role = "validation" if "validation" in one.splits else "train"
     measure = probe.METRICS.get(METRICS.get(metric, metric))
@@ -54,7 +53,7 @@ def select(
     column = {test.classes[number]: at for at, number in enumerate(prompts.classes)}
     labels = np.array([column.get(pictures.classes[number], -1) for number in pictures.numbers()], np.int64)
     rows = _chosen(pictures.ids, labels, seed)
-    features = vectors.pictures(one, role, pictures, tables_of(config, "feature"))["feature"]
+    features = vectors.pictures(one, role, pictures, tables_of(context.config, "feature"))["feature"]
 
     def make() -> Made:
         texts = _texts(vectors, prompts)
@@ -66,7 +65,7 @@ def select(
 
     truth = [pictures.ids, labels.tolist(), seed]
     basis = digest(RULES_VERSION, vectors.basis(one, role), *truth, prompts.names, prompts.templates, metric)
-    table = kept.tables("select", one.task, basis, (SELECTED,), make)["selected"]
+    table = context.kept.tables("select", one.task, basis, (SELECTED,), make)["selected"]
     return replace(prompts, templates=tuple(table["template"].to_pylist()))
 
 

@@ -22,8 +22,9 @@ from evaluation.robustness import Shift
 from evaluation.shift_sets import Judge
 from evaluation.shifts import N_CLASSES, Clips, Groups
 from trainer.evals import judged
+from trainer.evals.context import Context
 from trainer.evals.judged import Asked
-from trainer.evals.kept import Kept, Made
+from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
 from trainer.evals.tables import EXAMPLE, FRAME, RESULT
 from trainer.evals.vectors import Floats, Vectors
@@ -41,13 +42,12 @@ Rows = list[dict[str, Any]]
 # ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def zero_shot(
-    kept: Kept, vectors: Vectors, one: Wanted, shift: Shift, choices: Sequence[str], tables: Sequence[str], seed: int
-) -> Rows:
+def zero_shot(context: Context, one: Wanted, shift: Shift, tables: Sequence[str]) -> Rows:
     """Rows of results of a shift with classes of its own: by ImageNet's classifier, and by its own class names.
 
     `tables`: what is computed of its pictures, as `Vectors.pictures` takes it.
     """
+    vectors, choices = context.vectors, context.config.prompts
     opened = shift_sets.open_shift(one.at, shift)
     judge, published = opened.judge, sets.load(shift.registered).test
     if len(judge.ids) != published:
@@ -69,8 +69,8 @@ def zero_shot(
         if own := _own_names(judge.of, choice, one.name):
             found["own-names"] = own, _own_classifier(vectors, one, judge.of, choice, own)
         for method, (sentences, weights) in found.items():
-            asked = Asked(one.name, method, choice, vectors.name, seed)
-            basis = digest(RULES_VERSION, vectors.basis(one, "test"), _said(judge), sentences, seed)
+            asked = context.asked(one.name, method, choice)
+            basis = digest(RULES_VERSION, vectors.basis(one, "test"), _said(judge), sentences, context.seed)
 
             def make(asked: Asked = asked, weights: Floats = weights) -> Made:
                 scores = judge.scores(vectors.encoder.scale * features @ weights.T)
@@ -78,7 +78,7 @@ def zero_shot(
                     scores[:, [not title for title in judge.of.titles]] = -np.inf  # a class that is none
                 return Made(_judged(asked, judge, scores))
 
-            made = kept.tables(method, f"{one.task}.{choice}", basis, _TABLES, make)
+            made = context.kept.tables(method, f"{one.task}.{choice}", basis, _TABLES, make)
             rows += made["result"].to_pylist()
     if not rows:
         raise Failure(f"{one.name} has no prompts {', '.join(choices)}: give one of {', '.join(prompts.CHOICES)}")
@@ -103,14 +103,7 @@ def _own_classifier(vectors: Vectors, one: Wanted, of: Groups, choice: str, own:
 
 
 def inside(
-    kept: Kept,
-    vectors: Vectors,
-    one: Wanted,
-    pictures: Pictures,
-    features: Floats,
-    choice: str,
-    others: Sequence[Wanted],
-    seed: int,
+    context: Context, one: Wanted, pictures: Pictures, features: Floats, choice: str, others: Sequence[Wanted]
 ) -> Rows:
     """Rows of results of ImageNet's own pictures of the classes of each shift among `others`.
 
@@ -119,16 +112,17 @@ def inside(
     words = sets.load("imagenet").prompts(choice).texts()
     if len(words) < N_CLASSES:
         return []
+    vectors = context.vectors
     rows: Rows = []
     for shift, chosen, judge in _insides(pictures, others):
-        asked = Asked(shift.inside, "zero-shot", choice, vectors.name, seed)
+        asked = context.asked(shift.inside, "zero-shot", choice)
 
         def make(asked: Asked = asked, chosen: Sequence[int] = chosen, judge: Judge = judge) -> Made:
             weights = vectors.classifier(f"{SHARED}.{choice}", words)
             return Made(_judged(asked, judge, judge.scores(vectors.encoder.scale * features[chosen] @ weights.T)))
 
-        basis = digest(RULES_VERSION, vectors.basis(one, "test"), _said(judge), words, seed)
-        rows += kept.tables("inside", f"{shift.inside}.{choice}", basis, _TABLES, make)["result"].to_pylist()
+        basis = digest(RULES_VERSION, vectors.basis(one, "test"), _said(judge), words, context.seed)
+        rows += context.kept.tables("inside", f"{shift.inside}.{choice}", basis, _TABLES, make)["result"].to_pylist()
     return rows
 
 
@@ -152,43 +146,34 @@ def _insides(pictures: Pictures, others: Sequence[Wanted]) -> Iterator[tuple[Shi
 # ── probes of ImageNet's ──────────────────────────────────────────────────────────────────────────
 
 
-def adapted(kept: Kept, vectors: Vectors, one: Wanted, shift: Shift, probes: Sequence[Probe], seed: int) -> Rows:
+def adapted(context: Context, one: Wanted, shift: Shift, probes: Sequence[Probe]) -> Rows:
     """Rows of results of a shift by probes that were fitted on ImageNet: adaptation to ImageNet (Figures 14, 15)."""
     opened = shift_sets.open_shift(one.at, shift)
-    hidden = vectors.pictures(one, "test", opened.files, ("feature", "hidden"))["hidden"]
-    return _by_probes(kept, vectors, one, one.name, one.task, opened.judge, hidden, probes, seed)
+    hidden = context.vectors.pictures(one, "test", opened.files, ("feature", "hidden"))["hidden"]
+    return _by_probes(context, one, one.name, one.task, opened.judge, hidden, probes)
 
 
 def adapted_inside(
-    kept: Kept,
-    vectors: Vectors,
+    context: Context,
     one: Wanted,
     pictures: Pictures,
     hidden: Floats,
     others: Sequence[Wanted],
     probes: Sequence[Probe],
-    seed: int,
 ) -> Rows:
     """The same of ImageNet's own pictures of the shifts' classes."""
     rows: Rows = []
     for shift, chosen, judge in _insides(pictures, others) if probes else ():
         name = shift.inside
-        rows += _by_probes(kept, vectors, one, name, name, judge, hidden[chosen], probes, seed)
+        rows += _by_probes(context, one, name, name, judge, hidden[chosen], probes)
     return rows
 
 
 def _by_probes(
-    kept: Kept,
-    vectors: Vectors,
-    one: Wanted,
-    name: str,
-    task: str,
-    judge: Judge,
-    hidden: Floats,
-    probes: Sequence[Probe],
-    seed: int,
+    context: Context, one: Wanted, name: str, task: str, judge: Judge, hidden: Floats, probes: Sequence[Probe]
 ) -> Rows:
-    asked = Asked(name, METHOD, "", vectors.name, seed)
+    """Rows of results, by the name of the set that is judged: one of the sets, or ImageNet's pictures of a shift."""
+    asked = context.asked(name, METHOD)
 
     def make() -> Made:
         rows: Rows = []
@@ -207,8 +192,8 @@ def _by_probes(
         return Made([pa.Table.from_pylist(rows, schema=RESULT), *tables])
 
     said = sorted(probe.said for probe in probes)
-    basis = digest(RULES_VERSION, vectors.basis(one, "test"), _said(judge), said, seed)
-    rows: Rows = kept.tables(METHOD, task, basis, _TABLES, make)["result"].to_pylist()
+    basis = digest(RULES_VERSION, context.vectors.basis(one, "test"), _said(judge), said, context.seed)
+    rows: Rows = context.kept.tables(METHOD, task, basis, _TABLES, make)["result"].to_pylist()
     return rows
 
 

@@ -7,7 +7,6 @@ and one with other prompts reads the features of the last one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from evaluation import metrics, shift_sets
 from evaluation.examples import Pictures
 from evaluation.prompts import FORWARD, Prompts
 from trainer.evals import judged, probing, searched, selecting, shifted
-from trainer.evals.config import Config
-from trainer.evals.kept import Kept, Made
+from trainer.evals.context import Context
+from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
 from trainer.evals.tables import EXAMPLE, RESULT
-from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.vectors import Floats
 from trainer.evals.wanted import Wanted
 
 RULES_VERSION = 2
@@ -31,14 +30,8 @@ RULES_VERSION = 2
 Rows = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Suite:
-    """What all sets are evaluated with."""
-
-    kept: Kept
-    vectors: Vectors
-    config: Config
-    seed: int
+class Suite(Context):
+    """Evaluates a model on all sets."""
 
     def evaluate(self, sets: Sequence[Wanted]) -> Rows:
         """The rows of results of all sets, by set. Failure names each set with something wrong, after the others."""
@@ -76,17 +69,17 @@ class Suite:
         known = one.at.set
         shift = shift_sets.shift_of(one.at)
         if shift is not None and known is not None and known.own_classes:
-            return shifted.zero_shot(self.kept, self.vectors, one, shift, self.config.prompts, self._tables, self.seed)
+            return shifted.zero_shot(self, one, shift, self._tables)
         if one.at.layout == "karpathy" or (known is not None and known.task == "retrieval"):
-            return searched.captions(self.kept, self.vectors, one, self.config.prompts, self.seed)
+            return searched.captions(self, one)
         if known is not None and known.task == "geolocation":
-            return searched.places(self.kept, self.vectors, one, self.seed)
+            return searched.places(self, one)
         return self._classify(one, sets, probes)
 
     def _adapted(self, one: Wanted, probes: Sequence[Probe]) -> Rows:
         """Rows of a shift by the probes of ImageNet; none of another set."""
         shift = shift_sets.shift_of(one.at)
-        return shifted.adapted(self.kept, self.vectors, one, shift, probes, self.seed) if shift else []
+        return shifted.adapted(self, one, shift, probes) if shift else []
 
     def _classify(self, one: Wanted, sets: Sequence[Wanted], probes: list[Probe]) -> Rows:
         """Zero-shot by each choice of prompts, then the probes; of ImageNet also on the classes of the shifts."""
@@ -101,14 +94,12 @@ class Suite:
             chosen = None
             if choice == FORWARD:
                 metric = metric_of(one, pictures)
-                chosen = selecting.select(self.kept, self.vectors, self.config, one, pictures, metric, self.seed)
+                chosen = selecting.select(self, one, pictures, metric)
                 if chosen is None:
                     continue
-            rows += zero_shot(self.kept, self.vectors, one, pictures, found["feature"], choice, self.seed, chosen)
+            rows += zero_shot(self, one, pictures, found["feature"], choice, chosen)
             if is_imagenet and choice != FORWARD:  # the shifts have no split to select prompts on
-                insides += shifted.inside(
-                    self.kept, self.vectors, one, pictures, found["feature"], choice, sets, self.seed
-                )
+                insides += shifted.inside(self, one, pictures, found["feature"], choice, sets)
         if "hidden" in found:
             best = {row["metric"]: row["value"] for row in rows if row["prompts"] == self.config.prompts[0]}
             some, fitted = probing.evaluate(
@@ -117,9 +108,7 @@ class Suite:
             rows += some
             probes += fitted
             if is_imagenet:
-                insides += shifted.adapted_inside(
-                    self.kept, self.vectors, one, pictures, found["hidden"], sets, fitted, self.seed
-                )
+                insides += shifted.adapted_inside(self, one, pictures, found["hidden"], sets, fitted)
         return rows + insides
 
 
@@ -131,13 +120,11 @@ def metric_of(one: Wanted, pictures: Pictures) -> str:
 
 
 def zero_shot(
-    kept: Kept,
-    vectors: Vectors,
+    context: Context,
     one: Wanted,
     pictures: Pictures,
     features: Floats,
     choice: str,
-    seed: int,
     prompts: Prompts | None = None,
 ) -> Rows:
     """Rows of results by one choice of prompts, without the pictures of classes that have no name in it.
@@ -153,7 +140,7 @@ def zero_shot(
     if len(columns) < 2:
         raise Failure(f"{one.at.path} has pictures of {len(columns)} class: there is nothing to choose from")
     metric = metric_of(one, pictures)
-    asked = judged.Asked(one.name, "zero-shot", choice, vectors.name, seed)
+    asked, vectors = context.asked(one.name, "zero-shot", choice), context.vectors
 
     known = one.at.set
     shares = choice != FORWARD and known is not None and "imagenet" in (known.name, known.like)
@@ -164,8 +151,8 @@ def zero_shot(
         return _judge(asked, metric, pictures, columns, features, vectors.encoder.scale * classifier)
 
     truth = digest(pictures.classes, pictures.labels)
-    basis = digest(RULES_VERSION, vectors.basis(one, "test"), truth, columns, sentences, metric, seed)
-    made = kept.tables("zero-shot", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
+    basis = digest(RULES_VERSION, vectors.basis(one, "test"), truth, columns, sentences, metric, context.seed)
+    made = context.kept.tables("zero-shot", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
     rows: Rows = made["result"].to_pylist()
     return rows
 
