@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from evaluation import adaptation, paper
 from evaluation.adaptation import Change, Step
-from evaluation.robustness import SHIFTS, Fit, Shift, effective
+from evaluation.robustness import SHIFTS, Fit, Shift
 from report.by_set import Row, in_paper, model_of, of_method, title
 from report.figures import shift as figures
 from report.figures import zeroshot
@@ -125,7 +125,7 @@ def figure_15(
 
     `others`: the models that `line` was fitted to, over `shifts`.
     """
-    found = {title(model): steps for model in models if (steps := _continuum(rows, model, shifts))}
+    found = {title(model): steps for model in models if (steps := _continuum(rows, model, line, shifts))}
     drawn = []
     for ending, some in some_at_a_time(list(found)):
         paths = {
@@ -135,16 +135,14 @@ def figure_15(
             f"continuum{ending}",
             "from zero-shot to all of ImageNet's training pictures",
             others,
-            [Models(f"{name} by examples a class", points, joined=True) for name, points in paths.items()],
+            [Models(name, points, joined=True) for name, points in paths.items()],
             Line("fit of the other models", line.slope, line.intercept),
             "ImageNet, same classes (%)",
             "mean under shift (%)" if len(shifts) > 1 else "under shift (%)",
         )
         by_steps = "; ".join(
-            (f"{name} " if len(found) > 1 else "")
-            + ", ".join(
-                f"{step.shots}: {100 * effective(line, step.inside, step.outside):+.1f}" for step in found[name]
-            )
+            (f"{name}: " if len(found) > 1 else "")
+            + ", ".join(f"{one.shots} {100 * one.effective:+.1f}" for one in found[name] if one.effective is not None)
             for name in some
         )
         says = (
@@ -155,7 +153,7 @@ def figure_15(
     return drawn
 
 
-def _continuum(rows: Sequence[Row], model: str, shifts: Sequence[str]) -> list[Step]:
+def _continuum(rows: Sequence[Row], model: str, line: Fit, shifts: Sequence[str]) -> list[Step]:
     """The steps with all of the shifts; none where there is zero-shot or the probe on all pictures alone."""
     probes = _probes(rows, model)
     steps = {"0": sides(of_method(rows, "zero-shot", model))}
@@ -166,7 +164,7 @@ def _continuum(rows: Sequence[Row], model: str, shifts: Sequence[str]) -> list[S
     if "0" not in whole or not whole.keys() - {"0", "all"}:
         return []
     inside, outside = ({step: {name: some[name][i] for name in shifts} for step, some in whole.items()} for i in (0, 1))
-    return adaptation.continuum(inside, outside)
+    return adaptation.continuum(inside, outside, line)
 
 
 def _probes(rows: Sequence[Row], model: str) -> dict[int | None, dict[str, Row]]:

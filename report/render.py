@@ -34,6 +34,7 @@ from report.plots import Numbers, by_rank, curve, histogram
 
 REPORT_VERSION = 10  # raise it when the same stages would give another page
 
+RESULTS = 16  # evaluations of one model, of which more are folded away
 INPUTS = 24  # files that a stage read whose digests are listed
 
 LEADS = {  # (stage, unit, "kept" or a reason) → the id of a part of the page, what is to be seen there
@@ -266,6 +267,8 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
             plots=plots(survey, sides, done),
             curves=training(trained) if trained else [],
             results={name: rows for name, rows in evaluated.items() if by_set.model_of(rows[0]) == first},
+            results_of=by_set.title(first),
+            results_open=RESULTS,
             compared=compared.figures(results, measured) if results else [],
             models=models.section(recipe, results, measured) if results else None,
             shift=under_shift.section(results, measured, seed),

@@ -6,7 +6,7 @@ markers; the paper's follow. Scores are in per cent, differences in percentage p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,9 +69,11 @@ def prompt_study(name: str, scores: Sequence[PromptScore]) -> Drawn:
             some = sorted((one.gflops, one.score, False) for one in scores if one.prompts == kind)
             axes.plot([x for x, *_ in some], [y for _, y, _ in some], color=INKS[which], linewidth=1.3)
             dots(axes, some, which, kind)
-        _ticks_at(axes, {one.model: one.gflops for one in scores})
-        dress(axes, "model, by GFLOPs of its image tower", "mean score (%)")
+        _ticks_at(axes, [one.gflops for one in scores])
+        dress(axes, "GFLOPs of the image tower (log scale)", "mean score (%)")
         legend(figure, axes)
+        first = {one.model: (one.gflops, one.score) for one in scores if one.prompts == kinds[0]}
+        name_points(figure, axes, list(first), list(first.values()), [(one.gflops, one.score) for one in scores])
 
     data = csv_text(("model", "gflops", "prompts", "score"), ((o.model, o.gflops, o.prompts, o.score) for o in scores))
     return Drawn(inline_svg(name, "score by compute and prompts", (4.2, 3.0), fill), data)
@@ -178,7 +180,7 @@ def equivalents(name: str, series: Sequence[Series]) -> Drawn:
             dots(axes, values, which, one.label)
         for row, value in first.values.items():
             axes.annotate(
-                f"{value.value:g}", (1, at[row]), (2, 0), axes.get_yaxis_transform(), "offset points",
+                f"{value.value:.3g}", (1, at[row]), (2, 0), axes.get_yaxis_transform(), "offset points",
                 fontsize=7, va="center",
             )  # fmt: skip
         axes.axvline(middle.mean, color=SOFT, linewidth=1.1, label=f"mean {middle.mean:.1f}")
@@ -274,10 +276,11 @@ def scaling(name: str, label: str, gflops: Mapping[str, Value], scores: Mapping[
             label=f"error ∝ GFLOPs^{law.exponent:.3f}",
         )  # fmt: skip
         dots(axes, list(zip(x, mean, recalled, strict=True)), 0, f"{label}, mean of {len(sets)}")
-        _ticks_at(axes, dict(zip(models, x, strict=True)))
+        _ticks_at(axes, x)
         axes.yaxis.set_major_formatter("{x:g}")
-        dress(axes, "model, by GFLOPs of its image tower", "zero-shot error (%)")
+        dress(axes, "GFLOPs of the image tower (log scale)", "zero-shot error (%)")
         legend(figure, axes)
+        name_points(figure, axes, models, list(zip(x, mean, strict=True)))
 
     rows = (
         (m, gflops[m].value, set_, scores[m][set_].value, scores[m][set_].source, _yes(gflops[m], scores[m][set_]))
@@ -330,14 +333,14 @@ def confusion(name: str, classes: Sequence[str], counts: npt.NDArray[np.int64]) 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _ticks_at(axes: Any, models: Mapping[str, float]) -> None:
-    """A tick of the x axis at each model, with its name and GFLOPs; those too close to the one before keep a mark."""
-    ticks, names, last = [], [], 0.0
-    for model, x in sorted(models.items(), key=lambda item: item[1]):
-        ticks.append(x)
-        names.append(f"{name_of(model)}\n{x:g}" if x > 1.25 * last else "")
-        last = x if names[-1] else last
-    axes.set_xticks(ticks, names, fontsize=6.5)
+def _ticks_at(axes: Any, values: Iterable[float]) -> None:
+    """A tick of the logarithmic x axis at each value; one too close to that before has a mark and no number."""
+    numbers: dict[float, str] = {}
+    last = 0.0
+    for x in sorted(set(values)):
+        numbers[x] = f"{x:.3g}" if x > 1.25 * last else ""
+        last = x if numbers[x] else last
+    axes.set_xticks(list(numbers), list(numbers.values()))
     axes.minorticks_off()
 
 

@@ -66,7 +66,7 @@ EQUIVALENT = declare(
     },
 )
 
-_KEPT = "imagenet"  # the set whose probes are judged on others, too
+_IMAGENET = "imagenet"  # the set whose probes are kept, to be judged on others, too
 
 METRICS = {"mean_top1_top5": "top_1_and_5"}  # as evaluation/probe.py calls them
 
@@ -159,7 +159,7 @@ def evaluate(
     basis = digest(RULES_VERSION, vectors.basis(one, *one.digests), truth, list(splits.classes), metric)
     rows: Rows = []
     probes: list[Probe] = []
-    keep = one.at.set is not None and one.at.set.name == _KEPT
+    keep = one.at.set is not None and one.at.set.name == _IMAGENET
     if config.probe:
         asked = judged.Asked(one.name, "probe", "", vectors.name, seed)
         made = kept.tables(

@@ -50,7 +50,7 @@ class Predictions:
 
 
 def evaluate(encoder: Encoder, pictures: str, labels: str, templates: Sequence[str], threads: int) -> Predictions:
-    """Classify the labelled pictures of a tar (`trainer.evals.labels`). Failure where the two do not fit together."""
+    """Classify the labelled pictures of a tar (evaluation/labels.py). Failure where the two do not fit together."""
     labelled = read(pictures, labels)
     label_of, classes = labelled.label_of, labelled.classes
     classifier = ensemble(encoder.texts([t.replace("{}", c) for c in classes for t in templates]), len(classes))
