@@ -103,13 +103,15 @@ def _zero_shot(
     results: Manifest, table: str, columns: Sequence[str], asked: Collection[Asked]
 ) -> Iterator[tuple[Asked, pa.Table]]:
     """The zero-shot rows of a table about each of what is asked."""
-    parts = []
+    parts, sets = [], pa.array(sorted({set_ for _, set_, _ in asked}), pa.string())
     for path in results.paths(table):
         with open_input(path) as file:
             rows = pq.read_table(file, columns=["model", "set", "prompts", "method", *columns])
-        parts.append(rows.filter(pc.equal(rows["method"], "zero-shot")))
-    for model, set_, prompts in asked if parts else ():
-        every = pa.concat_tables(parts)
+        parts.append(rows.filter(pc.and_(pc.equal(rows["method"], "zero-shot"), pc.is_in(rows["set"], sets))))
+    if not parts:
+        return
+    every = pa.concat_tables(parts)
+    for model, set_, prompts in asked:
         about = [pc.equal(every[name], one) for name, one in (("model", model), ("set", set_), ("prompts", prompts))]
         if (found := every.filter(functools.reduce(pc.and_, about))).num_rows:
             yield (model, set_, prompts), found

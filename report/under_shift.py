@@ -143,13 +143,19 @@ def measure(
 
     Over the choice of the testbed's models alone where single examples are not known, or fewer than 20 of a set.
     """
+    chosen = [shift for shift in SHIFTS if shift.name in shifts]
+    sets = {set_ for shift in chosen for set_ in (adapted.inside_of(shift), shift.registered)}
     known = {name: of_method(rows, "zero-shot", name) for name in names}
-    asked = {(name, set_, str(row["prompts"])) for name, some in known.items() for set_, row in some.items()}
-    outcomes = evals.outcomes(results, asked) if results else {}
+    asked = {
+        (name, set_): (name, set_, str(zero_shot[set_]["prompts"]))
+        for name, zero_shot in known.items()
+        for set_ in sets
+    }
+    outcomes = evals.outcomes(results, set(asked.values())) if results else {}
     measured = []
     for name, zero_shot in known.items():
-        of_set = {set_: outcomes.get((name, set_, str(row["prompts"]))) for set_, row in zero_shot.items()}
-        measured.append(_model(title(name), adapted.sides(zero_shot), shifts, _outcomes(of_set, shifts)))
+        of_set = {set_: outcomes.get(asked[name, set_]) for set_ in sets}
+        measured.append(_model(title(name), adapted.sides(zero_shot), shifts, _outcomes(of_set, chosen)))
     return robustness.measure(measured, robustness.testbed(), shifts, seed=seed)
 
 
@@ -158,15 +164,14 @@ def _model(name: str, both: Sides, shifts: Sequence[str], outcomes: Outcomes | N
     return Model(name, inside, outside, outcomes)
 
 
-def _outcomes(of_set: Mapping[str, robustness.Examples | None], shifts: Sequence[str]) -> Outcomes | None:
+def _outcomes(of_set: Mapping[str, robustness.Examples | None], shifts: Sequence[Shift]) -> Outcomes | None:
     """The examples of both sides; None where some are not known, or are too few for an interval."""
     inside, outside = {}, {}
-    for shift in SHIFTS:
-        if shift.name in shifts:
-            x, y = of_set[adapted.inside_of(shift)], of_set[shift.registered]
-            if x is None or y is None or min(len(x.ids), len(y.ids)) < FEWEST_EXAMPLES:
-                return None
-            inside[shift.name], outside[shift.name] = x, y
+    for shift in shifts:
+        x, y = of_set[adapted.inside_of(shift)], of_set[shift.registered]
+        if x is None or y is None or min(len(x.ids), len(y.ids)) < FEWEST_EXAMPLES:
+            return None
+        inside[shift.name], outside[shift.name] = x, y
     return Outcomes(inside, outside)
 
 
