@@ -50,6 +50,7 @@ from trainer.data import captions, in_order, picture
 from trainer.evals.features import Encoder, load_encoder
 from trainer.images import evaluation_crop
 from trainer.model import CLIP
+from trainer.stopping import ended_by_sigterm
 from trainer.weights import model_of, read_weights
 
 RULES_VERSION = 1
@@ -100,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.run_recipe("embed", __doc__, embed, argv)
 
 
+@ended_by_sigterm()
 def embed(recipe: recipes.Recipe) -> None:
     """Embed the recipe's pack, unless that is done already."""
     started = time.time()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from core.errors import Failure
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a scheduler's, and Ctrl-C
 
 
@@ -17,6 +19,30 @@ class StopRequested(BaseException):
 
 class Interrupted(Exception):
     """A step was interrupted by a signal, and none of its effects are left."""
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived within `ended_by_sigterm`; no `except Exception` may catch it."""
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM raises Failure, so that leases are released and half-written files removed on the way out.
+
+    It would otherwise end the process on the spot: on an object store the next run would wait for the lease to expire.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # schedulers repeat it
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except _Terminated:
+        raise Failure("ended by SIGTERM; what was committed stays, the same command goes on from there") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class StopSignals:

@@ -118,12 +118,17 @@ def _step(line: str) -> float:
         return math.inf
 
 
-def _writer(folder: str, first: int) -> Any:
-    """TensorBoard's writer; earlier events of the steps from `first` on are purged."""
+def require_tensorboard(folder: str) -> Any:
+    """The class of TensorBoard's writer. UsageError where it is not installed, or `folder` is not on a disk."""
     if not is_local(folder):
         raise UsageError(f"TensorBoard's events can only be written on a disk, not to {folder}: name a local folder")
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise UsageError("tensorboard is not installed: pip install '.[tensorboard]', or do not ask for it") from error
-    return SummaryWriter(folder, purge_step=first)
+    return SummaryWriter
+
+
+def _writer(folder: str, first: int) -> Any:
+    """TensorBoard's writer; earlier events of the steps from `first` on are purged."""
+    return require_tensorboard(folder)(folder, purge_step=first)

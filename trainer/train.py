@@ -45,8 +45,9 @@ from trainer.model import CLIP, ModelConfig, compile_towers, recompute_activatio
 from trainer.optim import adamw
 from trainer.precision import LossScale
 from trainer.ranks import SINGLE_PROCESS, Ranks, local_ranks, process_group
+from trainer.stopping import ended_by_sigterm
 from trainer.streams import Streams
-from trainer.telemetry import Telemetry
+from trainer.telemetry import Telemetry, require_tensorboard
 
 RULES_VERSION = 2
 SHORTEST = 3  # tokens of a text of one word, its marks included: no batch needs less memory than of these
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _from_recipe(recipe: recipes.Recipe) -> None:
     config = recipe.config("train", Config)
     sizes = sizes_of(recipe, config)
-    with process_group(config.patience) as ranks:
+    with ended_by_sigterm(), process_group(config.patience) as ranks:
         train(recipe, config, sizes, ranks)
 
 
@@ -69,7 +70,11 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
     began, is_first = time.time(), ranks.rank == 0
     config = completed(config, sizes, stage.device())
     check(recipe.path, config, sizes, ranks.world)
-    inputs, folder = Inputs(recipe, config), recipe.folder("train")
+    folder = recipe.folder("train")
+    log_folder = f"{folder}_log"  # throughput differs from run to run, so the log is no part of the folder
+    if config.tensorboard:
+        require_tensorboard(log_folder)
+    inputs = Inputs(recipe, config)
     facts = _facts(recipe, config, sizes, inputs.digests(), ranks)
     is_done = is_first and _nothing_to_do(recipe, folder, facts)
     if ranks.any_rank(is_done, stage.device()):
@@ -88,7 +93,6 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
             runs.begin(folder, facts)
         threads = config.threads or max(1, runs.cores() // local_ranks())
         batches = examples.batches(before, config.steps, config.batch_size, threads, ranks.rank, ranks.world)
-        log_folder = f"{folder}_log"  # throughput differs from run to run, so the log is no part of the folder
         log = Telemetry(log_folder, before, log_folder if config.tensorboard else None) if is_first else None
         try:
             with log or nullcontext():

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from core.errors import Failure, UsageError
+from tests.trainer.helpers import run_training, small_recipe
 from trainer.telemetry import NAME, Telemetry, peak_memory, throughput
 
 
@@ -79,6 +80,14 @@ def test_asking_for_tensorboard_without_it_is_said(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UsageError, match=r"tensorboard is not installed: pip install '\.\[tensorboard\]'"):
         Telemetry(str(tmp_path), 0, str(tmp_path / "curves"))
+
+
+def test_a_training_says_so_before_it_makes_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small_recipe(tmp_path, tensorboard=True)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match="tensorboard is not installed"):
+        run_training(recipe)
+    assert not Path(recipe.folder("train")).exists()
 
 
 def test_events_are_not_written_to_a_store(tmp_path: Path) -> None:
