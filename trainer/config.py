@@ -14,10 +14,11 @@ from core.errors import UsageError
 from trainer.accumulate import BatchNorms
 from trainer.data import OnDamage
 from trainer.model import MODELS, ModelConfig
-from trainer.optim import BETA1, learning_rate, paper_settings
+from trainer.optim import BETA1, paper_settings
 from trainer.precision import Precision
 
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+MOST = 1e38  # of float32, and so no infinity
 Seconds = Annotated[float, Meta(gt=0, le=604_800), recipes.RUNTIME]  # a week at most: gloo takes no infinity
 
 
@@ -39,13 +40,13 @@ class Config(Struct, frozen=True, kw_only=True):
 
     # the optimisation
     batch_size: Annotated[int, Meta(ge=2)]  # pairs a step, over all ranks; the paper's is 32,768
-    steps: Annotated[int, Meta(ge=1)]
+    steps: Annotated[int, Meta(ge=1, le=99_999_999)]  # the names of checkpoints have room for no more
     warmup: Annotated[int, Meta(ge=0)] = 2_000  # steps
-    learning_rate: Annotated[float, Meta(gt=0)] | None = None  # at its peak; None: the paper's for the model
-    weight_decay: Annotated[float, Meta(ge=0)] = 0.2
+    learning_rate: Annotated[float, Meta(gt=0, le=MOST)] | None = None  # at its peak; None: the paper's for the model
+    weight_decay: Annotated[float, Meta(ge=0, le=MOST)] = 0.2
     beta1: Fraction = BETA1
     beta2: Fraction | None = None  # None: 0.98 for a vision transformer, 0.999 for a residual network
-    epsilon: Annotated[float, Meta(gt=0)] | None = None  # None: 1e-6 and 1e-8
+    epsilon: Annotated[float, Meta(ge=1 / MOST, le=MOST)] | None = None  # None: 1e-6 and 1e-8
     batch_norm: BatchNorms = "micro"  # statistics of a micro-batch, or of the whole batch; see trainer.batchnorm
 
     # how it fits in memory
@@ -88,7 +89,12 @@ def completed(config: Config, sizes: ModelConfig, device: torch.device) -> Confi
 
 def check(path: str, config: Config, sizes: ModelConfig, world: int) -> None:
     """UsageError where keys of a recipe at `path` do not go together, or not with so many ranks."""
-    learning_rate(0, config.steps, config.warmup, 1.0)  # says when the warm-up is too long
+    if config.warmup >= config.steps:
+        raise UsageError(
+            f"{path}: a warm-up of {config.warmup:,} steps does not fit in {config.steps:,} steps: lower train.warmup, "
+            "or train longer"
+        )
+    _check_endings(path, config)
     if config.batch_size % world:
         raise UsageError(
             f"{path}: train.batch_size = {config.batch_size:,} cannot be shared by {world} ranks: make it a multiple "
@@ -104,4 +110,25 @@ def check(path: str, config: Config, sizes: ModelConfig, world: int) -> None:
         raise UsageError(
             f'{path}: train.recompute and train.batch_norm = "global" do not go together in micro-batches: '
             "leave one of them out"
+        )
+
+
+def _check_endings(path: str, config: Config) -> None:
+    """UsageError where train.image or train.caption has what no member of a tar is called, or nothing is read by it."""
+    for key, endings in (("image", config.image), ("caption", config.caption)):
+        if endings and not config.shards:
+            raise UsageError(
+                f"{path}: train.{key} says what samples of train.shards are made of, and a pack is trained on: "
+                "leave it out, or name shards"
+            )
+        for ending in endings:
+            if not ending.strip(".") or ending.endswith(".") or set("*?/") & set(ending):
+                raise UsageError(
+                    f'{path}: train.{key} has {ending!r}: write endings of file names, like "jpg", "txt" or '
+                    '"json.caption"'
+                )
+    if "json" in {ending.removeprefix(".").lower() for ending in config.caption}:
+        raise UsageError(
+            f'{path}: train.caption has "json", which would train on the text of whole files: name the key, like '
+            '"json.caption"'
         )

@@ -27,7 +27,7 @@ from braceexpand import braceexpand
 from core import recipe as recipes
 from core.credentials import public_text
 from core.errors import UsageError, describe
-from core.files import filesystem, is_local, join, shown
+from core.files import filesystem, join, shown
 
 PIPE = "pipe:"
 WEB = ("http://", "https://")
@@ -66,15 +66,15 @@ def shards_in(sources: Sequence[str], recipe: str, key: str) -> list[str]:
     A source is a path, a pattern, a folder (all tars in it), a URL of a web server, or `pipe:` and a shell command;
     each may have ranges, {00000..00099}. UsageError where one matches nothing; URLs are checked when they are read.
     """
-    if not sources:
-        raise UsageError(f"{recipe}: {key} is empty: name shards")
+    if not sources or not all(source.removeprefix(PIPE).strip() for source in sources):
+        raise UsageError(f"{recipe}: {key} is empty, or has an empty entry: name shards")
     found: dict[str, None] = {}
     for source in sources:
         path = recipes.expand(source, recipe)
         if path.startswith((PIPE, *WEB)):
             found |= dict.fromkeys(_ranges(path, recipe, key))
         else:
-            words = [path] if is_local(path) and Path(path).exists() else _ranges(path, recipe, key)
+            words = [path] if Path(path).exists() else _ranges(path, recipe, key)
             found |= dict.fromkeys(recipes.files([*map(_tars_in, words)], recipe, key))
     return list(found)
 
@@ -88,7 +88,7 @@ def _ranges(path: str, recipe: str, key: str) -> list[str]:
 
 def _tars_in(path: str) -> str:
     """A path, or where it is a folder a pattern of the tars in it; on a store what is not called like a tar is one."""
-    if path.endswith(_TAR) or has_magic(path) or (is_local(path) and not Path(path).is_dir()):
+    if path.endswith(_TAR) or has_magic(path) or ("://" not in path and not Path(path).is_dir()):
         return path
     return join(path, "*.tar")
 

@@ -35,6 +35,7 @@ _TEXT = "text."  # what open_clip puts before the names of the text tower in its
 _NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # of OpenAI's modules
 _UPDATES = "num_batches_tracked"  # of a batch norm; unused where the momentum is fixed
 MAX_LAYERS = 1_000  # in one tower; more are refused before a model is built
+_WIDE_HEADS = {1280: 80, 1408: 88, 1664: 104, 1792: 112}  # by width: of open_clip's ViT-H, -g, -bigG and -e
 _IMAGE_POSITIONS = ("visual.positional_embedding", "visual.attnpool.positional_embedding")
 
 
@@ -94,6 +95,8 @@ def custom_text(weights: Mapping[str, Tensor]) -> Weights:
 def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
     """The sizes of the model with these weights, inferred from their shapes; heads are 64 wide, as in all of CLIP.
 
+    open_clip's larger transformers have wider heads, and are refused by their width.
+
     A bag of words does not determine its context, which is taken as 77 tokens. Failure, with the first name that is
     missing, unexpected or of another shape, where they are no CLIP; `path` names the file in it.
     """
@@ -130,6 +133,10 @@ def _sizes(weights: Mapping[str, Tensor]) -> ModelConfig:
     if sizes["text_layers"]:
         sizes["context"] = _shape(weights, "positional_embedding", 2)[0]
     if "visual.proj" in weights:
+        if stem[0] in _WIDE_HEADS:  # in a state dict nothing tells; with other heads the features would be wrong
+            raise ValueError(
+                f"its image tower is {stem[0]} wide, and has heads of {_WIDE_HEADS[stem[0]]} instead of 64"
+            )
         patch, side = stem[3], _side(weights[_IMAGE_POSITIONS[0]])
         layers = _count(weights, r"visual\.transformer\.resblocks\.(\d+)\.")
         return ModelConfig(image_size=side * patch, patch=patch, vision_width=stem[0], vision_layers=layers, **sizes)

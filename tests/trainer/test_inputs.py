@@ -107,6 +107,23 @@ def test_a_patience_that_no_rank_can_have(tmp_path: Path, patience: float) -> No
         run_training(small_recipe(tmp_path, patience=patience))
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"image": [""]}, r"small\.toml: train\.image has '': write endings"),
+        ({"image": ["."]}, r"train\.image has '\.'"),
+        ({"image": ["*.jpg"]}, r"train\.image has '\*\.jpg'"),
+        ({"caption": ["json."]}, r"train\.caption has 'json\.'"),
+        ({"caption": ["txt", ".JSON"]}, r'train\.caption has "json", which would train on the text of whole files'),
+    ],
+)
+def test_endings_that_no_member_has(tmp_path: Path, keys: dict[str, list[str]], said: str) -> None:
+    recipe = small_recipe(tmp_path, shards=["pipe:false"], **keys)
+    with pytest.raises(UsageError, match=said):
+        run_training(recipe)
+    assert not Path(recipe.folder("train")).exists()
+
+
 def test_merges_that_change_while_they_are_read_are_seen(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path)
     inputs = Inputs(recipe, recipe.config("train", Config))

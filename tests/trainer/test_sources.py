@@ -67,6 +67,7 @@ def test_what_a_web_server_or_a_command_gives_is_not_asked_for_yet() -> None:
         ("{folder}/nothing", "which is not there"),
         ("{folder}/..", r"\*\.tar, which is not there"),
         ("pipe:cat {{0..1", "correct the range"),
+        ("ftp://127.0.0.1:9/x.tar", r"which cannot be looked for \(ConnectionRefusedError"),
     ],
 )
 def test_a_word_that_stands_for_nothing_is_an_error(folder: Path, word: str, said: str) -> None:
@@ -74,9 +75,10 @@ def test_a_word_that_stands_for_nothing_is_an_error(folder: Path, word: str, sai
         found(word.format(folder=folder))
 
 
-def test_no_word_at_all_is_an_error() -> None:
-    with pytest.raises(UsageError, match=r"a.toml: train.shards is empty"):
-        shards_in([], "a.toml", "train.shards")
+@pytest.mark.parametrize("sources", [[], [""], ["x.tar", " "], ["pipe: "]])
+def test_no_word_at_all_is_an_error(sources: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"a.toml: train.shards is empty, or has an empty entry: name shards"):
+        shards_in(sources, "a.toml", "train.shards")
 
 
 # ── their bytes ───────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import random
 import re
@@ -207,7 +208,14 @@ def test_the_temperature_stays_in_its_bounds(tmp_path: Path, monkeypatch: pytest
     ("keys", "said"),
     [
         ({"batch_size": 128}, r"train\.batch_size = 128, but .*6_pack holds only 104 samples .*\(28 are held out\)"),
-        ({"warmup": 12}, "a warm-up of 12 steps does not fit in 12 steps"),
+        ({"warmup": 12}, r"small\.toml: a warm-up of 12 steps does not fit in 12 steps: lower train\.warmup"),
+        ({"steps": 10**8}, r"train\.steps"),
+        ({"learning_rate": math.inf}, r"train\.learning_rate"),
+        ({"weight_decay": math.inf}, r"train\.weight_decay"),
+        ({"epsilon": math.inf}, r"train\.epsilon"),
+        ({"epsilon": 1e-50}, r"train\.epsilon"),
+        ({"image": ["jpg"]}, r"small\.toml: train\.image says what samples of train\.shards are made of"),
+        ({"caption": ["txt"]}, r"train\.caption says what samples"),
         ({"merges": "nowhere.gz"}, r"train\.merges names nowhere\.gz, which is not there"),
         ({"holdout": 1.0}, "train.holdout"),
         ({"batch_size": 1}, "train.batch_size"),

@@ -203,6 +203,14 @@ def test_weights_of_another_model_are_told_by_their_first_misfit(weights: Weight
     assert "\n" not in str(caught.value)
 
 
+def test_a_tower_with_wider_heads_is_refused() -> None:
+    """open_clip's ViT-H/14: its state dict has the names of ours, and is computed with other heads."""
+    with torch.device("meta"):
+        wide = CLIP(replace(MODELS["ViT-L/14"], vision_width=1280, vision_layers=1)).state_dict()
+    with pytest.raises(Failure, match=r"image tower is 1280 wide, and has heads of 80 instead of 64"):
+        config_of(wide, "weights.pt")
+
+
 def test_weights_of_transformers_are_told_by_their_names() -> None:
     named = {"text_model.embeddings.token_embedding.weight": torch.ones(50, 8), "logit_scale": torch.ones([])}
     with pytest.raises(Failure, match=r"weights\.pt has the names of Hugging Face's transformers, which are not read"):
