@@ -37,6 +37,7 @@ PATIENCE = 300.0  # seconds that a command may write nothing
 _TIMEOUT = 10.0  # seconds that a server may send nothing; a training that is asked to stop may wait for it
 _POLL = 500  # milliseconds between checks of `stop`
 _TRANSIENT = (TimeoutError, ConnectionError, http.client.HTTPException, urllib.error.URLError)
+_IN_URLS = "!$%&'()*+,/:;=?@~"  # stand for themselves
 _GZIP = b"\x1f\x8b"
 _TAR = (".tar", ".tar.gz", ".tgz")
 
@@ -187,7 +188,8 @@ class _Download:
     def __init__(self, url: str, stop: threading.Event) -> None:
         parts = urllib.parse.urlsplit(url)
         user, _, host = parts.netloc.rpartition("@")
-        self._url, self._stop = parts._replace(netloc=host).geturl(), stop
+        path, query = (urllib.parse.quote(part, _IN_URLS) for part in (parts.path, parts.query))  # spaces and letters
+        self._url, self._stop = parts._replace(netloc=host, path=path, query=query).geturl(), stop
         self._user = urllib.parse.unquote(user).encode()
         self._answer: http.client.HTTPResponse | None = None
         self._at = 0

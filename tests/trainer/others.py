@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -91,7 +92,7 @@ def web(folder: Path) -> Iterator[Web]:
         def do_GET(self) -> None:
             told.asked.append((self.path, self.headers.get("Range", "")))
             told.users += filter(None, [self.headers.get("Authorization")])
-            file = folder / self.path.lstrip("/")
+            file = folder / unquote(self.path).lstrip("/")
             if not file.is_file():
                 self.send_error(404)
                 return

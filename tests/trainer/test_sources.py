@@ -127,6 +127,12 @@ def test_a_web_server_that_gives_no_rest_is_an_error_and_no_short_shard(folder: 
             read(f"{server.url}/00000.tar")
 
 
+def test_a_url_may_have_spaces_and_letters(tmp_path: Path) -> None:
+    (tmp_path / "a b é%20.tar").write_bytes(b"some bytes")
+    with web(tmp_path) as server:
+        assert read(f"{server.url}/a b é%2520.tar") == b"some bytes"
+
+
 def test_what_a_web_server_does_not_have_is_asked_for_once(folder: Path) -> None:
     with web(folder) as server:
         with pytest.raises(ShardError, match="404") as missing:
