@@ -14,12 +14,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core import command
 from core.claim import check
 from core.errors import UsageError
-from core.files import join, publishing, shown
+from core.files import join, names_in, publishing, shown
 from core.manifest import read_manifest
 from core.recipe import Recipe, read
 from dedup import overlap as overlaps
@@ -94,16 +95,29 @@ def overlap(options: argparse.Namespace) -> None:
     dataset = dataset_of(recipe)
     hashed = [overlaps.hashed(one) for one in sets]
     judged = by_set(reviews, {one.of.name: one.digest for one in hashed})
-    table = overlaps.overlap(hashed, dataset, judged, options.most)
     path = join(recipe.out, overlaps.FILE)
+    before = _before(path, dataset) if overlaps.FILE in names_in(recipe.out) else None
+    table = overlaps.overlap(hashed, dataset, judged, options.most, before)
     with publishing(path) as file:
         pq.write_table(table, file, compression="zstd", write_page_checksum=True)
-    rows = overlaps.leaked(table).to_pylist()
+    names = {one.of.name for one in hashed}
+    if others := sorted(set(before[1]["sets"]) - names) if before else []:
+        print(f"overlap: {', '.join(others)} in {shown(path)} stays as it is")
+    rows = [row for row in overlaps.leaked(table).to_pylist() if row["eval_set"] in names]
     for one in hashed if len(hashed) > 1 else []:
         print(
             f"overlap: {_said({row['key'] for row in rows if row['eval_set'] == one.of.name}, [one])} of {one.of.name}"
         )
     print(f"overlap: {_said({(row['eval_set'], row['key']) for row in rows}, hashed)} → {shown(path)}")
+
+
+def _before(path: str, dataset: overlaps.Dataset) -> tuple[pa.Table, dict[str, Any]] | None:
+    """What the table has of other sets; None, which is said, where it is of another run of dedup."""
+    table, about = overlaps.read_overlap(path)
+    if about["dedup"] == dataset.dedup.digest:
+        return table, about
+    print(f"overlap: {shown(path)} was of another run of dedup: ask again about {', '.join(sorted(about['sets']))}")
+    return None
 
 
 def _said(found: set[Any], hashed: Sequence[overlaps.Hashed]) -> str:

@@ -30,11 +30,13 @@ def decontaminate(out: str, dedup: Manifest) -> tuple[str, int, int]:
         candidates[picture] = candidates.get(picture, 0) + 1
         if row["leak"]:
             leaks.append((picture, row))
-    full = sorted({picture for picture, _ in leaks if candidates[picture] >= about["most"]})
+    full = sorted({picture for picture, _ in leaks if candidates[picture] >= about["sets"][picture[0]]["most"]})
     if full:
+        name, key = full[0]
+        most = about["sets"][name]["most"]
         raise Failure(
-            f"{path}: {len(full)} pictures have {about['most']} candidates, all that were kept, {full[0][1]} of "
-            f"{full[0][0]} for one: run openwit overlap again with --most {10 * about['most']}"
+            f"{path}: {len(full)} pictures have all the candidates that were kept, {key} of {name} for one: run openwit "
+            f"overlap again with --most {10 * most}"
         )
     ids = {id_ for _, row in leaks for id_ in (row["image_id"], row["kept_by"]) if id_}
     said = [

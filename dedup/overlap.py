@@ -203,9 +203,16 @@ class Dataset:
     pack: Manifest | None = None  # knows what is in the shards
 
 
-def overlap(sets: Sequence[Hashed], dataset: Dataset, reviews: Mapping[str, Review], most: int = MOST) -> pa.Table:
+def overlap(
+    sets: Sequence[Hashed],
+    dataset: Dataset,
+    reviews: Mapping[str, Review],
+    most: int = MOST,
+    before: tuple[pa.Table, dict[str, Any]] | None = None,
+) -> pa.Table:
     """The table OVERLAP: the candidates of each picture of each set, judged by the set's review where there is one.
 
+    `before`: a table of the same dedup, as `read_overlap` gives it, whose other sets stay as they were judged.
     Failure where a review judges what is no candidate.
     """
     prints = {name: np.concatenate([one.prints[name] for one in sets]) for name in sets[0].prints}
@@ -226,28 +233,29 @@ def overlap(sets: Sequence[Hashed], dataset: Dataset, reviews: Mapping[str, Revi
                 "bordered": bool(match["bordered"]),
             }
         )
-    _add_facts(rows, dataset)
     _judge(rows, reviews)
+    said = {one.of.name: _about(one, reviews.get(one.of.name), most) for one in sets}
+    if before is not None:
+        rows += [row for row in before[0].to_pylist() if row["eval_set"] not in said]
+        said = before[1]["sets"] | said
+    _add_facts(rows, dataset)
     rows.sort(key=lambda row: (row["eval_set"], row["key"], row["d256"], row["image_id"]))
     return pa.Table.from_pylist(rows, schema=OVERLAP).replace_schema_metadata(
-        {**OVERLAP.metadata, **_about(sets, dataset, reviews, most)}
+        {**OVERLAP.metadata, "dedup": dataset.dedup.digest, "sets": json.dumps(said, sort_keys=True)}
     )
 
 
-def _about(sets: Sequence[Hashed], dataset: Dataset, reviews: Mapping[str, Review], most: int) -> dict[str, str]:
-    """What readers of the table have to know: of each set how many were asked about, and the threshold."""
-    said = {
-        one.of.name: {
-            "asked": len(one.keys),
-            "flat": one.flat,
-            "others": one.others,
-            "pictures": one.digest,
-            "threshold": reviews[one.of.name].threshold if one.of.name in reviews else K256,
-            "reviewer": reviews[one.of.name].reviewer if one.of.name in reviews else "",
-        }
-        for one in sets
+def _about(one: Hashed, review: Review | None, most: int) -> dict[str, Any]:
+    """What readers of the table have to know of a set: how many were asked about, and the threshold."""
+    return {
+        "asked": len(one.keys),
+        "flat": one.flat,
+        "others": one.others,
+        "pictures": one.digest,
+        "most": most,
+        "threshold": review.threshold if review else K256,
+        "reviewer": review.reviewer if review else "",
     }
-    return {"dedup": dataset.dedup.digest, "most": str(most), "sets": json.dumps(said, sort_keys=True)}
 
 
 def _add_facts(rows: list[dict[str, Any]], dataset: Dataset) -> None:
@@ -307,7 +315,7 @@ def leaked(table: pa.Table) -> pa.Table:
 
 
 def read_overlap(path: str) -> tuple[pa.Table, dict[str, Any]]:
-    """The table and what it says of itself: {"dedup": digest, "most": int, "sets": {name: {"asked": …}}}."""
+    """The table and what it says of itself: {"dedup": digest, "sets": {name: {"asked": …}}}."""
     try:
         with open_input(path) as file:
             said = {name.decode(): value.decode() for name, value in (pq.read_schema(file).metadata or {}).items()}
@@ -315,6 +323,6 @@ def read_overlap(path: str) -> tuple[pa.Table, dict[str, Any]]:
         raise Failure(f"{path} is damaged ({error}): remove it, and run openwit overlap again") from error
     table = read_table(path, OVERLAP)
     try:
-        return table, {"dedup": said["dedup"], "most": int(said["most"]), "sets": json.loads(said["sets"])}
+        return table, {"dedup": said["dedup"], "sets": json.loads(said["sets"])}
     except (KeyError, ValueError) as error:
         raise Failure(f"{path} does not say what it is of: remove it, and run openwit overlap again") from error

@@ -168,6 +168,25 @@ def test_a_review_decides(made: Project) -> None:
     assert (about["threshold"], about["reviewer"], about["asked"]) == (40, "me", N)
 
 
+def test_a_set_that_is_not_asked_about_again_stays(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    overlap(made)  # a review names the pictures that it is of
+    first = overlap(made, "--review", str(review_of(made)))
+    assert {row["key"] for row in first if row["leak"]} == {"040.jpg"}
+    other = made.folder.parent / "other"
+    other.mkdir()
+    (other / "a.jpg").write_bytes(jpeg(edited(0)))
+    assert openwit.main(["overlap", *made.words(), "--pictures", str(other)]) == 0
+    said = capsys.readouterr().out
+    assert "set in " in said and "stays as it is" in said and "1 of 1 evaluation pictures are in the dataset" in said
+    path = str(made.folder / "overlap.parquet")
+    rows = read_table(path, OVERLAP).to_pylist()
+    assert [row for row in rows if row["eval_set"] == "set"] == first
+    assert {name: one["threshold"] for name, one in read_overlap(path)[1]["sets"].items()} == {"set": 0, "other": 40}
+    assert openwit.main(["decontaminate", *made.words()]) == 0
+    listed = (made.folder / "decontaminate.txt").read_text()
+    assert image_id(url_of(40)).hex() in listed and image_id(url_of(0)).hex() in listed
+
+
 STRANGER = {"key": "041.jpg", "image_id": "00" * 16, "verdict": "same"}
 
 

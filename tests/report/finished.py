@@ -263,7 +263,7 @@ def finish_overlap(
     row |= {"leak": True, "packed": True, "image_id": image_id("http://img0.site.test/0.jpg")}
     said = {"asked": 40, "flat": 0, "others": 0, "pictures": PICTURES, "threshold": 40, "reviewer": ""}
     of_sets = {name: {**said, **more} for name, more in (sets or {"a": {}}).items()}
-    about = {"sets": json.dumps(of_sets), "most": "20", "dedup": digest_of(recipe, "dedup")}
+    about = {"sets": json.dumps(of_sets), "dedup": digest_of(recipe, "dedup")}
     table = pa.Table.from_pylist([{**row, **one} for one in rows], schema=OVERLAP)
     pq.write_table(table.replace_schema_metadata({**OVERLAP.metadata, **about}), f"{recipe.out}/overlap.parquet")
 
