@@ -53,7 +53,7 @@ from trainer.model import CLIP
 from trainer.stopping import ended_by_sigterm
 from trainer.weights import model_of, read_weights
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 STEP = "embed"
 
 _AHEAD = 64  # pictures that are decoded and not yet asked for

@@ -49,7 +49,7 @@ from trainer.stopping import ended_by_sigterm
 from trainer.streams import Streams
 from trainer.telemetry import Telemetry, require_tensorboard
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 SHORTEST = 3  # tokens of a text of one word, its marks included: no batch needs less memory than of these
 
 

@@ -52,6 +52,7 @@ def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
             [585, 568, 273, 271, 273, 272, 261, 1097, 35689, 563, 15304, 26561],
         ),
         ("cafe\N{COMBINING ACUTE ACCENT}", [15304]),
+        ("don’t stop", [847, 713, 1691]),
     ],
 )
 def test_golden_ids(tokenizer: Tokenizer, text: str, ids: list[int]) -> None:
@@ -98,6 +99,11 @@ def test_a_caption_cannot_spell_a_mark(tokenizer: Tokenizer, text: str) -> None:
         ("a\ud83db", "a�b"),
         ("e\N{COMBINING ACUTE ACCENT}", "é"),
         ("İ", "i\N{COMBINING DOT ABOVE}"),
+        ("“Don’t”, ‚he‛ said „so‟; rock ŉ roll", "\"don't\", 'he' said \"so\"; rock 'n roll"),
+        ("&ldquo;a&rdquo;", '"a"'),
+        ("ﬁre, oﬃce, Ĳssel, ǅ", "fire, office, ijssel, dž"),
+        ("ＦＵＬＬ　ｗｉｄｔｈ！", "full width!"),
+        ("ｶﾞ", "ガ"),
     ],
 )
 def test_cleaning(text: str, cleaned: str) -> None:
