@@ -35,8 +35,8 @@ def decontaminate(out: str, dedup: Manifest) -> tuple[str, int, int]:
         name, key = full[0]
         most = about["sets"][name]["most"]
         raise Failure(
-            f"{path}: {len(full)} pictures have all the candidates that were kept, {key} of {name} for one: run openwit "
-            f"overlap again with --most {10 * most}"
+            f"{path}: {len(full)} pictures have all the candidates that were kept, {key} of {name} for one: run "
+            f"openwit overlap again with --most {10 * most}"
         )
     ids = {id_ for _, row in leaks for id_ in (row["image_id"], row["kept_by"]) if id_}
     said = [
