@@ -3,10 +3,8 @@
 Ids: 0-255 the bytes, 256-511 the bytes at the end of a word, then one id a merge, then start and end of text. A file
 of fewer merges, learnt from other texts, makes a smaller vocabulary in the same way.
 
-Differences from the released tokenizer. It repairs texts by ftfy, which is no dependency; of that only the frequent is
-done here: straight quotes, ligatures as letters, full-width characters in their usual width. Text that was decoded
-wrongly, control characters and terminal codes stay. And a caption that spells "<|endoftext|>" gets the ids of those
-letters: with the special id it could cut itself short. tests/trainer/test_open_clip_tokens.py finds no others.
+One difference from the released tokenizer: a caption that spells "<|endoftext|>" gets the ids of those letters; with
+the special id it could cut itself short. Texts are repaired by ftfy as there; another version of it may give other ids.
 """
 
 from __future__ import annotations
@@ -14,12 +12,12 @@ from __future__ import annotations
 import gzip
 import html
 import io
-import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import ftfy
 import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers
@@ -35,17 +33,6 @@ _MAX_BYTES = 16 << 20  # of a merges file, decompressed: the released one has 3.
 MAX_CHARS = 10_000  # of one text are read: the context holds far less, and a hostile caption must not cost seconds
 
 END_OF_WORD = "</w>"
-
-_SHAPES = [*"ĲĳǄǅǆǇǈǉǊǋǌǱǲǳﬀﬁﬂﬃﬄﬆ", *map(chr, range(0xFF01, 0xFFF0))]  # ligatures; full-width and half-width forms
-_REPAIRED = str.maketrans(
-    {
-        **{character: unicodedata.normalize("NFKC", character) for character in _SHAPES},
-        **dict.fromkeys("‘’‚‛ʼ", "'"),
-        **dict.fromkeys("“”„‟", '"'),
-        "ŉ": "'n",
-        "ﬅ": "ſt",
-    }
-)
 
 _WORDS = tokenizers.Regex(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+")
 
@@ -92,11 +79,10 @@ class Tokenizer:
 
 
 def clean(text: str) -> str:
-    """What is tokenized: entities resolved twice (the web escapes twice), straight quotes, no ligatures or full-width
-    characters, NFC, white space folded to single spaces, lower case."""
-    text = html.unescape(html.unescape(text[:MAX_CHARS]))
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON lets half a character through
-    return " ".join(unicodedata.normalize("NFC", text.translate(_REPAIRED)).split()).lower()
+    """What is tokenized: repaired by ftfy (wrong decoding, quotes, full-width letters, NFC), entities resolved twice
+    (the web escapes twice), white space folded to single spaces, lower case."""
+    text = html.unescape(html.unescape(ftfy.fix_text(text[:MAX_CHARS])))
+    return " ".join(text.split()).lower()
 
 
 class Splitter:
