@@ -7,8 +7,8 @@
 Same card, pictures, captions and weights, bfloat16, torch.compile; ours computes no padding of captions, open_clip's
 text tower 77 tokens of each. MFU: three forward passes of what each of them computes, over the data sheet's peak. The
 exact step is GradCache over the whole batch; memory is torch's peak allocation. What could not be measured is named at
-the end, and then nothing is claimed. Beside torch, tokenizers, safetensors, pyarrow, fsspec, xxhash and rich
-it imports msgspec; the peer is left out where open_clip (open_clip_torch, ftfy, timm, torchvision) is not installed.
+the end, and then nothing is claimed. It imports torch, tokenizers, ftfy, safetensors, pyarrow, fsspec, xxhash, rich and
+msgspec; the peer is left out where open_clip (open_clip_torch, timm, torchvision) is not installed.
 
 Without CUDA the same script takes tiny sizes and claims nothing. Both end with a table of what bounds a step of each of
 the paper's models on an H200.
