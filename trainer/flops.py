@@ -47,7 +47,7 @@ def image_flops(config: ModelConfig, *, whole: bool = False) -> float:
 
 
 def text_flops(config: ModelConfig, tokens: float, *, whole: bool = False) -> float:
-    """FLOPs of the forward pass of one text of so many tokens, padding included."""
+    """FLOPs of the forward pass of one text of so many tokens, its two marks among them."""
     blocks = _blocks(config.text_layers, config.text_width, tokens, whole) if config.text_layers else 0
     return 2.0 * (blocks + config.text_width * config.embed_dim)
 

@@ -15,7 +15,7 @@ from evaluation import paper
 from evaluation.sets import names
 from report import compared
 from report.by_set import in_paper, of_method
-from report.compared import Figure
+from report.figures.canvas import Figure
 from tests.report.finished import RESULTS, SCRIPT, finish_all, finish_sets, finish_training, of_set, recipe_in
 from tests.report.test_render import page_of
 

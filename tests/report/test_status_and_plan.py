@@ -220,6 +220,7 @@ def test_what_a_stage_still_waits_for_is_said(made: Project, capsys: pytest.Capt
     )
 
 
+@pytest.mark.program
 @pytest.mark.timeout(900)
 def test_each_stage_is_looked_at_as_it_deals(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
