@@ -345,6 +345,26 @@ def test_probes_are_fitted_on_the_splits_of_a_set(run: Run, tmp_path: Path) -> N
     assert run([f"{tmp_path}/mine"], probe=True, shots=[1, 2, 16], seeds=[0, 1]) == rows and run.kept.made == 0
 
 
+def test_all_methods_choose_among_the_classes_of_all_splits(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the three classes of the training split the test split has two; which they are does not depend on probes."""
+    names = ("red", "green", "blue")
+    files = {f"train/{name}/{i}.png": colour(name) for name in names for i in range(6)}
+    write(tmp_path / "mine", files | {f"test/{name}/1.png": colour(name) for name in names[:2]})
+    alone = run([f"{tmp_path}/mine"])
+    digests = run.found.sets[0].digests
+    assert "mine names 3 classes, of which 1 have no picture (blue)" in capsys.readouterr().out
+    rows = run([f"{tmp_path}/mine"], probe=True, shots=[1, 2], seeds=[0, 1])
+    assert rows[0] == alone[0] and {row["method"] for row in rows} == {"zero-shot", "probe", "few-shot"}
+    assert [row["chance"] for row in rows if row["chance"]] == pytest.approx([1 / 3, 1 / 3])
+    for method in ("zero-shot", "probe"):
+        assert {name for row in run.examples(method) for name in row["predicted"]} == set(names)
+    write(tmp_path / "mine", {"train/pink/1.png": colour("pink")})
+    assert run([f"{tmp_path}/mine"])[0]["chance"] == 1 / 4
+    assert run.found.sets[0].digests["train"] != digests["train"]
+
+
 def test_a_set_without_a_train_split_has_no_probe(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "mine", {"red/1.png": colour("red"), "train/1.png": colour("blue")})  # a class of trains
     assert {row["method"] for row in run([f"{tmp_path}/mine"], probe=True)} == {"zero-shot"}

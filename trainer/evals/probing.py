@@ -207,17 +207,13 @@ def _splits(vectors: Hidden, config: Config, one: Wanted, test: Pictures, hidden
         if role != "test":
             pictures[role] = one.open(role)
             found[role] = vectors.pictures(one, role, pictures[role], tables_of(config, "hidden"))["hidden"]
-    classes = sorted({name for some in pictures.values() for name in some.classes}) if one.at.set is None else None
-    made = {role: _features(role, some, found[role], classes) for role, some in pictures.items()}
-    return _Splits(classes or test.classes, made["train"], made.get("validation"), made["test"])
+    made = {role: _features(role, some, found[role]) for role, some in pictures.items()}
+    return _Splits(test.classes, made["train"], made.get("validation"), made["test"])
 
 
-def _features(role: Role, pictures: Pictures, found: Floats, classes: Sequence[str] | None) -> Features:
+def _features(role: Role, pictures: Pictures, found: Floats) -> Features:
     """Vectors with ids that no other split has, for each split may number its files anew."""
-    numbers = pictures.numbers()
-    if classes is not None:
-        numbers = np.array([classes.index(name) for name in pictures.classes], np.int64)[numbers]
-    return Features(tuple(f"{role}/{name}" for name in pictures.ids), found, numbers)
+    return Features(tuple(f"{role}/{name}" for name in pictures.ids), found, pictures.numbers())
 
 
 # ── fits ──────────────────────────────────────────────────────────────────────────────────────────

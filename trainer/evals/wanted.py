@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +15,9 @@ from core.errors import Failure, UsageError, describe
 from core.files import digest, entries_in, filesystem
 from core.inputs import Memory, names_of, stats_of
 from evaluation import prompts, sets
-from evaluation.class_folders import is_hidden
+from evaluation.class_folders import is_hidden, natural
 from evaluation.examples import Pictures
+from evaluation.labels import is_picture
 from evaluation.parquet_tables import is_of_split
 from evaluation.readers import SPLITS, Frames
 from evaluation.sets import Located, Missing
@@ -28,12 +30,16 @@ _SPLITS_OF: Mapping[Role, Sequence[str]] = {
     "train": ("train", "trainval"),
     "validation": ("val", "valid", "validation", "dev"),
 }
+_UNREAD = ""  # in place of the path of a picture whose name alone counts
 _BESIDE = re.compile(r"(\.tsv|\.txt)$")  # files of labels and classes beside a tar
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A set that is there. `splits` and `digests` are by role; those of training only where there are such splits."""
+    """A set that is there. `splits` and `digests` are by role, as far as the set has them and they are read.
+
+    Of a set of one's own all splits are read for their classes.
+    """
 
     name: str  # what the rows call it: of the registry, or the last part of its path
     at: Located
@@ -42,8 +48,28 @@ class Wanted:
     frames: Frames | None  # which are read of an example that is a clip
 
     def open(self, role: Role = "test") -> Pictures:
-        """The labelled pictures of a split. Failure where files and labels do not fit together, or not the set."""
+        """The labelled pictures of a split. Failure where files and labels do not fit together, or not the set.
+
+        Those of a set of one's own have the classes of all of its splits, so that zero-shot and probes choose among the
+        same ones; not where a picture may have several, of which no probe is made.
+        """
+        found = self._opened(role)
+        if self.at.set is not None or self._classes in ((), found.classes):
+            return found
+        meant = [self._classes.index(name) for name in found.classes]
+        return found.relabelled(meant, self._classes, only=False)
+
+    def _opened(self, role: Role) -> Pictures:
         return self.at.open(self.splits[role], frames=self.frames)
+
+    @functools.cached_property
+    def _classes(self) -> tuple[str, ...]:
+        """The classes of all splits, those of the test split first; none where a picture may have several."""
+        test = self._opened("test")
+        if any(len(some) != 1 for some in test.labels):
+            return ()
+        others = {name for role in self.splits if role != "test" for name in self._opened(role).classes}
+        return (*test.classes, *sorted(others - set(test.classes), key=natural))
 
     @property
     def task(self) -> str:
@@ -78,7 +104,7 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
     files = [(one, {} if one.fault else _files_by_role(one, has_probes)) for one in located if isinstance(one, Located)]
     memory = Memory(known)
     paths = {path for _, roles in files for _, some in roles.values() for path in some.values()}
-    digests = memory.digests(stats_of(sorted(paths)))
+    digests = {_UNREAD: "", **memory.digests(stats_of(sorted(paths - {_UNREAD})))}
     names = names_of(one.name for one, _ in files)
     wanted = [
         Wanted(
@@ -123,15 +149,21 @@ def _digest(one: Located, split: str, files: Mapping[str, str], digests: Mapping
 
 
 def _files_by_role(one: Located, has_probes: bool) -> dict[Role, tuple[str, dict[str, str]]]:
-    """The split of each role, and its files: name below the set → path. Without probes only geolocation trains."""
+    """The split of each role, and its files: name below the set → path.
+
+    Without probes only geolocation trains, and sets of one's own are read for the classes of their splits: there the
+    bytes of training pictures do not count, only their names.
+    """
     test = _test_split(one)
     found: dict[Role, tuple[str, dict[str, str]]] = {"test": ("test", _files(one, test))}
-    if not has_probes and not (one.set and one.set.task == "geolocation"):
+    trains = has_probes or (one.set is not None and one.set.task == "geolocation")
+    if not trains and (one.set is not None or one.layout == "karpathy"):
         return found
     for role, names in _SPLITS_OF.items():
         split = next((name for name in names if name != test and _has(one, name, test)), None)
         if split:
-            found[role] = split, _files(one, split)
+            files = _files(one, split)
+            found[role] = split, files if trains else {n: _UNREAD if is_picture(n) else p for n, p in files.items()}
     return found
 
 
