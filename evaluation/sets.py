@@ -205,19 +205,25 @@ class Located:
         names, also = self.set.names, self.set.also()
         return match_classes(labels, names, also, self.set.numbers, self.path, self.set.first_number)
 
-    def remarks(self, pictures: Files) -> list[str]:
-        """Sentences on files that were left out, and on what makes a result on these pictures another than meant."""
-        said = [
+    def left_out(self, pictures: Files) -> list[str]:
+        """Sentences on files that were left out and may have been meant."""
+        return [
             f"{self.name}: left out {count:,} {_LEFT_OUT[why]}"
             for why, count in sorted(pictures.left_out.items())
             if why in _LEFT_OUT
         ]
+
+    def remarks(self, pictures: Files, examples: int | None = None) -> list[str]:
+        """Sentences on files that were left out, and on what makes a result on these pictures another than meant.
+
+        `examples`: how many are judged, where that is not one a picture.
+        """
+        said = self.left_out(pictures)
         if self.set is None:
             return said + (_own_remarks(self.name, pictures) if isinstance(pictures, Pictures) else [])
-        if len(pictures) != self.set.test:
-            said.append(
-                f"{self.name} has {len(pictures):,} examples here and {self.set.test:,} in the paper: results differ"
-            )
+        n = len(pictures) if examples is None else examples
+        if n != self.set.test:
+            said.append(f"{self.name} has {n:,} examples here and {self.set.test:,} in the paper: results differ")
         labels = pictures.labels if isinstance(pictures, Pictures) else ()
         present = len({number for some in labels for number in some})
         if labels and present != self.set.classes:

@@ -278,13 +278,17 @@ def test_a_clip_is_its_middle_frame_or_the_mean_of_all(run: Run, tmp_path: Path)
     assert found["middle"] == pytest.approx(green, abs=1e-6) and found["all"] == pytest.approx(mean, abs=1e-6)
 
 
-def test_retrieval_counts_every_caption_of_a_picture(run: Run, tmp_path: Path) -> None:
+def test_retrieval_counts_every_caption_of_a_picture(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The second caption of the red picture is of another colour, so it is found last; others at once."""
     captions = [("red.png", "a red thing"), ("red.png", "a cyan thing"), ("blue.png", "a blue thing")]
     listing = "file_name,caption\n" + "".join(f"{name},{text}\n" for name, text in captions)
     files = {"red.png": colour("red"), "blue.png": colour("blue"), "metadata.csv": listing.encode()}
-    write(tmp_path / "mscoco" / "test", files)
+    write(tmp_path / "mscoco" / "test", files | {"odd.png": colour("green")})
     rows = rows_of(run(["mscoco"]))
+    said = capsys.readouterr().out
+    assert said.count("eval: mscoco: left out 1 of its pictures, which have no row in its metadata\n") == 1
     assert rows == {
         ("mscoco image-to-text", "recall@1"): 1.0,
         ("mscoco text-to-image", "recall@1"): pytest.approx(2 / 3),
@@ -296,7 +300,7 @@ def test_retrieval_counts_every_caption_of_a_picture(run: Run, tmp_path: Path) -
     ]
 
 
-def test_a_place_is_that_of_the_nearest_reference(run: Run, tmp_path: Path) -> None:
+def test_a_place_is_that_of_the_nearest_reference(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def placed(**places: tuple[float, float]) -> dict[str, bytes]:
         lines = "".join(f"{name}.png,{lat},{lon}\n" for name, (lat, lon) in places.items())
         return {f"{name}.png": colour(name) for name in places} | {
@@ -313,6 +317,15 @@ def test_a_place_is_that_of_the_nearest_reference(run: Run, tmp_path: Path) -> N
         "within 750 km": 2,
         "within 2500 km": 2,
     }
+    said = capsys.readouterr().out
+    write(tmp_path / "im2gps", {f"{split}/odd.png": colour("red") for split in ("test", "train")})
+    write(tmp_path / "im2gps" / "test", {"more.png": colour("red")})
+    run(["im2gps"])
+    more = capsys.readouterr().out
+    for n in (1, 2):
+        sentence = f"eval: im2gps: left out {n} of its pictures, which have no row in its metadata\n"
+        assert sentence not in said and more.count(sentence) == 1
+    assert more.count("im2gps has 3 examples here and 237 in the paper: results differ") == 1
     shutil.rmtree(tmp_path / "im2gps" / "train")
     with pytest.raises(Failure, match="no reference pictures"):
         run(["im2gps"])

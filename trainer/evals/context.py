@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from trainer.evals.config import Config
 from trainer.evals.judged import Asked
@@ -12,12 +13,20 @@ from trainer.evals.vectors import Vectors
 
 @dataclass(frozen=True)
 class Context:
-    """One model's evaluation. `seed`: of intervals, and of what is chosen by hash."""
+    """One model's evaluation. `seed`: of intervals, and of what is chosen by hash; `said`: remarks, of all models."""
 
     kept: Kept
     vectors: Vectors
     config: Config
     seed: int
+    said: set[str] = field(default_factory=set)
+
+    def remark(self, sentences: Iterable[str]) -> None:
+        """Print remarks on a set, each once: they are the same for every model."""
+        for sentence in sentences:
+            if sentence not in self.said:
+                self.said.add(sentence)
+                print(f"eval: {sentence}", flush=True)
 
     def asked(self, set_name: str, method: str, prompts: str = "") -> Asked:
         """What the rows of a result of this model begin with."""

@@ -39,8 +39,7 @@ def captions(context: Context, one: Wanted) -> Rows:
     if not known:
         raise Failure(f"captions have no prompts {', '.join(choices)}: give one of {', '.join(SENTENCES)}")
     found = one.at.open_captions()
-    for remark in one.at.remarks(found):
-        print(f"eval: {remark}", flush=True)
+    context.remark(one.at.remarks(found))
     texts, owner = found.texts()
     images = vectors.pictures(one, "test", found, ("feature",))["feature"]
     rows: Rows = []
@@ -106,8 +105,7 @@ def places(context: Context, one: Wanted) -> Rows:
             f"into {one.at.path}/train, and those of the set into {one.at.path}/test"
         )
     test, references = one.at.open_places(), one.at.open_places(one.splits["train"])
-    for remark in one.at.remarks(test):
-        print(f"eval: {remark}", flush=True)
+    context.remark([*one.at.remarks(test), *one.at.left_out(references)])
     asked, vectors = context.asked(one.name, "nearest"), context.vectors
     images = vectors.pictures(one, "test", test, ("feature",))["feature"]
     others = vectors.pictures(one, "train", references, ("feature",))["feature"]

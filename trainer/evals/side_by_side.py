@@ -30,6 +30,7 @@ def evaluate(
     A model is loaded when it is needed, and let go before the next one.
     """
     rows: Rows = []
+    said: set[str] = set()
     wrong: dict[str, None] = {}  # what is wrong with a set is so for every model: it is said once
     for model in models if found.sets else []:
         if len(models) > 1:
@@ -38,7 +39,7 @@ def evaluate(
         vectors = Vectors(own, model.digest, model.load, found.memory, runs.cores(), model.name)
         try:
             _sizes(own, vectors)
-            rows += Suite(own, vectors, config, seed).evaluate(found.sets)
+            rows += Suite(own, vectors, config, seed, said).evaluate(found.sets)
         except UsageError:  # its merges are not its own
             raise
         except Failure as error:

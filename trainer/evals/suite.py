@@ -84,8 +84,7 @@ class Suite(Context):
     def _classify(self, one: Wanted, sets: Sequence[Wanted], probes: list[Probe]) -> Rows:
         """Zero-shot by each choice of prompts, then the probes; of ImageNet also on the classes of the shifts."""
         pictures = one.open()
-        for remark in one.at.remarks(pictures):
-            print(f"eval: {remark}", flush=True)
+        self.remark(one.at.remarks(pictures))
         found = self.vectors.pictures(one, "test", pictures, self._tables)
         rows: Rows = []
         insides: Rows = []
