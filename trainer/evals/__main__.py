@@ -43,6 +43,7 @@ from trainer.evals.features import Encoder
 from trainer.evals.kept import Kept
 from trainer.evals.models import Model
 from trainer.evals.tables import OWN
+from trainer.stopping import ended_by_sigterm
 from trainer.tokenizer import Tokenizer
 
 RULES_VERSION = 4
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.run_recipe("eval", __doc__, evaluate, argv)
 
 
+@ended_by_sigterm()
 def evaluate(recipe: recipes.Recipe) -> None:
     """Evaluate the recipe's model, unless that is done already."""
     started = time.time()
