@@ -12,7 +12,7 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,12 @@ def read_metadata(path: Path, column: str = "") -> Pictures:
     else:
         classes, labels = numbered(cells)
     return Pictures(**table.files(), classes=classes, labels=labels)
+
+
+def has_only_captions(columns: Iterable[str]) -> bool:
+    """Whether there is a column of captions among some, and none of labels."""
+    names = {name.strip().lower() for name in columns}
+    return not names.isdisjoint(_CAPTIONS) and names.isdisjoint(_LABELS)
 
 
 def read_captions(path: Path) -> Captioned:

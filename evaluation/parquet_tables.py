@@ -23,6 +23,7 @@ from evaluation.metadata_files import (
     Label,
     by_number,
     class_names_in,
+    has_only_captions,
     label_cell,
     label_column,
     numbered,
@@ -120,7 +121,13 @@ def _labels_of(table: pq.ParquetFile, path: str, column: str) -> tuple[str, tupl
         images = [name for name in images if name in _IMAGES]
     if len(images) != 1:
         raise Failure(f"{path} has {len(images)} columns of pictures among {listed(schema.names)}: call the one image")
-    label = label_column([name for name in schema.names if name != images[0]], column, path)
+    others = [name for name in schema.names if name != images[0]]
+    if column not in others and has_only_captions(others):
+        raise Failure(
+            f"{path} has captions and no labels: for retrieval write its pictures to files, and metadata.csv beside "
+            "them with the columns file_name and caption"
+        )
+    label = label_column(others, column, path)
     names = class_names_in(schema, label)
     values = table.read([label]).column(0).to_pylist()
     rows = [label_cell(value, f"{path}, row {number}") for number, value in enumerate(values)]

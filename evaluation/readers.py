@@ -24,7 +24,17 @@ from evaluation.class_folders import Frames
 from evaluation.examples import Captioned, Pictures, Placed
 from evaluation.wording import listed
 
-__all__ = ["Frames", "Known", "Layout", "exists", "layout_of", "read", "read_captions", "read_places"]
+__all__ = [
+    "Frames",
+    "Known",
+    "Layout",
+    "exists",
+    "has_only_captions",
+    "layout_of",
+    "read",
+    "read_captions",
+    "read_places",
+]
 
 Layout = Literal["folders", "tar", "webdataset", "metadata", "parquet", "karpathy"]
 Known = Callable[[Sequence[str]], bool]
@@ -119,6 +129,17 @@ def read(
     if layout == "parquet":
         return parquet_tables.read_tables(path, parquet_tables.tables_in(folder, base, split), column)
     return class_folders.read_folders(base, frames, known)
+
+
+def has_only_captions(path: str, layout: Layout, split: str = "test") -> bool:
+    """Whether a set has captions and no labels: a listing of Karpathy's, dataset_type.txt, or columns of metadata."""
+    if layout not in ("karpathy", "webdataset", "metadata"):
+        return False
+    folder = Path(filesystem(path)[1])
+    if layout == "metadata":
+        rows = metadata_files.rows_of(_metadata(folder, split_folder(folder, split)))
+        return metadata_files.has_only_captions({name for _, row in rows for name in row})
+    return layout == "karpathy" or webdataset_folders.kind_of(folder) == "retrieval"
 
 
 def read_captions(path: str, layout: Layout, split: str = "test") -> Captioned:

@@ -138,7 +138,15 @@ class Located:
     set: Set | None  # None: one of the user's own
     path: str
     layout: readers.Layout
+    has_only_captions: bool = False  # and no labels
     fault: str = ""  # what is wrong with the path, or why it is in none of the layouts; it cannot be opened then
+
+    @property
+    def task(self) -> Task:
+        """What it is for; of the user's own retrieval, where it has captions and no labels."""
+        if self.set is not None:
+            return self.set.task
+        return "retrieval" if self.has_only_captions else "classification"
 
     def open(self, split: str = "test", labels: str = "", frames: readers.Frames | None = None) -> Pictures:
         """Its pictures; those of a set of the registry with labels that are numbers of its classes.
@@ -285,11 +293,13 @@ def _find(name: str, root: str, split: str) -> Located | Missing:
         if not readers.exists(path):
             continue
         try:
-            return Located(name, known, path, readers.layout_of(path, _split(known, path, split)))
+            layout = readers.layout_of(path, _split(known, path, split))
+            captions = known is None and readers.has_only_captions(path, layout, split)
+            return Located(name, known, path, layout, captions)
         except Failure as error:
-            return Located(name, known, path, "folders", str(error))
+            return Located(name, known, path, "folders", fault=str(error))
     if known is None:
-        return Located(name, None, name, "folders", f"{name} is not there: give its right path")
+        return Located(name, None, name, "folders", fault=f"{name} is not there: give its right path")
     return Missing(name, _how_to_get(known, root))
 
 

@@ -43,6 +43,20 @@ def test_texts_know_their_pictures(tmp_path: Path) -> None:
     assert texts == ["an ant", "a black ant", "two ants, walking", "ants"] and picture.tolist() == [0, 0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [
+        ("file_name,Text\nimages/0.jpg,an ant\n", "retrieval"),
+        ("file_name,text,label\nimages/0.jpg,an ant,ant\n", "classification"),
+        ("file_name,about\nimages/0.jpg,an ant\n", "classification"),
+    ],
+)
+def test_a_set_of_ones_own_with_captions_and_no_labels_is_for_retrieval(tmp_path: Path, text: str, task: str) -> None:
+    write_pictures(tmp_path / "test" / "images")
+    (tmp_path / "test" / "metadata.csv").write_text(text)
+    assert located(str(tmp_path), tmp_path).task == task
+
+
 def test_a_list_of_captions_in_one_cell_is_named(tmp_path: Path) -> None:
     (name, *_) = write_pictures(tmp_path / "images")
     text = f"""file_name,raw\nimages/{name},"['an ant', 'a black ant']"\n"""
@@ -69,6 +83,7 @@ def karpathy(base: Path, filepath: str = "") -> Path:
 def test_karpathys_listings(tmp_path: Path) -> None:
     karpathy(tmp_path / "flickr30k")
     karpathy(tmp_path / "mscoco", "val2014")
+    assert located(str(tmp_path / "mscoco"), tmp_path).task == "retrieval"
     (tmp_path / "mscoco" / "val2014" / "9.jpg").write_bytes(b"x")
     flickr, coco = located("flickr30k", tmp_path), located("mscoco", tmp_path)
     assert holds(flickr.open_captions()) and holds(coco.open_captions())
@@ -107,6 +122,7 @@ def benchmark(base: Path, captions: tuple[str, ...] = ("an ant\na black ant\n", 
 
 def test_clip_benchmarks_tars(tmp_path: Path) -> None:
     benchmark(tmp_path / "wds_flickr30k")
+    assert located(str(tmp_path / "wds_flickr30k"), tmp_path).task == "retrieval"
     assert holds(located("flickr30k", tmp_path).open_captions())
     benchmark(tmp_path / "wds_mscoco_captions", ("ant\n\nants", "ant", "ants"))
     with pytest.raises(Failure, match=r"s0000000\.txt in .*0\.tar has an empty caption: add it"):

@@ -217,6 +217,10 @@ def test_tables_of_datasets_itself(tmp_path: Path) -> None:
             lambda p: pq.write_table(pa.table({"text": ["a"], "label": [0]}), p / "test.parquet"),
             r"has 0 columns of pictures among text, label: call the one image",
         ),
+        (
+            lambda p: pq.write_table(pa.table({"image": [b"x"], "caption": ["an ant"]}), p / "test.parquet"),
+            r"has captions and no labels: for retrieval write its pictures to files, and metadata\.csv beside them",
+        ),
     ],
 )  # fmt: skip
 def test_tables_that_do_not_fit_are_named(make: Callable[[Path], object], said: str, tmp_path: Path) -> None:

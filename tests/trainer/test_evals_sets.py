@@ -285,7 +285,14 @@ def test_retrieval_counts_every_caption_of_a_picture(
     captions = [("red.png", "a red thing"), ("red.png", "a cyan thing"), ("blue.png", "a blue thing")]
     listing = "file_name,caption\n" + "".join(f"{name},{text}\n" for name, text in captions)
     files = {"red.png": colour("red"), "blue.png": colour("blue"), "metadata.csv": listing.encode()}
-    write(tmp_path / "mscoco" / "test", files | {"odd.png": colour("green")})
+    files["odd.png"] = colour("green")
+    write(tmp_path / "mine" / "test", files)
+    assert rows_of(run([f"{tmp_path}/mine"], prompts=["clip_benchmark"], probe=True)) == {
+        ("mine image-to-text (clip_benchmark)", "recall@1"): 1.0,
+        ("mine text-to-image (clip_benchmark)", "recall@1"): pytest.approx(2 / 3),
+    }
+    capsys.readouterr()
+    write(tmp_path / "mscoco" / "test", files)
     rows = rows_of(run(["mscoco"]))
     said = capsys.readouterr().out
     assert said.count("eval: mscoco: left out 1 of its pictures, which have no row in its metadata\n") == 1

@@ -56,7 +56,7 @@ class ByFile:
     def evaluate(self, kept: Kept, config: Config, one: Wanted, seed: int) -> Rows:
         """Rows of results of its probes on a set; none, which is said, where files or splits are missing."""
         known = one.at.set
-        if one.at.layout == "karpathy" or (known and (known.task != "classification" or known.own_classes)):
+        if one.at.task != "classification" or (known and known.own_classes):
             return []  # there is nothing to fit
         if (one.name, "test") not in self.files:
             print(f"eval: {self.name} has no features of {one.name}: {self.path(one.name, 'test')} is not there")

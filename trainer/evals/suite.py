@@ -70,9 +70,9 @@ class Suite(Context):
         shift = shift_sets.shift_of(one.at)
         if shift is not None and known is not None and known.own_classes:
             return shifted.zero_shot(self, one, shift, self._tables)
-        if one.at.layout == "karpathy" or (known is not None and known.task == "retrieval"):
+        if one.at.task == "retrieval":
             return searched.captions(self, one)
-        if known is not None and known.task == "geolocation":
+        if one.at.task == "geolocation":
             return searched.places(self, one)
         return self._classify(one, sets, probes)
 

@@ -123,7 +123,7 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
 
 def _check_prompts(one: Located | Missing, choices: Sequence[str]) -> None:
     """UsageError where a set with classes has no such prompts: it is said before anything is computed."""
-    if isinstance(one, Missing) or one.layout == "karpathy" or (one.set and one.set.task != "classification"):
+    if isinstance(one, Missing) or one.task != "classification":
         return
     for choice in choices:
         if one.set is None:
@@ -156,8 +156,8 @@ def _files_by_role(one: Located, has_probes: bool) -> dict[Role, tuple[str, dict
     """
     test = _test_split(one)
     found: dict[Role, tuple[str, dict[str, str]]] = {"test": ("test", _files(one, test))}
-    trains = has_probes or (one.set is not None and one.set.task == "geolocation")
-    if not trains and (one.set is not None or one.layout == "karpathy"):
+    trains = has_probes or one.task == "geolocation"
+    if one.task == "retrieval" or (one.set is not None and not trains):
         return found
     for role, names in _SPLITS_OF.items():
         split = next((name for name in names if name != test and _has(one, name, test)), None)
