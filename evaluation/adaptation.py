@@ -40,22 +40,21 @@ def mean_change(rows: Sequence[Change]) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """One classifier of the continuum from zero-shot to all examples: means over data sets. `effective` is None without
-    a line of other models."""
+    """One classifier of the continuum from zero-shot to all examples: means over data sets."""
 
     shots: str
     inside: float
     outside: float
-    effective: float | None
+    effective: float
 
 
 def continuum(
-    inside: Mapping[str, Mapping[str, float]], outside: Mapping[str, Mapping[str, float]], line: Fit | None = None
+    inside: Mapping[str, Mapping[str, float]], outside: Mapping[str, Mapping[str, float]], line: Fit
 ) -> list[Step]:
     """Figure 15: a step for each number of shots, in the order given ("0", "1", … "all").
 
-    Both are accuracies by shots and data set: ImageNet's pictures of each shift's classes, and the shift. UsageError
-    where a step has other data sets than the rest: their means could not be compared.
+    Both are accuracies by shots and data set: ImageNet's pictures of each shift's classes, and the shift. `line`: of
+    other models. UsageError where a step has other data sets than the rest: their means could not be compared.
     """
     names = {frozenset(some) for side in (inside, outside) for some in side.values()}
     if list(inside) != list(outside) or len(names) != 1 or not next(iter(names)):
@@ -63,5 +62,5 @@ def continuum(
     steps = []
     for shots in inside:
         x, y = (float(np.mean([side[shots][name] for name in sorted(side[shots])])) for side in (inside, outside))
-        steps.append(Step(shots, x, y, None if line is None else effective(line, x, y)))
+        steps.append(Step(shots, x, y, effective(line, x, y)))
     return steps

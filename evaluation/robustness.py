@@ -182,11 +182,6 @@ def effective(line: Fit, inside: float, outside: float) -> float:
     return outside - line.predict(inside)
 
 
-def relative(before: float, after: float) -> float:
-    """Relative robustness of an intervention: any gain of accuracy under shift, whatever becomes of ImageNet's."""
-    return after - before
-
-
 def error_ratio(inside: float, outside: float) -> float:
     """How many mistakes there are under shift for one on ImageNet; infinite for a model without mistakes inside."""
     return (1 - outside) / (1 - inside) if inside < 1 else float("inf")
@@ -216,6 +211,11 @@ class Robustness:
     low: float
     high: float
     over_examples: bool
+
+    @property
+    def error_ratio(self) -> float:
+        """How many mistakes there are under shift for one on ImageNet."""
+        return error_ratio(self.inside, self.outside)
 
 
 def measure(

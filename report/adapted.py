@@ -142,7 +142,7 @@ def figure_15(
         )
         by_steps = "; ".join(
             (f"{name}: " if len(found) > 1 else "")
-            + ", ".join(f"{one.shots} {100 * one.effective:+.1f}" for one in found[name] if one.effective is not None)
+            + ", ".join(f"{one.shots} {100 * one.effective:+.1f}" for one in found[name])
             for name in some
         )
         says = (

@@ -1,4 +1,4 @@
-"""Zero-shot by prompts and beside probes: figures 4 to 8 of the paper, of all models, with the paper's values.
+"""Zero-shot by prompts and beside probes: figures 4 to 9 of the paper, of all models, with the paper's values.
 
 Where there are more models than colours, a figure is drawn several times, some models in each.
 """
@@ -40,14 +40,16 @@ def figures(results: Manifest, rows: Sequence[Row]) -> list[Figure]:
     names = models(rows)
     zero_shot, probes = ({name: of_method(rows, way, name) for name in names} for way in ("zero-shot", "probe"))
     own = {title(name): pair for name in names if (pair := _paired(zero_shot[name], probes[name]))[0]}
-    drawn = _prompt_study(rows, table_rows(results, "model", ["model", "gflops"]))
+    sizes = table_rows(results, "model", ["model", "gflops"])
+    drawn = _prompt_study(rows, sizes)
     drawn += _differences("against", own, "the same model's features", _of_paper_difference)
     for number, other in enumerate(name for name in names if probes[name] and not zero_shot[name]):
         against = {title(name): pair for name in names if (pair := _paired(zero_shot[name], probes[other]))[0]}
         drawn += _differences(f"against-{number}", against, f"the features of {other}", _of_paper_resnet)
     drawn += _few_shot(table_rows(results, "shot", ["model", "set", "shots", "seed", "metric", "value"]), zero_shot)
     drawn += _equivalents(table_rows(results, "equivalent", ["model", "set", "shots", "relation"]))
-    return drawn + _against_probe({name: pair for name, pair in own.items() if _has_line(*pair)})
+    drawn += _against_probe({name: pair for name, pair in own.items() if _has_line(*pair)})
+    return drawn + _scaling(zero_shot, sizes)
 
 
 def _paired(zero_shot: Scores, probes: Scores) -> Pair:
@@ -213,3 +215,26 @@ def _against_probe(pairs: Mapping[str, Pair]) -> list[Figure]:
         says = f"Zero-shot by linear probe, a point a set; the line is that of {some[0]}. As figure 8 of the paper."
         drawn.append(Figure(*zeroshot.against_probe(f"by-probe{ending}", points), says))
     return drawn
+
+
+# ── figure 9 ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _scaling(zero_shot: Mapping[str, Scores], sizes: Rows) -> list[Figure]:
+    """Figure 9, over the sets that all models have; none where they do not differ in size, or one makes no mistake."""
+    gflops = {row["model"]: row["gflops"] for row in sizes if zero_shot.get(row["model"])}
+    sets = set.intersection(*(set(zero_shot[name]) for name in gflops)) if gflops else set()
+    scores = {
+        title(name): measured({in_paper(set_): 100 * zero_shot[name][set_]["value"] for set_ in sorted(sets)})
+        for name in gflops
+    }
+    flawless = [name for name, of_set in scores.items() if all(score.value == 100 for score in of_set.values())]
+    if len(set(gflops.values())) < 2 or not sets or flawless:
+        return []
+    of_title = measured({title(name): value for name, value in gflops.items()})
+    over = next(iter(sets)) if len(sets) == 1 else f"{len(sets)} sets"
+    says = (
+        f"Zero-shot error by compute of the image tower, the mean over {over}, with the power law through the models. "
+        "As figure 9 of the paper."
+    )
+    return [Figure(*zeroshot.scaling("compute", "these models", of_title, scores), says)]

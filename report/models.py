@@ -7,9 +7,9 @@ too. The page stays small: so many models, sets, classes and pictures are shown 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from evaluation.examples import MAX_BYTES
 from evaluation.readers import split_folder
 from evaluation.sets import Located
 from report.by_set import Row, models, of_method, title
+from report.figures import zeroshot
+from report.figures.canvas import Drawn
 from report.thumbnails import Thumbnail, thumbnail
 
 MODELS = 6  # side by side
@@ -81,6 +83,7 @@ class OfSet:
     models: Sequence[str]
     classes: Sequence[tuple[str, int, Sequence[float]]]  # name, examples, the share that each model has right
     confusions: Sequence[tuple[str, str, Sequence[int]]]  # class, what it was taken for, how often by each model
+    matrix: Mapping[tuple[str, str], int]  # class, what it was taken for → how often by the first model
     worst: Sequence[Example]  # wrong and surest, by the first model
     best: Sequence[Example]
 
@@ -97,6 +100,7 @@ class Section:
     models: Sequence[str]
     scores: Sequence[Scores]
     sets: Sequence[OfSet]
+    figures: Mapping[str, Drawn]  # by set, the confusion of classes by its first model; none where all is right
     left_out: int
     more_sets: int  # whose classes and examples are not shown
 
@@ -115,7 +119,12 @@ def section(recipe: Recipe, results: Manifest, rows: Sequence[Row]) -> Section |
         if examples:
             shown.append(with_pictures(there.get(name), of_set(name, examples, names)))
     titles = [title(name) for name in names]
-    return Section(titles, scores_of(rows, names), shown, len(every) - len(names), max(0, len(parts) - SETS))
+    figures = {
+        one.name: zeroshot.confusion(f"confusion-{number}", one.matrix)
+        for number, one in enumerate(shown)
+        if any(label != taken_for for label, taken_for in one.matrix)
+    }
+    return Section(titles, scores_of(rows, names), shown, figures, len(every) - len(names), max(0, len(parts) - SETS))
 
 
 def scores_of(rows: Sequence[Row], names: Sequence[str]) -> list[Scores]:
@@ -183,6 +192,7 @@ def of_set(name: str, examples: Answers, names: Sequence[str]) -> OfSet:
         there,
         _classes(shared, there),
         _confusions(shared, there),
+        Counter((example.label, example.answers[there[0]].predicted) for example in shared),
         wrong[:PICTURES],
         right[:PICTURES],
     )
@@ -225,7 +235,7 @@ def with_pictures(place: Located | None, one: OfSet) -> OfSet:
     def seen(some: Sequence[Example]) -> list[Example]:
         return [Example(each.id, each.label, each.answers, found.get(each.id)) for each in some]
 
-    return OfSet(one.name, one.n, one.models, one.classes, one.confusions, seen(one.worst), seen(one.best))
+    return replace(one, worst=seen(one.worst), best=seen(one.best))
 
 
 def located(recipe: Recipe) -> dict[str, Located]:

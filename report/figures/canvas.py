@@ -25,12 +25,6 @@ LABEL = 36  # characters of a name in a figure
 HOLLOW = "none"
 MOST_SERIES = len(INKS)
 
-# The page's colours for an SVG that stands alone; a test holds them against the page's style sheet.
-LIGHT = {"text": "#20262b", "muted": "#626a71", "kept": "#2b6c8f"}
-LIGHT |= {"second": "#b3541e", "third": "#3f7d3a", "fourth": "#7a4fa0"}
-DARK = {"text": "#e4e6e4", "muted": "#9aa3a9", "kept": "#6fb3d3"}
-DARK |= {"second": "#e8935a", "third": "#8cc084", "fourth": "#b99ad9"}
-
 
 class Drawn(NamedTuple):
     """A figure: the SVG as a part of a page, and the numbers that it shows, as CSV with a first line of names."""
@@ -106,17 +100,6 @@ def series_csv(series: Sequence[Series]) -> str:
             for name, value in one.values.items()
         ),
     )
-
-
-def as_file(svg: str) -> str:
-    """A figure of a page as a file of its own, with the page's colours in light and in dark."""
-    light, dark = ("".join(f"--{name}:{colour};" for name, colour in some.items()) for some in (LIGHT, DARK))
-    style = (
-        f"<style>:root{{{light}color:var(--text);font-family:sans-serif;stroke-linejoin:round}}"
-        f"text{{fill:currentColor}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
-    )
-    head, end, rest = svg.partition(">")
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{head}{end}{style}{rest}'
 
 
 def name_of(text: str) -> str:

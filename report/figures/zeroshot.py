@@ -6,12 +6,12 @@ markers; the paper's follow. Scores are in per cent, differences in percentage p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import Failure
 from evaluation.paper import Value
@@ -291,43 +291,43 @@ def scaling(name: str, label: str, gflops: Mapping[str, Value], scores: Mapping[
     return Drawn(inline_svg(name, "zero-shot error by compute", (4.2, 3.6), fill), data)
 
 
-def confusion(name: str, classes: Sequence[str], counts: npt.NDArray[np.int64]) -> Drawn:
-    """How often pictures of one class (row) were taken for another (column): int64 [n, n], each row as shares.
+def confusion(name: str, counts: Mapping[tuple[str, str], int]) -> Drawn:
+    """How often examples of a class (row) were taken for a class (column), as shares of the row.
 
-    Of more than CLASSES classes those with the most errors, made or attracted, are drawn; the data have all pairs.
+    counts: (class, what it was taken for) → examples. Of more than CLASSES classes those with the most errors, made or
+    attracted.
     """
-    n = len(classes)
-    if counts.shape != (n, n) or n == 0 or counts.min() < 0:
-        raise Failure(
-            f"confusion matrix: {n} classes take counts of shape ({n}, {n}), none below 0; got {counts.shape}"
-        )
-    wrong = counts - np.diag(np.diag(counts))
-    chosen = np.sort(np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:CLASSES])
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    if not counts or min(counts.values()) < 1:
+        raise Failure("confusion matrix: it takes pairs of classes with an example or more each")
+    errors, of_class = Counter[str](), Counter[str]()
+    for (label, taken_for), n in counts.items():
+        of_class[label] += n
+        errors.update({label: 0, taken_for: 0} if label == taken_for else {label: n, taken_for: n})
+    classes = sorted(sorted(errors, key=lambda one: (-errors[one], one))[:CLASSES])
+    place = {label: i for i, label in enumerate(classes)}
+    shown = {pair: n for pair, n in sorted(counts.items()) if pair[0] in place and pair[1] in place}
 
     def fill(figure: Any) -> None:
         from matplotlib.patches import Rectangle
 
         axes = figure.subplots()
-        for y, i in enumerate(chosen):
-            for x, j in enumerate(chosen):
-                if counts[i, j]:
-                    ink = LINE if i == j else INKS[1]
-                    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=ink, alpha=0.08 + 0.8 * shares[i, j]))
-                    if len(chosen) <= 12:
-                        axes.text(x, y, f"{shares[i, j]:.0%}", fontsize=6.5, ha="center", va="center")
+        for (label, taken_for), n in shown.items():
+            x, y, share = place[taken_for], place[label], n / of_class[label]
+            ink = LINE if label == taken_for else INKS[1]
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=ink, alpha=0.08 + 0.8 * share))
+            if len(classes) <= 12:
+                axes.text(x, y, f"{share:.0%}", fontsize=6.5, ha="center", va="center")
         dress(axes, "taken for", "class")
-        names = [name_of(classes[i]) for i in chosen]
-        axes.set_xticks(range(len(chosen)), names, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(chosen)), names, fontsize=7)
-        axes.set(xlim=(-0.5, len(chosen) - 0.5), ylim=(len(chosen) - 0.5, -0.5), aspect="equal")
+        names = [name_of(label) for label in classes]
+        axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(classes)), names, fontsize=7)
+        axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5), aspect="equal")
         axes.grid(visible=False)
 
-    rows = ((classes[i], classes[j], int(counts[i, j])) for i, j in np.argwhere(counts))
-    side = 1.8 + 0.14 * max(len(chosen), 10)
-    return Drawn(
-        inline_svg(name, "confusion of classes", (side, side), fill), csv_text(("class", "taken_for", "examples"), rows)
-    )
+    rows = ((label, taken_for, n, of_class[label]) for (label, taken_for), n in shown.items())
+    side = 1.8 + 0.14 * max(len(classes), 10)
+    data = csv_text(("class", "taken_for", "examples", "of_class"), rows)
+    return Drawn(inline_svg(name, "confusion of classes", (side, side), fill), data)
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────────

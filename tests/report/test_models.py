@@ -101,6 +101,21 @@ def test_classes_and_confusions_are_counted(recipe: Recipe) -> None:
     assert list(one.confusions) == [("cat", "dog", [1, 2]), ("dog", "cat", [1, 0])]
 
 
+def test_the_confusion_of_classes_is_that_of_the_first_model(recipe: Recipe) -> None:
+    (figure,) = section(recipe).figures.values()
+    assert [tuple(row.values()) for row in csv.DictReader(io.StringIO(figure.data))] == [
+        ("cat", "cat", "1", "2"),
+        ("cat", "dog", "1", "2"),
+        ("dog", "cat", "1", "2"),
+        ("dog", "dog", "1", "2"),
+        ("owl", "owl", "1", "1"),
+    ]
+    assert "that this model took for another (column)" in page_of(recipe).text
+    rows = read(recipe)[1]
+    finish_training(recipe, [1.0], rows, tables={"example": [row for row in examples() if row["rank"] == 1]})
+    assert not section(recipe).figures
+
+
 def test_the_surest_examples_come_with_every_answer_and_their_pictures(recipe: Recipe) -> None:
     (one,) = section(recipe).sets
     assert [example.id for example in one.worst] == ["dog/2.png", "cat/2.png"]
@@ -234,3 +249,22 @@ def test_figure_4_compares_choices_of_prompts_over_the_sets_that_all_have(tmp_pa
     }
     assert not others and "the mean over 2 sets" in figure.says
     assert "4" not in drawn([row for row in rows if row["prompts"] in ("paper", "single")], tmp_path / "b", model=sizes)
+
+
+def test_figure_9_is_the_error_over_the_sets_that_all_models_have(tmp_path: Path) -> None:
+    rows = results(OWN, ("dtd", "zero-shot", 0.4), ("food101", "zero-shot", 0.6), ("rendered_sst2", "zero-shot", 0.5))
+    rows += results("a", ("dtd", "zero-shot", 0.7), ("food101", "zero-shot", 0.8))
+    sizes = [{"model": OWN, "gflops": 4.0}, {"model": "a", "gflops": 16.0}, {"model": "none", "gflops": 1.0}]
+    (figure,) = drawn(rows, tmp_path, model=sizes)["9"]
+    found = {(row["model"], row["set"], float(row["gflops"])): float(row["score"]) for row in rows_of(figure)}
+    assert found == {
+        (MINE, "DTD", 4.0): 40.0,
+        (MINE, "Food101", 4.0): 60.0,
+        ("a", "DTD", 16.0): pytest.approx(70),
+        ("a", "Food101", 16.0): 80.0,
+    }
+    assert "error ∝ GFLOPs^-0.500" in figure.svg and "the mean over 2 sets" in figure.says  # 50 % to 25 % by 4 times
+    same = [{**row, "gflops": 4.0} for row in sizes]
+    assert "9" not in drawn(rows, tmp_path / "same", model=same)
+    flawless = [row if row["model"] == OWN else {**row, "value": 1.0} for row in rows]
+    assert "9" not in drawn(flawless, tmp_path / "flawless", model=sizes)
