@@ -20,7 +20,6 @@ from core.manifest import Manifest
 from core.recipe import Recipe
 from core.tars import tar_members
 from evaluation.robustness import Examples
-from report.by_set import OWN
 from report.examples import Rows, in_order
 from report.thumbnails import Thumbnail, packed, thumbnail
 
@@ -70,14 +69,15 @@ def answers(results: Manifest) -> Answers:
     return {row["key"]: (row["correct"], row["label"]) for row in rows}
 
 
-def answers_by_set(results: Manifest, names: Collection[str]) -> dict[str, Answers]:
-    """The same of evaluation sets, by the trained model and the first choice of prompts; one class a picture."""
+def answers_by_set(results: Manifest, names: Collection[str]) -> dict[str, dict[str, Answers]]:
+    """The same of evaluation sets, by set and model, with the first choice of prompts; one class a picture."""
     prompts = [*results.facts.get("config", {}).get("prompts", ())][:1]
-    found: dict[str, Answers] = {}
+    found: dict[str, dict[str, Answers]] = {}
     for row in table_rows(results, "example", ["model", "set", "method", "prompts", "id", "label", "rank"]):
-        of_one_class = row["rank"] is not None and len(row["label"]) == 1 and row["model"] == OWN
+        of_one_class = row["rank"] is not None and len(row["label"]) == 1
         if row["set"] in names and row["method"] == "zero-shot" and row["prompts"] in prompts and of_one_class:
-            found.setdefault(row["set"], {})[row["id"]] = row["rank"] == 1, row["label"][0]
+            of_model = found.setdefault(row["set"], {}).setdefault(row["model"], {})
+            of_model[row["id"]] = row["rank"] == 1, row["label"][0]
     return found
 
 

@@ -20,6 +20,7 @@ from dedup import overlap
 from dedup.allpairs import K64, K256
 from evaluation import leaks, paper
 from report import evals
+from report.by_set import OWN
 from report.examples import Rows, in_order
 from report.figures import shift
 from report.figures.canvas import Drawn
@@ -57,6 +58,7 @@ class SetLeaks:
     within: leaks.Stratified | None = None
     without_result: int = 0  # leaked pictures that were not evaluated, as they have no label
     why: str = ""
+    others: Mapping[str, leaks.Split] = field(default_factory=dict)  # by other models, on the same pictures
 
     @property
     def leak(self) -> Leak:
@@ -116,7 +118,8 @@ def by_set(found: Overlap, results: Manifest | None) -> list[SetLeaks]:
     leaked: dict[str, set[str]] = {name: set() for name in found.sets}
     for name, key in found.nearest():
         leaked[name].add(key)
-    answers, same = _answers(found, results) if results else ({}, set())
+    by_model, same = _answers(found, results) if results else ({}, set())
+    answers = {name: some[OWN] for name, some in by_model.items() if OWN in some}
     why = {name: _why_not(leaked[name], answers.get(name, {}), name in same) for name in found.sets}
     compared = {name: leaked[name] & answers[name].keys() for name in sorted(found.sets) if not why[name]}
     numbers = leaks.summary(
@@ -134,19 +137,27 @@ def by_set(found: Overlap, results: Manifest | None) -> list[SetLeaks]:
             within=_within(answers[name], leaked[name]) if name in rows else None,
             without_result=len(leaked[name] - answers[name].keys()) if name in rows else 0,
             why=why[name],
+            others=_others(by_model[name], compared[name]) if name in rows else {},
         )
         for name, said in sorted(found.sets.items())
     ]
 
 
-def _answers(found: Overlap, results: Manifest) -> tuple[dict[str, evals.Answers], set[str]]:
-    """The answers of each set that has some, and the sets whose pictures are those that were evaluated, by digest.
+def _others(by_model: Mapping[str, evals.Answers], overlapping: set[str]) -> dict[str, leaks.Split]:
+    """The other models that were evaluated on the same pictures as the recipe's own."""
+    own = by_model[OWN].keys()
+    some = {name: answers for name, answers in by_model.items() if name != OWN and answers.keys() == own}
+    return {name: leaks.split(name, _right(answers), overlapping) for name, answers in some.items()}
+
+
+def _answers(found: Overlap, results: Manifest) -> tuple[dict[str, dict[str, evals.Answers]], set[str]]:
+    """By set and model the answers, and the sets whose pictures are those that were evaluated, by digest.
 
     Of the sets of eval.sets overlap's digest says nothing: they are joined by name.
     """
     digest = results.facts.get("inputs", {}).get("pictures")
     same = {name for name, said in found.sets.items() if digest and said["pictures"] == digest}
-    of_tar = evals.answers(results) if same else {}
+    of_tar = {OWN: evals.answers(results)} if same else {}
     return evals.answers_by_set(results, found.sets.keys() - same) | dict.fromkeys(same, of_tar), same
 
 

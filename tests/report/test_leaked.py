@@ -131,6 +131,9 @@ def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> 
         for i, rank in enumerate(5 * ranks)
     ]
     examples += [{**row, "method": "probe", "prompts": "", "rank": 1} for row in examples[:10]]
+    ranks = dict.fromkeys(("00.png", "03.png", "05.png"), 1)
+    examples += [{**row, "model": f"b{SCRIPT}", "rank": ranks.get(row["id"], 2)} for row in examples[10:20]]
+    examples += [{**row, "model": "of others"} for row in examples[10:15]]
     finish_training(recipe, [1.0], RESULTS, tables={"example": examples})
     rows = [{"eval_set": "dtd", "key": key} for key in ("00.png", "02.png")]
     sets = {"dtd": {"pictures": "of a folder"}}
@@ -139,6 +142,10 @@ def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> 
     assert one.numbers is not None and one.within is not None
     assert (one.numbers["all"], one.numbers["accuracy_overlap"], one.numbers["clean"]) == (0.5, 1.0, 3 / 8)
     assert one.within.difference == pytest.approx(5 / 8)
+    ((name, other),) = one.others.items()
+    assert name == f"b{SCRIPT}"
+    assert (other.accuracy_all, other.accuracy_clean, other.accuracy_overlap) == (3 / 10, 2 / 8, 1 / 2)
+    assert f"b{SCRIPT} 30.0 % 25.0 % 50.0 % +5.00 points" in page_of(recipe).text
     finish_overlap(recipe, [*rows, {"eval_set": "dtd", "key": "test/04.png"}], sets)
     one = sets_of(recipe)["dtd"]
     assert one.numbers is None
