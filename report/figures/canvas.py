@@ -102,10 +102,10 @@ def series_csv(series: Sequence[Series]) -> str:
     )
 
 
-def name_of(text: str) -> str:
-    """A name as a figure has room for it: cut, and without what cannot be seen."""
+def name_of(text: str, room: int = LABEL) -> str:
+    """A name as a figure has room for it, in characters: cut, and without what cannot be seen."""
     text = shown(text)
-    return text if len(text) <= LABEL else text[: LABEL - 1] + "…"
+    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 # ── drawing ───────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from report.figures.canvas import (
     BLACK,
     HOLLOW,
     INKS,
+    LABEL,
     LINE,
     MOST_SERIES,
     SOFT,
@@ -41,6 +42,8 @@ from report.plots import dress, inline_svg
 
 ROW, MARGIN = 0.165, 1.0  # inches of a row of names, and of what stands above and below them
 CLASSES = 30  # of a confusion matrix
+
+_NAME = LABEL - len(", probe")  # characters of a model's name in figure 6, where a legend says more of it
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,12 @@ def few_shot(name: str, curves: Sequence[Curve], zero_shot: Mapping[str, float])
             axes.fill_between(curve.shots, curve.low, curve.high, color=INKS[which], alpha=0.18, linewidth=0)
             axes.plot(curve.shots, curve.mean, color=INKS[which], linewidth=1.3)
             places = [(shots, score, False) for shots, score in zip(curve.shots, curve.mean, strict=True)]
-            dots(axes, places, which, f"{name_of(curve.label)}, probe")
+            dots(axes, places, which, f"{name_of(curve.label, _NAME)}, probe")
         for label, score in zero_shot.items():
             ink = INKS[labels.index(label)]
-            axes.axhline(score, color=ink, linewidth=1.2, linestyle=(0, (4, 3)), label=f"{name_of(label)}, zero-shot")
+            axes.axhline(
+                score, color=ink, linewidth=1.2, linestyle=(0, (4, 3)), label=f"{name_of(label, _NAME)}, zero-shot"
+            )
         shots = sorted({shots for curve in curves for shots in curve.shots})
         axes.set_xticks(shots, [f"{n:,}" for n in shots])
         axes.minorticks_off()

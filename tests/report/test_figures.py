@@ -133,6 +133,13 @@ def test_figures_say_what_they_show_in_the_page_s_colours(draw: Callable[[], Dra
     assert rows and all(len(row) == len(names) for row in rows)
 
 
+def test_a_long_name_is_cut_before_what_the_legend_says_of_it() -> None:
+    long = "CLIP-ViT-B-32-laion2B-s34B-b79K-e16"
+    svg = zeroshot.few_shot("f", [Curve(long, [1, 2], [4, 5], [3, 4], [5, 6])], {long: 4.5}).svg
+    said = {f"CLIP-ViT-B-32-laion2B-s34B-b…, {method}" for method in ("probe", "zero-shot")}
+    assert said <= {text.strip() for text in ET.fromstring(svg).itertext()}
+
+
 def test_the_same_numbers_give_the_same_bytes() -> None:
     assert figure_13() == figure_13.__wrapped__()
 
