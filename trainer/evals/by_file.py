@@ -18,7 +18,7 @@ from evaluation.examples import Files
 from evaluation.features import read_features
 from trainer.evals import probing
 from trainer.evals.config import Config
-from trainer.evals.kept import Kept
+from trainer.evals.context import Context
 from trainer.evals.vectors import Floats
 from trainer.evals.wanted import Role, Wanted
 
@@ -53,25 +53,27 @@ class ByFile:
             raise Failure(f"{one.name} has ids that differ only in how accents are written: rename one of them")
         return dict.fromkeys(tables, found.vectors)
 
-    def evaluate(self, kept: Kept, config: Config, one: Wanted, seed: int) -> Rows:
-        """Rows of results of its probes on a set; none, which is said, where files or splits are missing."""
-        known = one.at.set
-        if one.at.task != "classification" or (known and known.own_classes):
-            return []  # there is nothing to fit
-        if (one.name, "test") not in self.files:
-            print(f"eval: {self.name} has no features of {one.name}: {self.path(one.name, 'test')} is not there")
-            return []
-        lacking = [role for role in one.splits if (one.name, role) not in self.files]
-        if lacking:
-            raise Failure(f"{self.path(one.name, lacking[0])} is not there, and {one.name} has that split: write it")
-        test = one.open()
-        hidden = self.pictures(one, "test", test, ("hidden",))["hidden"]
-        rows, _ = probing.evaluate(kept, self, config, one, test, hidden, {}, seed)
-        return rows
-
     def path(self, name: str, role: Role) -> str:
         """Where the features of a split of a set are looked for."""
         return join(self.folder, name, f"{role}.parquet")
+
+
+def evaluate(context: Context[ByFile], one: Wanted) -> Rows:
+    """Rows of results of its probes on a set; none, which is said, where files or splits are missing."""
+    known, model = one.at.set, context.vectors
+    if one.at.task != "classification" or (known and known.own_classes):
+        return []  # there is nothing to fit
+    if (one.name, "test") not in model.files:
+        print(f"eval: {model.name} has no features of {one.name}: {model.path(one.name, 'test')} is not there")
+        return []
+    lacking = [role for role in one.splits if (one.name, role) not in model.files]
+    if lacking:
+        raise Failure(f"{model.path(one.name, lacking[0])} is not there, and {one.name} has that split: write it")
+    test = one.open()
+    context.remark(one.at.remarks(test))
+    hidden = model.pictures(one, "test", test, ("hidden",))["hidden"]
+    rows, _ = probing.evaluate(context, one, test, hidden, {})
+    return rows
 
 
 def find(recipe: recipes.Recipe, config: Config, sets: Sequence[Wanted]) -> list[ByFile]:

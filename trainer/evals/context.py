@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
+from evaluation.examples import Files
 from trainer.evals.config import Config
-from trainer.evals.judged import Asked
+from trainer.evals.judged import Asked, Floats
 from trainer.evals.kept import Kept
-from trainer.evals.vectors import Vectors
+from trainer.evals.wanted import Role, Wanted
+
+
+class Hidden(Protocol):
+    """Where the features of splits come from: a model, or files of another's."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+
+    def basis(self, one: Wanted, *roles: Role) -> str:
+        """The digest of what determines the features of some splits."""
+
+    def pictures(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
+        """Vectors [n, width] of a split as the table "hidden", in the order of its ids."""
+
+
+Source = TypeVar("Source", bound=Hidden, covariant=True)
 
 
 @dataclass(frozen=True)
-class Context:
+class Context(Generic[Source]):
     """One model's evaluation. `seed`: of intervals, and of what is chosen by hash; `said`: remarks, of all models."""
 
     kept: Kept
-    vectors: Vectors
+    vectors: Source
     config: Config
     seed: int
     said: set[str] = field(default_factory=set)

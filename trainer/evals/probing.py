@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +13,12 @@ import pyarrow as pa
 from core.files import digest
 from core.tables import declare
 from evaluation import features, fewshot, logistic, metrics, probe, prompts
-from evaluation.examples import Files, Pictures
+from evaluation.examples import Pictures
 from evaluation.features import Features
 from trainer.evals import judged
 from trainer.evals.config import Config
-from trainer.evals.kept import Kept, Made
+from trainer.evals.context import Context, Hidden
+from trainer.evals.kept import Made
 from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats
 from trainer.evals.vectors import vectors as vectors_of
@@ -116,29 +117,24 @@ class _Splits:
     test: Features
 
 
-class Hidden(Protocol):
-    """Where the features of splits come from: a model, or files of another's."""
+@dataclass(frozen=True)
+class _Task:
+    """What is fitted and how it is judged. `keep`: whether the weights are, too."""
+
+    splits: _Splits
+    metric: str
+    measure: probe.Metric
+    keep: bool
 
     @property
-    def name(self) -> str:
-        """The model's."""
-
-    def basis(self, one: Wanted, *roles: Role) -> str:
-        """The digest of what determines the features of some splits."""
-
-    def pictures(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
-        """Vectors [n, width] of a split as the table "hidden", in the order of its ids."""
+    def truth(self) -> list[str]:
+        """The digests of ids and labels by split."""
+        splits = (self.splits.train, self.splits.validation, self.splits.test)
+        return [digest(split.ids, split.labels.tolist()) for split in splits if split]
 
 
 def evaluate(
-    kept: Kept,
-    vectors: Hidden,
-    config: Config,
-    one: Wanted,
-    test: Pictures,
-    hidden: Floats,
-    zero_shot: Mapping[str, float],
-    seed: int,
+    context: Context[Hidden], one: Wanted, test: Pictures, hidden: Floats, zero_shot: Mapping[str, float]
 ) -> tuple[Rows, list[Probe]]:
     """Rows of results of the probe and of few-shot probes, as the recipe asks for; none where there is no train split.
 
@@ -152,43 +148,50 @@ def evaluate(
         why = "it has no train split" if "train" not in one.splits else "its examples have several classes"
         print(f"eval: no probe of {one.name}: {why}", flush=True)
         return [], []
-    splits = _splits(vectors, config, one, test, hidden)
-    truth = [
-        digest(split.ids, split.labels.tolist()) for split in (splits.train, splits.validation, splits.test) if split
-    ]
-    basis = digest(RULES_VERSION, vectors.basis(one, *one.digests), truth, list(splits.classes), metric)
+    keep = one.at.set is not None and one.at.set.name == _IMAGENET
+    task = _Task(_splits(context, one, test, hidden), metric, measure, keep)
+    vectors, classes = context.vectors, list(task.splits.classes)
+    basis = digest(RULES_VERSION, vectors.basis(one, *one.digests), task.truth, classes, metric)
     rows: Rows = []
     probes: list[Probe] = []
-    keep = one.at.set is not None and one.at.set.name == _IMAGENET
-    if config.probe:
-        asked = judged.Asked(one.name, "probe", "", vectors.name, seed)
-        made = kept.tables(
-            "probe",
-            one.task,
-            digest(basis, seed),
-            (RESULT, EXAMPLE, SWEEP, _weight_table(1)),
-            lambda: _probe(asked, metric, measure, splits, keep),
-        )
+    if context.config.probe:
+        asked, tables = context.asked(one.name, "probe"), (RESULT, EXAMPLE, SWEEP, _weight_table(1))
+        made = context.kept.tables("probe", one.task, digest(basis, context.seed), tables, lambda: _probe(asked, task))
         rows += made["result"].to_pylist()
         probes += _probes(made)
-    shots = _possible(config.shots, splits, one.name)
-    if shots:
-        everything = next((row["value"] for row in rows if row["metric"] == metric), None)
-        line, seeds = zero_shot.get(metric), sorted(config.seeds)
-        curve = judged.Asked(one.name, "few-shot", "", vectors.name, seed)
-        made = kept.tables(
-            "few-shot",
-            one.task,
-            digest(basis, shots, seeds, everything, line),
-            (RESULT, SHOT, EQUIVALENT, _weight_table(1)),
-            lambda: _few_shot(curve, metric, measure, splits, shots, seeds, everything, line, keep),
-        )
-        rows += made["result"].to_pylist()
-        probes += _probes(made)
-        for row in made["equivalent"].to_pylist() if "equivalent" in made else []:
-            about = {"equal": "", "below": "less than ", "beyond": "more than "}[row["relation"]]
-            print(f"eval: {one.name} zero-shot is worth {about}{row['shots']:.1f} examples a class", flush=True)
-    return rows, probes
+    everything = next((row["value"] for row in rows if row["metric"] == metric), None)
+    some, more = _curve(context, one, task, basis, everything, zero_shot.get(metric))
+    return rows + some, probes + more
+
+
+def _curve(
+    context: Context[Hidden],
+    one: Wanted,
+    task: _Task,
+    basis: str,
+    everything: float | None,
+    zero_shot: float | None,
+) -> tuple[Rows, list[Probe]]:
+    """Rows of results of few-shot probes, and of ImageNet the probes; none where no number of shots is possible.
+
+    `everything`, `zero_shot`: the score of the probe on all examples, and zero-shot.
+    """
+    shots, seeds = _possible(context.config.shots, task.splits, one.name), sorted(context.config.seeds)
+    if not shots:
+        return [], []
+    asked = context.asked(one.name, "few-shot")
+    made = context.kept.tables(
+        "few-shot",
+        one.task,
+        digest(basis, shots, seeds, everything, zero_shot),
+        (RESULT, SHOT, EQUIVALENT, _weight_table(1)),
+        lambda: _few_shot(asked, task, shots, seeds, everything, zero_shot),
+    )
+    for row in made["equivalent"].to_pylist() if "equivalent" in made else []:
+        about = {"equal": "", "below": "less than ", "beyond": "more than "}[row["relation"]]
+        print(f"eval: {one.name} zero-shot is worth {about}{row['shots']:.1f} examples a class", flush=True)
+    rows: Rows = made["result"].to_pylist()
+    return rows, _probes(made)
 
 
 # ── splits ────────────────────────────────────────────────────────────────────────────────────────
@@ -200,13 +203,14 @@ def tables_of(config: Config, wanted: str) -> tuple[str, ...]:
     return ("feature", "hidden") if has_both else (wanted,)
 
 
-def _splits(vectors: Hidden, config: Config, one: Wanted, test: Pictures, hidden: Floats) -> _Splits:
+def _splits(context: Context[Hidden], one: Wanted, test: Pictures, hidden: Floats) -> _Splits:
+    tables = tables_of(context.config, "hidden")
     pictures: dict[Role, Pictures] = {"test": test}
     found: dict[Role, Floats] = {"test": hidden}
     for role in one.splits:
         if role != "test":
             pictures[role] = one.open(role)
-            found[role] = vectors.pictures(one, role, pictures[role], tables_of(config, "hidden"))["hidden"]
+            found[role] = context.vectors.pictures(one, role, pictures[role], tables)["hidden"]
     made = {role: _features(role, some, found[role]) for role, some in pictures.items()}
     return _Splits(test.classes, made["train"], made.get("validation"), made["test"])
 
@@ -219,10 +223,10 @@ def _features(role: Role, pictures: Pictures, found: Floats) -> Features:
 # ── fits ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _probe(asked: judged.Asked, metric: str, measure: probe.Metric, splits: _Splits, keep: bool) -> Made:
-    found = probe.probe(splits.train, splits.test, splits.classes, splits.validation, measure)
-    test = splits.test
-    rows = judged.by_class(asked, metric, test.ids, test.labels, found.scores, splits.classes)
+def _probe(asked: judged.Asked, task: _Task) -> Made:
+    splits, test = task.splits, task.splits.test
+    found = probe.probe(splits.train, test, splits.classes, splits.validation, task.measure)
+    rows = judged.by_class(asked, task.metric, test.ids, test.labels, found.scores, splits.classes)
     examples = judged.examples(
         asked,
         [name.partition("/")[2] for name in test.ids],
@@ -240,7 +244,7 @@ def _probe(asked: judged.Asked, metric: str, measure: probe.Metric, splits: _Spl
         for one in found.tried
     ]
     tables = [(rows, RESULT), (sweep, SWEEP)]
-    weights = [_weights(None, None, found.fit)] if keep else []
+    weights = [_weights(None, None, found.fit)] if task.keep else []
     return Made([*(pa.Table.from_pylist(some, schema=schema) for some, schema in tables), examples, *weights])
 
 
@@ -290,26 +294,24 @@ def _possible(shots: Sequence[int], splits: _Splits, name: str) -> list[int]:
 
 def _few_shot(
     asked: judged.Asked,
-    metric: str,
-    measure: probe.Metric,
-    splits: _Splits,
+    task: _Task,
     shots: Sequence[int],
     seeds: Sequence[int],
     everything: float | None,
     zero_shot: float | None,
-    keep: bool,
 ) -> Made:
     """The curve over numbers of shots, and how many of them zero-shot is worth."""
+    splits, measure = task.splits, task.measure
     train, validation = _apart(splits)
     probe.check(train, splits.classes, {"validation": validation, "test": splits.test})
     values: dict[int, list[float]] = {}
     weights = []
     for k, seed, fit in fewshot.fits(train, validation, splits.classes, shots, seeds, measure):
         values.setdefault(k, []).append(measure(logistic.logits(splits.test.vectors, fit), splits.test.labels))
-        weights += [_weights(k, seed, fit)] if keep else []
+        weights += [_weights(k, seed, fit)] if task.keep else []
     points = [fewshot.point(k, some) for k, some in values.items()]
-    rows = [asked.over_draws(metric, one, len(splits.test.ids)) for one in points]
-    about = {"set": asked.set, "model": asked.model, "metric": metric}
+    rows = [asked.over_draws(task.metric, one, len(splits.test.ids)) for one in points]
+    about = {"set": asked.set, "model": asked.model, "metric": task.metric}
     drawn = [
         about | {"shots": one.shots, "seed": seed, "value": value}
         for one in points

@@ -36,7 +36,7 @@ SELECTED = declare(
 )
 
 
-def select(context: Context, one: Wanted, test: Pictures, metric: str) -> Prompts | None:
+def select(context: Context[Vectors], one: Wanted, test: Pictures, metric: str) -> Prompts | None:
     """The classes' names in the templates that were selected for them; None, which is said, where that is impossible.
 
     The test split is not looked at. Examples of classes that have no name in the prompts are left out.

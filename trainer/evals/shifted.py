@@ -42,7 +42,7 @@ Rows = list[dict[str, Any]]
 # ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def zero_shot(context: Context, one: Wanted, shift: Shift, tables: Sequence[str]) -> Rows:
+def zero_shot(context: Context[Vectors], one: Wanted, shift: Shift, tables: Sequence[str]) -> Rows:
     """Rows of results of a shift with classes of its own: by ImageNet's classifier, and by its own class names.
 
     `tables`: what is computed of its pictures, as `Vectors.pictures` takes it.
@@ -101,7 +101,7 @@ def _own_classifier(vectors: Vectors, one: Wanted, of: Groups, choice: str, own:
 
 
 def inside(
-    context: Context, one: Wanted, pictures: Pictures, features: Floats, choice: str, others: Sequence[Wanted]
+    context: Context[Vectors], one: Wanted, pictures: Pictures, features: Floats, choice: str, others: Sequence[Wanted]
 ) -> Rows:
     """Rows of results of ImageNet's own pictures of the classes of each shift among `others`.
 
@@ -144,7 +144,7 @@ def _insides(pictures: Pictures, others: Sequence[Wanted]) -> Iterator[tuple[Shi
 # ── probes of ImageNet's ──────────────────────────────────────────────────────────────────────────
 
 
-def adapted(context: Context, one: Wanted, shift: Shift, probes: Sequence[Probe]) -> Rows:
+def adapted(context: Context[Vectors], one: Wanted, shift: Shift, probes: Sequence[Probe]) -> Rows:
     """Rows of results of a shift by probes that were fitted on ImageNet: adaptation to ImageNet (Figures 14, 15)."""
     opened = shift_sets.open_shift(one.at, shift)
     hidden = context.vectors.pictures(one, "test", opened.files, ("feature", "hidden"))["hidden"]
@@ -152,7 +152,7 @@ def adapted(context: Context, one: Wanted, shift: Shift, probes: Sequence[Probe]
 
 
 def adapted_inside(
-    context: Context,
+    context: Context[Vectors],
     one: Wanted,
     pictures: Pictures,
     hidden: Floats,
@@ -168,7 +168,7 @@ def adapted_inside(
 
 
 def _by_probes(
-    context: Context, one: Wanted, name: str, task: str, judge: Judge, hidden: Floats, probes: Sequence[Probe]
+    context: Context[Vectors], one: Wanted, name: str, task: str, judge: Judge, hidden: Floats, probes: Sequence[Probe]
 ) -> Rows:
     """Rows of results, by the name of the set that is judged: one of the sets, or ImageNet's pictures of a shift."""
     asked = context.asked(name, METHOD)

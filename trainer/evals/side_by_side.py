@@ -9,8 +9,10 @@ import pyarrow as pa
 from core import runs
 from core.errors import Failure, UsageError
 from core.files import digest
+from trainer.evals import by_file
 from trainer.evals.by_file import ByFile
 from trainer.evals.config import Config
+from trainer.evals.context import Context
 from trainer.evals.kept import Kept, Made
 from trainer.evals.models import Model
 from trainer.evals.suite import Rows, Suite
@@ -46,10 +48,10 @@ def evaluate(
             kept.require_lock()
             wrong[str(error)] = None
     for other in files:
-        own = kept.of_model(other.name)
+        context = Context(kept.of_model(other.name), other, config, seed, said)
         for one in found.sets:
             try:
-                rows += other.evaluate(own, config, one, seed)
+                rows += by_file.evaluate(context, one)
             except Failure as error:
                 kept.require_lock()
                 wrong[f"{one.name} cannot be evaluated with the features of {other.name}: {error}"] = None

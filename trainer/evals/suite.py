@@ -22,7 +22,7 @@ from trainer.evals.context import Context
 from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
 from trainer.evals.tables import EXAMPLE, RESULT
-from trainer.evals.vectors import Floats
+from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Wanted
 
 RULES_VERSION = 2
@@ -30,7 +30,7 @@ RULES_VERSION = 2
 Rows = list[dict[str, Any]]
 
 
-class Suite(Context):
+class Suite(Context[Vectors]):
     """Evaluates a model on all sets."""
 
     def evaluate(self, sets: Sequence[Wanted]) -> Rows:
@@ -101,9 +101,7 @@ class Suite(Context):
                 insides += shifted.inside(self, one, pictures, found["feature"], choice, sets)
         if "hidden" in found:
             best = {row["metric"]: row["value"] for row in rows if row["prompts"] == self.config.prompts[0]}
-            some, fitted = probing.evaluate(
-                self.kept, self.vectors, self.config, one, pictures, found["hidden"], best, self.seed
-            )
+            some, fitted = probing.evaluate(self, one, pictures, found["hidden"], best)
             rows += some
             probes += fitted
             if is_imagenet:
@@ -119,7 +117,7 @@ def metric_of(one: Wanted, pictures: Pictures) -> str:
 
 
 def zero_shot(
-    context: Context,
+    context: Context[Vectors],
     one: Wanted,
     pictures: Pictures,
     features: Floats,
