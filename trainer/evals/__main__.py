@@ -46,7 +46,7 @@ from trainer.evals.tables import OWN
 from trainer.stopping import ended_by_sigterm
 from trainer.tokenizer import Tokenizer
 
-RULES_VERSION = 4
+RULES_VERSION = 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Wanted
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 SENTENCES = {"paper": "a photo of {}", "contextless": "{}", "clip_benchmark": "{}"}  # what a caption is put into
 
 _ROWS = 1024  # of a matrix of similarities, at once

@@ -21,7 +21,7 @@ from trainer.evals.probing import METRICS, tables_of
 from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Role, Wanted
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 EXAMPLES = 20_000  # of the split at the most: each template is tried on all of them, again and again
 
 SELECTED = declare(

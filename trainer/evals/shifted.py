@@ -30,7 +30,7 @@ from trainer.evals.tables import EXAMPLE, FRAME, RESULT
 from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Wanted
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 METHOD = "imagenet-probe"  # fitted on ImageNet's training pictures, judged on others
 SHARED = "imagenet-classes"  # names the classifier of all 1,000, one for all sets
 

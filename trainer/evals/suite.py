@@ -25,7 +25,7 @@ from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats, Vectors
 from trainer.evals.wanted import Wanted
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 
 Rows = list[dict[str, Any]]
 
