@@ -15,9 +15,9 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from core.errors import Failure, UsageError
+from core.files import read_bytes
 
 _SHOWN = 5  # problems in one message
 
@@ -79,7 +79,7 @@ def near(name: str, known: Collection[str]) -> str:
 
 def _decoded(path: str) -> str:
     try:
-        data = Path(path).read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     encoding = "utf-8-sig"

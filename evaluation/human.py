@@ -130,15 +130,15 @@ def compare(answers: Sequence[Answer], truth: Mapping[str, str]) -> Comparison:
     )
 
 
-def model_accuracy(said: Mapping[str, str], truth: Mapping[str, str], answers: Sequence[Answer]) -> float | None:
-    """The model's accuracy on the pictures that people answered for: mean over classes. `said`: picture → class."""
+def model_accuracy(right: Mapping[str, bool], truth: Mapping[str, str], answers: Sequence[Answer]) -> float | None:
+    """The model's accuracy on the pictures that people answered for: mean over classes. `right`: of each picture."""
     seen = sorted({answer.image for answer in answers})
-    missing = [image for image in seen if image not in said]
+    missing = [image for image in seen if image not in right]
     if missing:
         raise Failure(
             f"the model has no answer for {len(missing)} pictures: {listed(missing)}; evaluate it on all of them"
         )
-    return _mean_per_class((truth[image], said[image] == truth[image]) for image in seen)
+    return _mean_per_class((truth[image], right[image]) for image in seen)
 
 
 def _votes(answers: Iterable[Answer]) -> tuple[dict[str, str | None], int]:

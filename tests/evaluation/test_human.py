@@ -155,10 +155,10 @@ def test_nobody_guessed() -> None:
 
 def test_the_model_on_the_same_pictures() -> None:
     answers = [Answer("ann", image, None) for image in ("b1.jpg", "b2.jpg", "p1.jpg")]
-    said = {"b1.jpg": "Beagle", "b2.jpg": "Pug", "p1.jpg": "Maine Coon"}
-    assert human.model_accuracy(said, TRUTH, answers) == 0.75
+    right = {"b1.jpg": True, "b2.jpg": False, "p1.jpg": True}
+    assert human.model_accuracy(right, TRUTH, answers) == 0.75
     with pytest.raises(Failure, match=r"no answer for 1 pictures: p1\.jpg"):
-        human.model_accuracy({"b1.jpg": "Pug", "b2.jpg": "Pug"}, TRUTH, answers)
+        human.model_accuracy({"b1.jpg": False, "b2.jpg": False}, TRUTH, answers)
 
 
 def test_figure_16(tmp_path: Path) -> None:

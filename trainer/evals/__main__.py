@@ -37,7 +37,7 @@ from trainer import stage
 from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import split
-from trainer.evals import by_file, models, retrieval, side_by_side, wanted, zeroshot
+from trainer.evals import answers, by_file, models, retrieval, side_by_side, wanted, zeroshot
 from trainer.evals.config import Config, check
 from trainer.evals.features import Encoder
 from trainer.evals.kept import Kept
@@ -68,12 +68,19 @@ def evaluate(recipe: recipes.Recipe) -> None:
     for sentence in found.missing:
         print(f"eval: {sentence}", flush=True)
     others, files = models.find(recipe, config), by_file.find(recipe, config, found.sets)
+    people = answers.find(recipe, config, found.sets)
     inputs: dict[str, Any] = {name: one.digest for name, one in (("train", trained), ("pack", pack)) if one}
     inputs |= {kind: known for kind, (_, known) in sources.items()}
     if config.sets:
         inputs["sets"] = {one.name: digest(dict(one.digests)) for one in found.sets}
     for key, some in (("models", others), ("features", files)):
         inputs |= {key: {one.name: one.digest for one in some}} if some else {}
+    if people:
+        inputs["answers"] = {
+            f"answers about {name} ({group})": one.digest
+            for name, groups in people.items()
+            for group, one in groups.items()
+        }
     facts: dict[str, Any] = {
         "stage": "eval",
         "rules_version": RULES_VERSION,
@@ -92,7 +99,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
             for path, known in sources.values():
                 read.enter_context(reading(Source(path, known)))
             own = [_own(trained, sources["merges"])] if trained else []
-            rows = side_by_side.evaluate(kept, config, found, [*own, *others], files, recipe.run.seed)
+            rows = side_by_side.evaluate(kept, config, found, [*own, *others], files, recipe.run.seed, people)
             parts, counts, results = (
                 _evaluate(own[0], folder, config, sources, trained, shards) if trained else ([], {}, [])
             )

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from core import recipe as recipes
 from core.errors import UsageError
+from evaluation.prompts import FORWARD
 from trainer.evals.tables import OWN
 
 
@@ -35,6 +36,7 @@ class Config(Struct, frozen=True, kw_only=True):
     ] = {}  # others beside the trained one: name → weights, or a folder
     merges: Annotated[str, recipes.RUNTIME] = ""  # the tokenizer's of those without their own; default: train.merges
     features: Annotated[dict[str, str], recipes.RUNTIME] = {}  # of any model, for probes: name → a folder of them
+    answers: Annotated[dict[str, dict[str, str]], recipes.RUNTIME] = {}  # of people: set → group of people → their file
 
 
 def check(path: str, config: Config) -> None:
@@ -50,6 +52,14 @@ def check(path: str, config: Config) -> None:
             raise UsageError(f"{path}: eval.{key} are evaluated on eval.sets: name some, or take eval.{key} out")
     if config.features and not (config.probe or config.shots):
         raise UsageError(f"{path}: eval.features are for probes: set eval.probe = true, or give eval.shots")
+    if config.answers and set(config.prompts) == {FORWARD}:
+        raise UsageError(f"{path}: eval.answers are compared by prompts other than {FORWARD}: add one to eval.prompts")
+    for name, groups in config.answers.items():
+        for group in groups or [""]:
+            if not group.strip() or group != group.strip() or not group.isprintable():
+                raise UsageError(
+                    f"{path}: eval.answers.{name} has the group {group!r}: name each group of people, as zero-shot"
+                )
     for name in (*config.models, *config.features):
         if name == OWN or name != name.strip() or not name or not name.isprintable():
             raise UsageError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from core.inputs import Source
 from evaluation.examples import Files
 from trainer.evals.config import Config
 from trainer.evals.judged import Asked, Floats
@@ -27,17 +28,21 @@ class Hidden(Protocol):
         """Vectors [n, width] of a split as the table "hidden", in the order of its ids."""
 
 
-Source = TypeVar("Source", bound=Hidden, covariant=True)
+VectorsT = TypeVar("VectorsT", bound=Hidden, covariant=True)
 
 
 @dataclass(frozen=True)
-class Context(Generic[Source]):
-    """One model's evaluation. `seed`: of intervals, and of what is chosen by hash; `said`: remarks, of all models."""
+class Context(Generic[VectorsT]):
+    """One model's evaluation.
+
+    `seed`: of intervals, and of what is chosen by hash; `answers`: set → group → file; `said`: remarks, of all models.
+    """
 
     kept: Kept
-    vectors: Source
+    vectors: VectorsT
     config: Config
     seed: int
+    answers: Mapping[str, Mapping[str, Source]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
     def remark(self, sentences: Iterable[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from core import runs
 from core.errors import Failure, UsageError
 from core.files import digest
+from core.inputs import Source
 from trainer.evals import by_file
 from trainer.evals.by_file import ByFile
 from trainer.evals.config import Config
@@ -25,10 +26,17 @@ RULES_VERSION = 1
 
 
 def evaluate(
-    kept: Kept, config: Config, found: Found, models: Sequence[Model], files: Sequence[ByFile], seed: int
+    kept: Kept,
+    config: Config,
+    found: Found,
+    models: Sequence[Model],
+    files: Sequence[ByFile],
+    seed: int,
+    answers: Mapping[str, Mapping[str, Source]],
 ) -> Rows:
     """The rows of results of all models, by model. Failure names what is wrong with sets, after all else is done.
 
+    `answers`: set → group of people → the file of their answers.
     A model is loaded when it is needed, and let go before the next one.
     """
     rows: Rows = []
@@ -41,7 +49,7 @@ def evaluate(
         vectors = Vectors(own, model.digest, model.load, found.memory, runs.cores(), model.name)
         try:
             _sizes(own, vectors)
-            rows += Suite(own, vectors, config, seed, said).evaluate(found.sets)
+            rows += Suite(own, vectors, config, seed, answers, said).evaluate(found.sets)
         except UsageError:  # its merges are not its own
             raise
         except Failure as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from core.errors import Failure
@@ -17,7 +18,7 @@ from core.files import digest
 from evaluation import metrics, shift_sets
 from evaluation.examples import Pictures
 from evaluation.prompts import FORWARD, Prompts
-from trainer.evals import judged, probing, searched, selecting, shifted
+from trainer.evals import answers, judged, probing, searched, selecting, shifted
 from trainer.evals.context import Context
 from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
@@ -147,11 +148,34 @@ def zero_shot(
     def make() -> Made:
         return _judge(asked, metric, pictures, columns, features, vectors.encoder.scale * classifier)
 
+    def outcomes() -> Sequence[answers.Outcome]:
+        return _outcomes(pictures, columns, features, vectors.encoder.scale * classifier)
+
     truth = digest(pictures.classes, pictures.labels)
     basis = digest(RULES_VERSION, vectors.basis(one, "test"), truth, columns, sentences, metric, context.seed)
     made = context.kept.tables("zero-shot", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
+    if one.name in context.answers and choice == answers.choice_of(context.config):
+        if metric == "map11":
+            raise Failure(f"{one.name} has several classes a picture, and answers of people name one: see eval.answers")
+        answers.compare(context, one, choice, basis, outcomes)
     rows: Rows = made["result"].to_pylist()
     return rows
+
+
+def _outcomes(pictures: Pictures, columns: Sequence[int], features: Floats, weights: Floats) -> list[answers.Outcome]:
+    """What people are compared with: of each picture of the classes `columns`."""
+    chosen, own = _of_columns(pictures, columns)
+    scores = features[chosen] @ weights.T
+    classes = [pictures.classes[number] for number in columns]
+    return answers.outcomes([pictures.ids[i] for i in chosen], own, metrics.ranks(scores, own), scores, classes)
+
+
+def _of_columns(pictures: Pictures, columns: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The pictures of the classes `columns`, and of each the place of its class among them."""
+    place = {number: at for at, number in enumerate(columns)}
+    numbers = pictures.numbers()
+    chosen = np.flatnonzero(np.isin(numbers, columns))
+    return chosen, np.array([place[number] for number in numbers[chosen].tolist()], np.int64)
 
 
 def _judge(
@@ -164,17 +188,14 @@ def _judge(
 ) -> Made:
     """Results and examples for features [n, e] and weights [classes, e] of the classes `columns`."""
     classes = [pictures.classes[number] for number in columns]
-    place = {number: at for at, number in enumerate(columns)}
     chosen = np.arange(len(pictures))
     ranks = None
     if metric == "map11":
         scores = features @ weights.T
         rows = judged.by_classes(asked, pictures.matrix()[:, columns], scores, classes)
     else:
-        numbers = pictures.numbers()
-        chosen = np.flatnonzero(np.isin(numbers, columns))
+        chosen, own = _of_columns(pictures, columns)
         scores = features[chosen] @ weights.T
-        own = np.array([place[number] for number in numbers[chosen].tolist()], np.int64)
         ids = [pictures.ids[i] for i in chosen]
         rows = judged.by_class(asked, metric, ids, own, scores, classes)
         ranks = metrics.ranks(scores, own)

@@ -74,6 +74,47 @@ FRAME = declare(
 )
 
 
+ANSWERS = declare(
+    "answers",
+    1,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in result; beside it stand the same people"),
+        "prompts": (pa.string(), "as in result: the first of eval.prompts but forward"),
+        "group": (pa.string(), "of people, as eval.answers calls it: zero-shot, one-shot …"),
+        "accuracy": (pa.float64(), "of the people, from 0 to 1, a mean over classes; I don't know is wrong"),
+        "majority": (pa.float64(), "of a picture's most frequent answer; ties are left out | null"),
+        "on_guesses": (pa.float64(), "accuracy without the answers I don't know | null"),
+        "majority_on_guesses": (pa.float64(), "majority without the answers I don't know | null"),
+        "model_accuracy": (pa.float64(), "of the model on the same pictures, a mean over classes"),
+        "agreement": (pa.float64(), "Spearman's rank correlation over classes, as in hardness | null"),
+        "persons": (pa.int64(), "who answered"),
+        "pictures": (pa.int64(), "that were answered for"),
+        "answers": (pa.int64(), "of all persons"),
+        "unknown": (pa.int64(), "of them, I don't know"),
+        "ties": (pa.int64(), "pictures without one most frequent answer"),
+        "ties_on_guesses": (pa.int64(), "the same without the answers I don't know"),
+        "unguessed": (pa.int64(), "pictures with no other answer than I don't know"),
+        "unseen": (pa.list_(pa.string()), "classes that nobody was asked about: in no mean"),
+    },
+)
+
+HARDNESS = declare(
+    "hardness",
+    1,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in result"),
+        "prompts": (pa.string(), "as in answers"),
+        "group": (pa.string(), "as in answers"),
+        "class": (pa.string(), "a class of the set"),
+        "pictures": (pa.int64(), "of the class in the set"),
+        "probability": (pa.float64(), "that the model gives this class, the mean over its pictures"),
+        "share": (pa.float64(), "of the group's answers about the class that are right | null"),
+    },
+)
+
+
 def feature_table(width: int) -> pa.Schema:
     """Unit features of pictures, or of texts, in the order of the set. The reader of features by file takes it."""
     vector = pa.list_(pa.float32(), width)
