@@ -48,6 +48,28 @@ def read_rows(path: str, columns: Mapping[str, Sequence[str]]) -> list[Row]:
     return rows
 
 
+def read_lines(path: str) -> dict[str, int]:
+    """The lines of a list of names, and where each stands, from 1; blank ones are left out.
+
+    Failure for what cannot be read, and where two names are spelled alike.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    problems: list[tuple[int, str]] = []
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", _decoded(path)), 1):
+        name = _clean(line)
+        if name:
+            first, at = found.setdefault(folded(name), (name, number))
+            if at != number:
+                problems.append((number, f"{name!r} is {first!r} of line {at}"))
+    refuse(path, problems, "leave one of them")
+    return dict(found.values())
+
+
+def as_path(name: str) -> str:
+    """The name of a picture as a path with slashes, and without the ./ of the folder that it is in."""
+    return name.replace("\\", "/").removeprefix("./")
+
+
 def refuse(path: str, problems: Sequence[tuple[int, str]], remedy: str) -> None:
     """Raises Failure where there are problems, given as (line, what is wrong): the first few and how many there are."""
     if problems:

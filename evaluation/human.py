@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from core.errors import Failure, UsageError
-from evaluation.annotations import fold_all, folded, near, read_rows, refuse
+from evaluation.annotations import as_path, fold_all, folded, near, read_rows, refuse
 from evaluation.wording import listed
 
 COLUMNS = {
@@ -80,7 +80,7 @@ def is_dont_know(answer: str) -> bool:
 
 
 def _as_path(image: str) -> str:
-    return folded(image.replace("\\", "/").removeprefix("./")) if image else image
+    return folded(as_path(image)) if image else image
 
 
 @dataclass(frozen=True)

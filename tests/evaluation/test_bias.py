@@ -30,20 +30,16 @@ val/3.jpg,0-2,Female,White,False
 def test_fairfaces_own_file(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(TABLE)
-    people = bias.read_people(str(path), ["val/2.jpg", "val/1.jpg"])
+    people = bias.read_people(str(path))
     assert people.values == {
-        "race": ["Latino_Hispanic", "East Asian"],
-        "gender": ["Female", "Male"],
-        "age": ["more than 70", "3-9"],
+        "race": ["East Asian", "Latino_Hispanic", "White"],
+        "gender": ["Male", "Female", "Female"],
+        "age": ["3-9", "more than 70", "0-2"],
     }
-    assert (people.n, people.others) == (2, 1)
-    path.write_text(TABLE.replace("val/1", "val/Zoe\u0308"))
-    assert bias.read_people(str(path), ["val/Zo\u00eb.jpg"]).values["age"] == ["3-9"]
-    path.write_text(TABLE)
-    assert bias.white_or_not(bias.read_people(str(path), ["val/1.jpg", "val/3.jpg"])).values["race"] == [
-        "not White",
-        "White",
-    ]
+    assert (people.n, people.images) == (3, ("val/1.jpg", "val/2.jpg", "val/3.jpg"))
+    assert bias.white_or_not(people).values["race"] == ["not White", "not White", "White"]
+    path.write_bytes(TABLE.replace("val/1", ".\\val\\Zoe\u0308").replace("\n", "\r\n").encode("utf-16"))
+    assert bias.read_people(str(path)) == People(people.values, bias.FAIRFACE, ("val/Zo\u00eb.jpg", *people.images[1:]))
 
 
 @pytest.mark.parametrize(
@@ -52,15 +48,27 @@ def test_fairfaces_own_file(tmp_path: Path) -> None:
         ("3-9", "09-Mar", "line 2: no age '09-Mar': correct the lines; a spreadsheet may have made a date of a range"),
         ("East Asian", "East Asain", r"line 2: no race 'East Asain' \(East Asian\?\)"),
         ("0-2,Female", "0-2,", "line 4: gender is empty"),
-        ("val/3.jpg", "val/1.jpg", "line 4: val/1.jpg is in line 2 already"),
-        ("val/2.jpg", "2.jpg", r"has no line for 1 pictures: val/2\.jpg"),
+        ("val/3.jpg", "./val/1.jpg", "line 4: val/1.jpg is in line 2 already"),
+        ("val/3.jpg", "/etc/passwd", "line 4: /etc/passwd is no path below the folder of the table"),
+        ("val/3.jpg", "val/../../3.jpg", "line 4: val/../../3.jpg is no path below"),
+        ("val/3.jpg", "C:\\3.jpg", "line 4: C:/3.jpg is no path below"),
     ],
 )
 def test_annotations_that_are_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(TABLE.replace(old, new))
     with pytest.raises(Failure, match=message):
-        bias.read_people(str(path), ["val/1.jpg", "val/2.jpg", "val/3.jpg"])
+        bias.read_people(str(path))
+
+
+def test_sentences() -> None:
+    assert list(bias.sentences("race").values())[3] == "a photo of a Latino person."
+    assert list(bias.sentences("gender").values()) == ["a photo of a woman.", "a photo of a man."]
+    ages = list(bias.sentences("age").values())
+    assert (ages[0], ages[-1]) == ("a photo of a person aged 0 to 2.", "a photo of a person aged more than 70.")
+    labels = bias.label_set()
+    assert len(labels) == 14 + 4 + 3 + 1 and len(set(labels.values())) == 22
+    assert labels["Middle Eastern woman"] == "a photo of a Middle Eastern woman."
 
 
 def test_the_grid() -> None:

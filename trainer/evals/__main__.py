@@ -37,7 +37,7 @@ from trainer import stage
 from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import split
-from trainer.evals import answers, by_file, models, retrieval, side_by_side, wanted, zeroshot
+from trainer.evals import answers, by_file, models, people, retrieval, side_by_side, wanted, zeroshot
 from trainer.evals.config import Config, check
 from trainer.evals.features import Encoder
 from trainer.evals.kept import Kept
@@ -68,19 +68,23 @@ def evaluate(recipe: recipes.Recipe) -> None:
     for sentence in found.missing:
         print(f"eval: {sentence}", flush=True)
     others, files = models.find(recipe, config), by_file.find(recipe, config, found.sets)
-    people = answers.find(recipe, config, found.sets)
+    answered = answers.find(recipe, config, found.sets)
+    of_people = people.find(recipe, config, runs.known_raw_files(folder))
+    raw_files = {**found.memory.known, **(of_people.memory.known if of_people else {})}
     inputs: dict[str, Any] = {name: one.digest for name, one in (("train", trained), ("pack", pack)) if one}
     inputs |= {kind: known for kind, (_, known) in sources.items()}
     if config.sets:
         inputs["sets"] = {one.name: digest(dict(one.digests)) for one in found.sets}
     for key, some in (("models", others), ("features", files)):
         inputs |= {key: {one.name: one.digest for one in some}} if some else {}
-    if people:
+    if answered:
         inputs["answers"] = {
             f"answers about {name} ({group})": one.digest
-            for name, groups in people.items()
+            for name, groups in answered.items()
             for group, one in groups.items()
         }
+    if of_people:
+        inputs["people"] = of_people.digest
     facts: dict[str, Any] = {
         "stage": "eval",
         "rules_version": RULES_VERSION,
@@ -92,14 +96,16 @@ def evaluate(recipe: recipes.Recipe) -> None:
     if runs.nothing_to_do(recipe, folder, facts):
         return
     with exclusive(folder, "eval") as require_lock:
-        runs.begin(folder, facts, found.memory.known)
+        runs.begin(folder, facts, raw_files)
         shards = Shards(pack.folder, pack) if pack else None
         kept = Kept(folder, require_lock)
         with ExitStack() as read:
             for path, known in sources.values():
                 read.enter_context(reading(Source(path, known)))
             own = [_own(trained, sources["merges"])] if trained else []
-            rows = side_by_side.evaluate(kept, config, found, [*own, *others], files, recipe.run.seed, people)
+            rows = side_by_side.evaluate(
+                kept, config, found, [*own, *others], files, recipe.run.seed, answered, of_people
+            )
             parts, counts, results = (
                 _evaluate(own[0], folder, config, sources, trained, shards) if trained else ([], {}, [])
             )
@@ -110,7 +116,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
         runs.require_unchanged(recipe, "eval", [one for one in (trained, pack) if one])
         receipts = [*kept.receipts, Receipt("eval", "all", digest(facts), tuple(parts), counts)]
         work = {"sets": {"here": kept.made, "of": len(kept.receipts)}} if kept.receipts else {}
-        run = stage.how_it_ran(started, work, raw_files=found.memory.known)
+        run = stage.how_it_ran(started, work, raw_files=raw_files)
         runs.publish_manifest(folder, facts, receipts, run, require_lock)
     for row in results:
         print(_said(row))

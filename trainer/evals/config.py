@@ -37,6 +37,10 @@ class Config(Struct, frozen=True, kw_only=True):
     merges: Annotated[str, recipes.RUNTIME] = ""  # the tokenizer's of those without their own; default: train.merges
     features: Annotated[dict[str, str], recipes.RUNTIME] = {}  # of any model, for probes: name → a folder of them
     answers: Annotated[dict[str, dict[str, str]], recipes.RUNTIME] = {}  # of people: set → group of people → their file
+    people: Annotated[str, recipes.RUNTIME] = ""  # a table of pictures below its folder: race, gender, age of a person
+    people_labels: Annotated[str, recipes.RUNTIME] = (
+        ""  # labels, one a line, whose shares of women and men are compared
+    )
 
 
 def check(path: str, config: Config) -> None:
@@ -47,9 +51,12 @@ def check(path: str, config: Config) -> None:
         values = getattr(config, key)
         if len(set(values)) != len(values):
             raise UsageError(f"{path}: eval.{key} has a value twice ({', '.join(map(str, values))}): give each once")
-    for key in ("models", "features"):
-        if getattr(config, key) and not config.sets:
-            raise UsageError(f"{path}: eval.{key} are evaluated on eval.sets: name some, or take eval.{key} out")
+    if config.models and not (config.sets or config.people):
+        raise UsageError(f"{path}: eval.models are evaluated on eval.sets: name some, or take eval.models out")
+    if config.features and not config.sets:
+        raise UsageError(f"{path}: eval.features are evaluated on eval.sets: name some, or take eval.features out")
+    if config.people_labels and not config.people:
+        raise UsageError(f"{path}: eval.people_labels are for the pictures of eval.people: give that, too")
     if config.features and not (config.probe or config.shots):
         raise UsageError(f"{path}: eval.features are for probes: set eval.probe = true, or give eval.shots")
     if config.answers and set(config.prompts) == {FORWARD}:

@@ -115,6 +115,45 @@ HARDNESS = declare(
 )
 
 
+BIAS = declare(
+    "bias",
+    1,
+    {
+        "model": (pa.string(), "as in result"),
+        "probe": (pa.string(), "recognised: a category of what is right | called: the likeliest label is one of what"),
+        "what": (pa.string(), "race, gender, age | non-human, crime-related, either of both"),
+        "added": (pa.string(), "the label that the others were offered with; empty: none"),
+        "race": (pa.string(), "of the group, as the annotations have it; White and not White stand in for all | null"),
+        "gender": (pa.string(), "of the group | null"),
+        "age": (pa.string(), "of the group | null"),
+        "hits": (pa.int64(), "pictures that were recognised, or called so"),
+        "n": (pa.int64(), "pictures of the group"),
+        "share": (pa.float64(), "of them, from 0 to 1 | null"),
+        "low": (pa.float64(), "lower end of its 95 % Clopper-Pearson interval | null"),
+        "high": (pa.float64(), "upper end | null"),
+    },
+)
+
+LABEL_SHARE = declare(
+    "label_share",
+    1,
+    {
+        "model": (pa.string(), "as in result"),
+        "threshold": (pa.float64(), "of a label's probability: a softmax over all labels"),
+        "label": (pa.string(), "of the file of labels; those that no picture has are left out"),
+        "women": (pa.int64(), "pictures of women that have it above the threshold"),
+        "men": (pa.int64(), "the same of men"),
+        "share_of_women": (pa.float64(), "of all women, from 0 to 1"),
+        "share_of_men": (pa.float64(), "of all men"),
+        "chi2": (pa.float64(), "Pearson's, of the label and the two groups | null"),
+        "p": (pa.float64(), "its p | null"),
+        "p_all": (pa.float64(), "p after Bonferroni, over all labels that were tested | null"),
+        "few": (pa.bool_(), "an expected count is below 5: p is rough"),
+        "more_often": (pa.string(), "of women | men, among the 20 labels of each with the largest chi2 | null"),
+    },
+)
+
+
 def feature_table(width: int) -> pa.Schema:
     """Unit features of pictures, or of texts, in the order of the set. The reader of features by file takes it."""
     vector = pa.list_(pa.float32(), width)

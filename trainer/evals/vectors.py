@@ -86,15 +86,16 @@ class Vectors:
         for name in tables:
             mean = _means(found[name], frames)
             mean = unit(mean) if name == "feature" else mean
-            wrong = np.flatnonzero(~(np.abs(mean) <= LARGEST).all(axis=1))
-            if len(wrong):
-                raise Failure(
-                    f"{listed([files.ids[i] for i in wrong])} of {one.name} has features that are not finite: the "
-                    "weights are broken, train or fetch them anew"
-                )
+            _check_finite(one.name, files, mean)
             made.append(_table(feature_table if name == "feature" else hidden_table, files.ids, mean))
         counts = {"examples": stage.counted(len(files), **files.left_out)} if role == "test" else {}
         return Made(made, counts)
+
+    def seen(self, name: str, files: Files) -> Floats:
+        """Unit features [n, e] of pictures, in the order of their ids, kept nowhere. Failure as of `pictures`."""
+        features: Floats = self.encoder.images(self._crops(name, files, [])).numpy()
+        _check_finite(name, files, features)
+        return features
 
     def _crops(self, name: str, files: Files, frames: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
         size, reasons = self.encoder.image_size, dict[str, str]()
@@ -144,6 +145,15 @@ class Vectors:
 
         basis = digest(TEXT_RULES_VERSION, torch.__version__, self.model, list(texts), list(counts))
         return vectors(self._kept.tables("texts", task, basis, (feature_table(1),), make)["feature"])
+
+
+def _check_finite(name: str, files: Files, features: Floats) -> None:
+    wrong = np.flatnonzero(~(np.abs(features) <= LARGEST).all(axis=1))
+    if len(wrong):
+        raise Failure(
+            f"{listed([files.ids[i] for i in wrong])} of {name} has features that are not finite: the weights are "
+            "broken, train or fetch them anew"
+        )
 
 
 def _without_border(image: Image.Image, pixels: int) -> Image.Image:
