@@ -27,7 +27,7 @@ from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe
 from core.registry import STAGES
 from dedup import overlap
-from report import by_set, compared, evals, examples, leaked, models, phrases, under_shift
+from report import beside_people, by_set, compared, evals, examples, leaked, models, phrases, under_shift
 from report import survey as surveys
 from report.funnel import LABELS, funnel
 from report.plots import Numbers, by_rank, curve, histogram
@@ -272,6 +272,7 @@ def render(recipe: Recipe, stages: Sequence[StageResult], made_from: str) -> str
             compared=compared.figures(results, measured) if results else [],
             models=models.section(recipe, results, measured) if results else None,
             shift=under_shift.section(results, measured, seed),
+            people=beside_people.section(results, measured) if results else [],
             classes=evals.by_class(results) if results else [],
             named=evals.named(recipe, results, seed) if results else [],
             retrieved=evals.retrieved(results, pack, seed) if results and pack else [],

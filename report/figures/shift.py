@@ -35,6 +35,7 @@ from report.figures.canvas import (
 from report.plots import dress, inline_svg
 
 TICKS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.9)  # per cent, of a logit axis
+CATEGORIES = 60  # rows of figure 16
 NAMED = 10  # sets of figure 17, those with the largest differences
 EDGE = 0.1  # per cent; 0 and 100, which a logit axis has no place for, are drawn at 0.1 and 99.9, with their names
 
@@ -113,14 +114,20 @@ def under_shift(
 
 
 def by_category(name: str, title: str, across: str, series: Sequence[Series]) -> Drawn:
-    """Figure 16: a row for each category, the hardest of the first series last, a marker for each series."""
+    """Figure 16: a row for each category, the hardest of the first series last, a marker for each series.
+
+    Of more than CATEGORIES of the first series the hardest and the easiest are drawn, half of each.
+    """
     require_some(title, series)
     at = row_places(series)
+    if len(at) > CATEGORIES:
+        kept = [*list(at)[: CATEGORIES // 2], *list(at)[-CATEGORIES // 2 :]]
+        at = {row: -i for i, row in enumerate(kept)}
 
     def fill(figure: Any) -> None:
         axes = figure.subplots()
         for which, one in enumerate(series):
-            places = [(value.value, at[row], value.recalled) for row, value in one.values.items()]
+            places = [(value.value, at[row], value.recalled) for row, value in one.values.items() if row in at]
             dots(axes, places, which, one.label)
         row_names(axes, at)
         axes.margins(y=0.02)

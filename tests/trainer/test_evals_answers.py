@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +17,7 @@ from core.errors import Failure, UsageError
 from core.manifest import read_manifest
 from core.recipe import Recipe
 from core.tables import name_of, read_table
+from report import beside_people
 from tests.trainer.test_evals_sets import colour, write
 from trainer.evals import __main__ as evals
 from trainer.evals import answers
@@ -83,6 +87,14 @@ def test_people_stand_beside_the_model(learnt: Recipe, tmp_path: Path, capsys: p
         own = [row["scores"][row["predicted"].index(name)] for row in examples.values() if row["label"] == [name]]
         assert hard["zero-shot", name]["probability"] == pytest.approx(np.mean(own), abs=1e-6)
         assert hard["zero-shot", name]["pictures"] == len(own)
+    manifest = read_manifest(recipe.folder("eval"))
+    assert manifest is not None
+    (page,) = beside_people.section(manifest, json.loads(Path(manifest.folder, "results.json").read_bytes()))
+    assert [group.name for group in page.groups] == ["zero-shot", "one-shot"]
+    assert page.groups[0].models == [("this model", zero["model_accuracy"])] and page.clip is None
+    (figure,) = page.figures
+    drawn = {(row["series"], row["name"]): float(row["value"]) for row in csv.DictReader(io.StringIO(figure.data))}
+    assert drawn["people, zero-shot", "red"] == 75 and drawn["people, one-shot", "blue"] == 100 and len(drawn) == 6
     assert (
         f"eval: mine by people (zero-shot): 62.5%, and by the model {zero['model_accuracy']:.1%} of the same 3" in said
     )
@@ -136,7 +148,7 @@ def test_keys_that_are_refused(learnt: Recipe, tmp_path: Path, keys: dict[str, A
     recipe = recipe_with(learnt, tmp_path, {"zero-shot": TWO}, **keys)
     with pytest.raises(UsageError, match=said):
         evals.evaluate(recipe)
-    assert check(recipe.path, Config()) is None
+    check(recipe.path, Config())
 
 
 def test_the_probability_of_the_right_class_is_a_softmax() -> None:

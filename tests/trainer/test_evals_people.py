@@ -68,7 +68,7 @@ class Opinion(ColourSense):
     def texts(self, texts: Iterable[str]) -> Tensor:
         found = [next((PALETTE[of] for part, of in MEANS.items() if part in text), (128, 128, 128)) for text in texts]
         rows = torch.tensor(found).float() - 128
-        return rows / rows.norm(dim=1, keepdim=True).clamp(min=1)
+        return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1)
 
 
 def write_people(folder: Path, table: str = TABLE, labels: str = "") -> dict[str, Any]:
