@@ -25,9 +25,10 @@ from core.files import join, publish
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe, read
 from core.registry import STAGES
+from evaluation import bias as probes
 from evaluation import paper
 from evaluation.robustness import Robustness
-from report import leaked, under_shift
+from report import groups, leaked, under_shift
 from report.by_set import MINE, OWN, model_of
 from report.figures.shift import Leak
 from report.phrases import count, plain, points, share, shown
@@ -91,6 +92,8 @@ def write(recipe: Recipe, licence: str = "") -> None:
         licence=licence,
         shift=shift,
         robustness=robustness,
+        bias=groups.rows(used["eval"]) if "eval" in used else [],
+        labels=groups.labels(used["eval"]) if "eval" in used else [],
         leaks=_leaks(recipe, used),
     )
     path = join(recipe.out, FILE)
@@ -125,12 +128,14 @@ def card(
     shift: Rows = (),
     robustness: Sequence[Robustness] = (),
     bias: Rows = (),
+    labels: Sequence[str] = (),
     leaks: Sequence[Leak] = (),
 ) -> str:
     """The card in Markdown.
 
     found: the finished stages, with the training. results: of the stage eval, which are left out where they are of
-    another training. shift, bias: rows of the same form. leaks: by evaluation set.
+    another training. shift, bias: rows of the same form. labels: sentences about labels of women and men. leaks: by evaluation
+    set.
     """
     used = made_from(found)
     train = used["train"].facts
@@ -153,6 +158,8 @@ def card(
         shift=_grouped(shift),
         robustness=robustness,
         bias=_grouped(bias),
+        labels=labels,
+        limits=probes.LIMITS,
         leaks=sorted(leaks, key=lambda leak: leak.name),
         licence=licence,
         children=paper.table("table_07"),

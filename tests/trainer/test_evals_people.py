@@ -20,6 +20,9 @@ from core.recipe import Recipe
 from core.tables import name_of, read_table
 from evaluation import bias
 from evaluation.intervals import clopper_pearson
+from report import card as cards
+from report import groups
+from tests.report.finished import finish_training, recipe_in
 from tests.trainer.test_evals_sets import ColourSense
 from trainer.evals import __main__ as evals
 from trainer.evals import people
@@ -68,7 +71,8 @@ class Opinion(ColourSense):
     def texts(self, texts: Iterable[str]) -> Tensor:
         found = [next((PALETTE[of] for part, of in MEANS.items() if part in text), (128, 128, 128)) for text in texts]
         rows = torch.tensor(found).float() - 128
-        return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1)
+        unit: Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1)
+        return unit
 
 
 def write_people(folder: Path, table: str = TABLE, labels: str = "") -> dict[str, Any]:
@@ -213,11 +217,34 @@ def test_the_stage_probes_a_trained_model(learnt: Recipe, tmp_path: Path, capsys
     assert "label_share" in tables and "example" not in tables and "hidden" not in tables
     texts = {part.rows for part in manifest.parts if part.table == "feature"}
     assert texts == {7, 2, 9, 22, 3}  # of sentences alone: no feature of a picture is kept
+    cards.write(recipe)
+    card = (out / cards.FILE).read_text()
+    (own,) = [row for row in rows if (row["what"], row["added"], row["age"]) == ("either", "child", "0-2")]
+    said = f"{own['share']:.3f} | {own['low']:.3f} to {own['high']:.3f} | n/a | 2 |"
+    assert f"| called non-human or crime-related, with 'child' among the labels: 0-2 | share | {said}" in card
+    assert "| race recognised: Indian | accuracy | n/a | n/a | 0.143 | n/a |" in card  # no picture, and not 0
+    assert "| race recognised: not White | accuracy | " in card and "gender recognised: Black, Male | " in card
+    assert all(limit in card for limit in bias.LIMITS) and "how the model treats groups" not in card
     evals.evaluate(recipe)
     assert "nothing to do" in capsys.readouterr().out
     Image.new("RGB", (12, 12), PALETTE["green"]).save(tmp_path / "val/1.png")
     evals.evaluate(recipe)
     assert "eval: runs again: people has changed" in capsys.readouterr().out
+
+
+def test_labels_are_sentences_of_the_card(tmp_path: Path) -> None:
+    row = {"model": "trained", "threshold": 0.005, "label": "hair", "women": 3, "men": 0, "share_of_women": 0.3}
+    row |= {"share_of_men": 0.0, "chi2": 9.0, "p": 0.01, "p_all": 0.02, "few": False, "more_often": "women"}
+    others = [{**row, "label": "suit", "more_often": "men"}, {**row, "label": "tie", "more_often": None}]
+    others.append({**row, "label": "of another", "model": "ViT"})
+    recipe = recipe_in(tmp_path)
+    finish_training(recipe, [1.0], [], tables={"label_share": [row, *others]})
+    results = read_manifest(recipe.folder("eval"))
+    assert results is not None and groups.rows(results) == []
+    assert groups.labels(results) == [
+        "Above 0.5 %, more often of men: suit (30.0 % of women, 0.0 % of men, p = 0.020).",
+        "Above 0.5 %, more often of women: hair (30.0 % of women, 0.0 % of men, p = 0.020).",
+    ]
 
 
 def test_keys_that_belong_together(learnt: Recipe, tmp_path: Path) -> None:
