@@ -134,8 +134,8 @@ def card(
     """The card in Markdown.
 
     found: the finished stages, with the training. results: of the stage eval, which are left out where they are of
-    another training. shift, bias: rows of the same form. labels: sentences about labels of women and men. leaks: by evaluation
-    set.
+    another training. shift, bias: rows of the same form. labels: sentences about labels of women and men.
+    leaks: by evaluation set.
     """
     used = made_from(found)
     train = used["train"].facts
