@@ -73,18 +73,11 @@ def evaluate(recipe: recipes.Recipe) -> None:
     raw_files = {**found.memory.known, **(of_people.memory.known if of_people else {})}
     inputs: dict[str, Any] = {name: one.digest for name, one in (("train", trained), ("pack", pack)) if one}
     inputs |= {kind: known for kind, (_, known) in sources.items()}
-    if config.sets:
-        inputs["sets"] = {one.name: digest(dict(one.digests)) for one in found.sets}
+    inputs |= {"sets": {one.name: digest(dict(one.digests)) for one in found.sets}} if config.sets else {}
     for key, some in (("models", others), ("features", files)):
         inputs |= {key: {one.name: one.digest for one in some}} if some else {}
-    if answered:
-        inputs["answers"] = {
-            f"answers about {name} ({group})": one.digest
-            for name, groups in answered.items()
-            for group, one in groups.items()
-        }
-    if of_people:
-        inputs["people"] = of_people.digest
+    inputs |= {"answers": answers.digests(answered)} if answered else {}
+    inputs |= {"people": of_people.digest} if of_people else {}
     facts: dict[str, Any] = {
         "stage": "eval",
         "rules_version": RULES_VERSION,

@@ -61,6 +61,15 @@ def find(recipe: recipes.Recipe, config: Config, sets: Sequence[Wanted]) -> dict
     return found
 
 
+def digests(answered: Mapping[str, Mapping[str, Source]]) -> dict[str, str]:
+    """What identifies each file of answers, by what a person calls it."""
+    return {
+        f"answers about {name} ({group})": one.digest
+        for name, groups in answered.items()
+        for group, one in groups.items()
+    }
+
+
 def _check(path: str, one: Wanted) -> None:
     known = one.at.set
     if one.at.layout == "karpathy" or (known and (known.task != "classification" or known.own_classes)):
