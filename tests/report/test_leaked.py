@@ -132,7 +132,7 @@ def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> 
     ]
     examples += [{**row, "method": "probe", "prompts": "", "rank": 1} for row in examples[:10]]
     ranks = dict.fromkeys(("00.png", "03.png", "05.png"), 1)
-    examples += [{**row, "model": f"b{SCRIPT}", "rank": ranks.get(row["id"], 2)} for row in examples[10:20]]
+    examples += [{**row, "model": f"b{SCRIPT}", "rank": ranks.get(str(row["id"]), 2)} for row in examples[10:20]]
     examples += [{**row, "model": "of others"} for row in examples[10:15]]
     finish_training(recipe, [1.0], RESULTS, tables={"example": examples})
     rows = [{"eval_set": "dtd", "key": key} for key in ("00.png", "02.png")]

@@ -24,6 +24,7 @@ from trainer.evals.config import Config
 from trainer.evals.context import Context
 from trainer.evals.kept import Made
 from trainer.evals.tables import ANSWERS, HARDNESS, OWN
+from trainer.evals.vectors import Vectors
 from trainer.evals.wanted import Wanted
 
 RULES_VERSION = 1
@@ -101,7 +102,9 @@ def outcomes(
     return [Outcome(name, classes[column], rank == 1, probability) for name, column, rank, probability in rows]
 
 
-def compare(context: Context, one: Wanted, choice: str, basis: str, judged: Callable[[], Sequence[Outcome]]) -> None:
+def compare(
+    context: Context[Vectors], one: Wanted, choice: str, basis: str, judged: Callable[[], Sequence[Outcome]]
+) -> None:
     """Keep the tables ANSWERS and HARDNESS of a set. `basis`: the digest of what determines the model's outcomes.
 
     Failure names the lines of a file that do not fit the set.
