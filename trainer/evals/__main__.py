@@ -64,12 +64,13 @@ def evaluate(recipe: recipes.Recipe) -> None:
     on_pack = trained and "pack" in trained.facts["inputs"]  # else on tars of others, of which nothing was held out
     pack = runs.require_finished(recipe, "pack", "eval") if on_pack else None
     sources = _sources(recipe, config, trained)
-    found = wanted.find(recipe, config, runs.known_raw_files(folder))
+    known_files = runs.known_raw_files(folder)
+    found = wanted.find(recipe, config, known_files)
     for sentence in found.missing:
         print(f"eval: {sentence}", flush=True)
     others, files = models.find(recipe, config), by_file.find(recipe, config, found.sets)
     answered = answers.find(recipe, config, found.sets)
-    of_people = people.find(recipe, config, runs.known_raw_files(folder))
+    of_people = people.find(recipe, config, known_files)
     raw_files = {**found.memory.known, **(of_people.memory.known if of_people else {})}
     inputs: dict[str, Any] = {name: one.digest for name, one in (("train", trained), ("pack", pack)) if one}
     inputs |= {kind: known for kind, (_, known) in sources.items()}

@@ -20,6 +20,7 @@ from core.inputs import Source, digest_file, reading
 from evaluation import human
 from evaluation.prompts import FORWARD
 from trainer import stage
+from trainer.evals import judged
 from trainer.evals.config import Config
 from trainer.evals.context import Context
 from trainer.evals.kept import Made
@@ -72,8 +73,7 @@ def digests(answered: Mapping[str, Mapping[str, Source]]) -> dict[str, str]:
 
 
 def _check(path: str, one: Wanted) -> None:
-    known = one.at.set
-    if one.at.layout == "karpathy" or (known and (known.task != "classification" or known.own_classes)):
+    if not one.has_one_class_each:
         raise UsageError(
             f"{path}: eval.answers.{one.name} names classes, and {one.name} is not judged by one class a picture: take "
             "it out"
@@ -96,14 +96,13 @@ def outcomes(
     found: list[float] = []
     for at in range(0, len(ids), _ROWS):
         some = logits[at : at + _ROWS].astype(np.float64)
-        some = np.exp(some - some.max(axis=1, keepdims=True))
-        found += (some[np.arange(len(some)), own[at : at + _ROWS]] / some.sum(axis=1)).tolist()
+        found += judged.softmax(some, np.take_along_axis(some, own[at : at + _ROWS, None], axis=1))[:, 0].tolist()
     rows = zip(ids, own.tolist(), ranks.tolist(), found, strict=True)
     return [Outcome(name, classes[column], rank == 1, probability) for name, column, rank, probability in rows]
 
 
 def compare(
-    context: Context[Vectors], one: Wanted, choice: str, basis: str, judged: Callable[[], Sequence[Outcome]]
+    context: Context[Vectors], one: Wanted, choice: str, basis: str, judge: Callable[[], Sequence[Outcome]]
 ) -> None:
     """Keep the tables ANSWERS and HARDNESS of a set. `basis`: the digest of what determines the model's outcomes.
 
@@ -112,7 +111,7 @@ def compare(
     files, about = context.answers[one.name], {"set": one.name, "model": context.vectors.name, "prompts": choice}
 
     def make() -> Made:
-        return _made(about, files, judged())
+        return _made(about, files, judge())
 
     known = {group: source.digest for group, source in files.items()}
     made = context.kept.tables(
@@ -131,11 +130,11 @@ def _said(row: Mapping[str, object]) -> str:
     )
 
 
-def _made(about: Mapping[str, str], files: Mapping[str, Source], judged: Sequence[Outcome]) -> Made:
-    truth = {one.id: one.label for one in judged}
-    right = {one.id: one.right for one in judged}
+def _made(about: Mapping[str, str], files: Mapping[str, Source], of_model: Sequence[Outcome]) -> Made:
+    truth = {one.id: one.label for one in of_model}
+    right = {one.id: one.right for one in of_model}
     groups = {group: _read(source, truth) for group, source in files.items()}
-    hardness = human.hardness({one.id: one.probability for one in judged}, truth, groups)
+    hardness = human.hardness({one.id: one.probability for one in of_model}, truth, groups)
     rows = [
         {
             **about,

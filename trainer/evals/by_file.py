@@ -60,8 +60,8 @@ class ByFile:
 
 def evaluate(context: Context[ByFile], one: Wanted) -> Rows:
     """Rows of results of its probes on a set; none, which is said, where files or splits are missing."""
-    known, model = one.at.set, context.vectors
-    if one.at.task != "classification" or (known and known.own_classes):
+    model = context.vectors
+    if not one.has_one_class_each:
         return []  # there is nothing to fit
     if (one.name, "test") not in model.files:
         print(f"eval: {model.name} has no features of {one.name}: {model.path(one.name, 'test')} is not there")

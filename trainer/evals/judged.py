@@ -141,7 +141,7 @@ def examples(
         order = np.lexsort((best, -found))
         best, found = np.take_along_axis(best, order, axis=1), np.take_along_axis(found, order, axis=1)
         chosen[at : at + _ROWS] = best
-        values[at : at + _ROWS] = _softmax(some, found) if probabilities else found
+        values[at : at + _ROWS] = softmax(some, found) if probabilities else found
     columns = {
         "set": pa.repeat(asked.set, len(ids)),
         "method": pa.repeat(asked.method, len(ids)),
@@ -160,9 +160,10 @@ def _all(some: Floats) -> npt.NDArray[np.int64]:
     return np.tile(np.arange(some.shape[1]), (len(some), 1))
 
 
-def _softmax(logits: Floats, of: Floats) -> Floats:
+def softmax(logits: npt.NDArray[Any], of: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Probabilities of some logits of each row: of `logits` [n, answers] those in `of` [n, k]; [n, k], in its dtype."""
     highest = logits.max(axis=1, keepdims=True)
-    found: Floats = np.exp(of - highest) / np.exp(logits - highest).sum(axis=1, keepdims=True)
+    found: npt.NDArray[Any] = np.exp(of - highest) / np.exp(logits - highest).sum(axis=1, keepdims=True)
     return found
 
 

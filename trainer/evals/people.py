@@ -27,6 +27,7 @@ from evaluation.class_folders import body
 from evaluation.examples import Files
 from evaluation.wording import listed
 from trainer import stage
+from trainer.evals import judged
 from trainer.evals.config import Config
 from trainer.evals.kept import Kept, Made
 from trainer.evals.tables import BIAS, LABEL_SHARE
@@ -188,9 +189,8 @@ def _above(vectors: Vectors, people: People, features: Floats) -> Iterator[dict[
     """The labels of women and of men above 0.5 and 4 per cent (section 7.2, Figure 18); none without labels."""
     if not people.labels:
         return
-    logits = _logits(vectors, features, "above", [bias.about(label) for label in people.labels])
-    shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
+    logits = _logits(vectors, features, "above", [bias.about(label) for label in people.labels]).astype(np.float64)
+    shares = judged.softmax(logits, logits)
     for threshold in (bias.LOW_THRESHOLD, bias.HIGH_THRESHOLD):
         found = bias.above(shares, people.labels, people.annotated.values["gender"], bias.GENDERS, threshold)
         of_women, of_men = ({row.label for row in some} for some in bias.most_different(found))

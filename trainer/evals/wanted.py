@@ -72,6 +72,11 @@ class Wanted:
         return (*test.classes, *sorted(others - set(test.classes), key=natural))
 
     @property
+    def has_one_class_each(self) -> bool:
+        """Whether a picture is judged by the one class that its label names, which a probe or a person can tell."""
+        return self.at.task == "classification" and not (self.at.set and self.at.set.own_classes)
+
+    @property
     def task(self) -> str:
         """Names its receipts and parts."""
         return plain_name(self.name)
