@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from core.errors import UsageError
 from tests.trainer.gradients import (
@@ -25,7 +26,7 @@ from tests.trainer.gradients import (
 from trainer.accumulate import StepMetrics, dropout_seed, gradients
 from trainer.images import normalise
 from trainer.microbatches import even_slices, lengths
-from trainer.model import ModelConfig, unit
+from trainer.model import CLIP, ModelConfig, unit
 from trainer.stopping import Interrupted
 
 TOWERS = pytest.mark.parametrize("sizes", [VIT, RESNET], ids=["vit", "resnet"])
@@ -59,20 +60,42 @@ def test_float32_is_as_exact_in_any_micro_batches(sizes: ModelConfig) -> None:
         assert error(gradient(model), gradient(reference)) < 1e-5
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@TOWERS
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["double", "single"])
-def test_2048_rows(sizes: ModelConfig, dtype: torch.dtype, bound: float) -> None:
-    model, (images, ids) = model_of(sizes, dtype), batch(2048)
+def errors_at_2048_rows(model: CLIP) -> list[float]:
+    """Those of three sizes of micro-batches against torch in float64, and of two of them against each other."""
+    images, ids = batch(2048)
     reference = copy.deepcopy(model).double()
     naive_step(reference, images, ids)
     found = []
     for micro_batch in (100, 500, 2048):
         gradients(model, images, ids, micro_batch=micro_batch, batch_norm="global")
         found.append(gradient(model))
-        assert error(found[-1], gradient(reference)) < bound
-    assert error(found[0], found[1]) < bound
+    return [error(found[0], found[1]), *(error(one, gradient(reference)) for one in found)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@TOWERS
+def test_2048_rows(sizes: ModelConfig) -> None:
+    assert max(errors_at_2048_rows(model_of(sizes))) < 1e-10
+
+
+@pytest.mark.slow
+@TOWERS
+def test_2048_rows_in_float32(sizes: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the kinks of ReLU: where a value is next to 0, its last bit decides whether it has a gradient."""
+    monkeypatch.setattr(F, "relu", lambda x, inplace: F.softplus(x))
+    assert max(errors_at_2048_rows(model_of(sizes, torch.float32))) < 1e-5
+
+
+@pytest.mark.slow
+def test_2048_rows_in_float32_through_relu() -> None:
+    """Torch's own gradient of the whole batch is off by 5e-5: 18 of its 26 million values lie within 1e-6 of 0."""
+    model, (images, ids) = model_of(RESNET, torch.float32), batch(2048)
+    reference, single = copy.deepcopy(model).double(), copy.deepcopy(model)
+    naive_step(reference, images, ids)
+    naive_step(single, images, ids)
+    assert max(errors_at_2048_rows(model)) < 1e-4
+    assert error(gradient(single), gradient(reference)) < 1e-4
 
 
 # ── dropout ──
