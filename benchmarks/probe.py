@@ -2,11 +2,17 @@
 
     make bench BENCH=probe
 
-5,000 made features of 512 dimensions in 100 classes, 2,000 more to validate with: class means and noise whose axes fall
-off as a power law, so that the best λ lies within the range. The sweep is the paper's: 15 fits, of which scikit-learn
-makes those that ours tried, each from zero, as the paper's authors did, and each from the one before, whichever is
-faster; float32, its default tolerance, at most 1,000 iterations. Then once in float64 with a tolerance at which it
-converges, too, since accuracies can only agree where both are at the minimum. The sweep of ours begins with `prepare`.
+5,000 made features of 512 dimensions in 100 classes, 2,000 more to validate with: class means whose axes fall off as a
+power law, in noise that does so down to a floor, so that the best λ lies within the range. The sweep is the paper's: 15
+fits, each from its neighbours' answers. scikit-learn makes the same fits in float32, at most 1,000 iterations:
+
+- from zero, with its default tolerance, as the paper's authors did: the ratio is to this one;
+- each from the one before (`warm_start`), with its default tolerance: it stops where its steps become short, with
+  objectives up to many times the minimum;
+- from zero in float64 with a tolerance at which it converges, where λ is at least CONVERGED: accuracies can only agree
+  where both are at the minimum.
+
+No objective of ours may be above any of theirs. The sweep of ours begins with `prepare`.
 
     python -m benchmarks.probe 500 64 10
 
@@ -48,7 +54,7 @@ def made(examples: int, dimensions: int, classes: int) -> tuple[Arrays, Arrays]:
     turned, _ = np.linalg.qr(random.normal(size=(dimensions, dimensions)))
     means = random.normal(size=(classes, dimensions)) * spectrum
     labels = np.arange(examples + VALIDATION) % classes
-    noise = 2.5 * random.normal(size=(len(labels), dimensions)) * spectrum
+    noise = 2 * random.normal(size=(len(labels), dimensions)) * np.hypot(spectrum, 0.1)
     vectors = (means[labels] + noise) @ turned.T + 0.5 * turned[:, 0]
     vectors *= 10 / np.linalg.norm(vectors, axis=1, keepdims=True)  # about as long as CLIP's
     rows = vectors.astype(np.float32)
@@ -138,7 +144,11 @@ def main(examples: int, dimensions: int, classes: int) -> None:
     print(f"{examples:,} x {dimensions} features, {classes} classes; theirs: from zero, from the one before, tight")
     table(mine, cold, warm, tight)
     for penalty, one in mine.items():
-        assert all(one["objective"] <= other[penalty]["objective"] * (1 + SAME) for other in (cold, warm)), one
+        assert all(
+            one["objective"] <= other[penalty]["objective"] * (1 + SAME)
+            for other in (cold, warm, tight)
+            if penalty in other
+        ), one
     apart = max(abs(mine[penalty]["score"] - tight[penalty]["score"]) for penalty in tight)
     best = max(mine, key=lambda penalty: (mine[penalty]["score"], penalty))
     print(
@@ -147,7 +157,7 @@ def main(examples: int, dimensions: int, classes: int) -> None:
     print(f"seconds: {seconds:.1f}; scikit-learn's {cold_seconds:.1f}, {warm_seconds:.1f}, {tight_seconds:.1f} (tight)")
     assert best in tight and apart <= POINTS / 100 + 1e-9
     assert seconds <= SECONDS
-    print(f"probe ratio={min(cold_seconds, warm_seconds) / seconds:.2f} goal={GOAL:g}")
+    print(f"probe ratio={cold_seconds / seconds:.2f} goal={GOAL:g}")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ Integers = npt.NDArray[np.int64]
 Precision = type[np.float32] | type[np.float64]
 
 MAX_ITERATIONS = 1_000  # appendix A.3
-TOLERANCE = 1e-5  # of the objective, what may be left to gain by estimate
+TOLERANCE = 3e-7  # of the objective, what may be left to gain by estimate
 STEEPEST = 1e-5  # largest entry of the gradient over examples; scikit-learn's own limit is 1e-4
 MEMORY = 10  # curvature pairs, as in scipy's L-BFGS-B
 _ROWS = 2_048  # of the features, at once
