@@ -47,7 +47,7 @@ from trainer import stage
 from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import captions, in_order, picture
-from trainer.evals.features import Encoder, load_encoder
+from trainer.evals.encoder import Encoder, load_encoder
 from trainer.images import evaluation_crop
 from trainer.model import CLIP
 from trainer.stopping import ended_by_sigterm

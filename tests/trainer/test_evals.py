@@ -31,7 +31,7 @@ from tests.trainer.helpers import COLOURS, LEARN, pictures, run_training, small_
 from trainer.data import split
 from trainer.evals import __main__ as evals
 from trainer.evals import retrieval, zeroshot
-from trainer.evals.features import Encoder
+from trainer.evals.encoder import Encoder
 from trainer.model import unit
 
 CLOTHES = "cls/clothing_72px"

@@ -28,7 +28,7 @@ from core.tables import read_table
 from tests.trainer.helpers import COLOURS, SMALL, run_training, small_recipe
 from tests.trainer.test_evals_sets import ColourSense, write
 from trainer.evals import __main__ as evals
-from trainer.evals import models, wanted
+from trainer.evals import eval_sets, models
 from trainer.evals.config import Config
 from trainer.evals.kept import Kept
 from trainer.evals.selecting import SELECTED
@@ -378,7 +378,7 @@ class Picky(ColourSense):
 def evaluated(tmp_path: Path, **keys: Any) -> tuple[list[dict[str, Any]], Kept]:
     recipe = recipe_of(tmp_path, sets=[f"{tmp_path}/mine"], **keys)
     config = recipe.config("eval", Config)
-    found = wanted.find(recipe, config, {})
+    found = eval_sets.find(recipe, config, {})
     kept = Kept(str(tmp_path / "out"), lambda: None)
     vectors = Vectors(kept, "m" * 64, Picky, found.memory, 2)
     return Suite(kept, vectors, config, 7).evaluate(found.sets), kept

@@ -23,9 +23,9 @@ from core.recipe import Recipe
 from core.tables import read_table
 from tests.trainer.helpers import COLOURS, picture
 from trainer.evals import __main__ as evals
-from trainer.evals import judged, wanted
+from trainer.evals import eval_sets, judged
 from trainer.evals.config import Config
-from trainer.evals.features import Encoder
+from trainer.evals.encoder import Encoder
 from trainer.evals.kept import Kept
 from trainer.evals.suite import Suite
 from trainer.evals.tables import EXAMPLE, feature_table
@@ -79,7 +79,7 @@ class Run:
     def __call__(self, sets: Sequence[str], **keys: Any) -> list[dict[str, Any]]:
         recipe = Recipe("r.toml", {"eval": {"sets": list(sets), "root": str(self.folder), **keys}})
         config = recipe.config("eval", Config)
-        self.found = wanted.find(recipe, config, {})
+        self.found = eval_sets.find(recipe, config, {})
         self.encoder = ColourSense()
         self.kept = Kept(str(self.folder / "out"), lambda: None)
         vectors = Vectors(self.kept, "m" * 64, lambda: self.encoder, self.found.memory, 2)

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from core.recipe import Recipe
-from trainer.evals import wanted
+from trainer.evals import eval_sets
 from trainer.evals.config import Config
-from trainer.evals.features import Encoder
+from trainer.evals.encoder import Encoder
 from trainer.evals.kept import Kept
 from trainer.evals.suite import Suite
 from trainer.evals.vectors import Vectors
@@ -74,7 +74,7 @@ def test_fifty_thousand_images_with_cached_features_take_ten_seconds(tmp_path: P
         recipe = Recipe("r.toml", {"eval": {"sets": [path], "prompts": [prompts]}})
         config = recipe.config("eval", Config)
         started = time.process_time()
-        found = wanted.find(recipe, config, {})
+        found = eval_sets.find(recipe, config, {})
         kept = Kept(str(tmp_path / "out"), lambda: None)
         vectors = Vectors(kept, "m" * 64, lambda: encoder, found.memory, 2)
         (accuracy, top_5) = Suite(kept, vectors, config, 0).evaluate(found.sets)

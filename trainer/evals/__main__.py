@@ -37,9 +37,9 @@ from trainer import stage
 from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import split
-from trainer.evals import answers, by_file, models, people, retrieval, side_by_side, wanted, zeroshot
+from trainer.evals import answers, by_file, eval_sets, models, people, retrieval, side_by_side, zeroshot
 from trainer.evals.config import Config, check
-from trainer.evals.features import Encoder
+from trainer.evals.encoder import Encoder
 from trainer.evals.kept import Kept
 from trainer.evals.models import Model
 from trainer.evals.tables import OWN
@@ -65,7 +65,7 @@ def evaluate(recipe: recipes.Recipe) -> None:
     pack = runs.require_finished(recipe, "pack", "eval") if on_pack else None
     sources = _sources(recipe, config, trained)
     known_files = runs.known_raw_files(folder)
-    found = wanted.find(recipe, config, known_files)
+    found = eval_sets.find(recipe, config, known_files)
     for sentence in found.missing:
         print(f"eval: {sentence}", flush=True)
     others, files = models.find(recipe, config), by_file.find(recipe, config, found.sets)

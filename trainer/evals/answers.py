@@ -23,10 +23,10 @@ from trainer import stage
 from trainer.evals import judged
 from trainer.evals.config import Config
 from trainer.evals.context import Context
+from trainer.evals.eval_sets import EvalSet
 from trainer.evals.kept import Made
 from trainer.evals.tables import ANSWERS, HARDNESS, OWN
 from trainer.evals.vectors import Vectors
-from trainer.evals.wanted import Wanted
 
 RULES_VERSION = 1
 
@@ -43,7 +43,7 @@ class Outcome:
     probability: float
 
 
-def find(recipe: recipes.Recipe, config: Config, sets: Sequence[Wanted]) -> dict[str, dict[str, Source]]:
+def find(recipe: recipes.Recipe, config: Config, sets: Sequence[EvalSet]) -> dict[str, dict[str, Source]]:
     """The files of `eval.answers`: set → group → file. UsageError where a file or the set is not asked for.
 
     Sets that are not there are left out: that is said of them already.
@@ -72,7 +72,7 @@ def digests(answered: Mapping[str, Mapping[str, Source]]) -> dict[str, str]:
     }
 
 
-def _check(path: str, one: Wanted) -> None:
+def _check(path: str, one: EvalSet) -> None:
     if not one.has_one_class_each:
         raise UsageError(
             f"{path}: eval.answers.{one.name} names classes, and {one.name} is not judged by one class a picture: take "
@@ -102,7 +102,7 @@ def outcomes(
 
 
 def compare(
-    context: Context[Vectors], one: Wanted, choice: str, basis: str, judge: Callable[[], Sequence[Outcome]]
+    context: Context[Vectors], one: EvalSet, choice: str, basis: str, judge: Callable[[], Sequence[Outcome]]
 ) -> None:
     """Keep the tables ANSWERS and HARDNESS of a set. `basis`: the digest of what determines the model's outcomes.
 

@@ -19,8 +19,8 @@ from evaluation.features import read_features
 from trainer.evals import probing
 from trainer.evals.config import Config
 from trainer.evals.context import Context
+from trainer.evals.eval_sets import EvalSet, Role
 from trainer.evals.vectors import Floats
-from trainer.evals.wanted import Role, Wanted
 
 RULES_VERSION = 1
 
@@ -40,11 +40,11 @@ class ByFile:
         """Of all of its files, by set and split."""
         return digest(sorted((*key, source.digest) for key, source in self.files.items()))
 
-    def basis(self, one: Wanted, *roles: Role) -> str:
+    def basis(self, one: EvalSet, *roles: Role) -> str:
         """The digest of what determines the features of some splits."""
         return digest(RULES_VERSION, [self.files[one.name, role].digest for role in roles])
 
-    def pictures(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
+    def pictures(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
         """The vectors of a split as every table asked for, in the order of its ids: [n, width]."""
         source = self.files[one.name, role]
         with reading(source):
@@ -58,7 +58,7 @@ class ByFile:
         return join(self.folder, name, f"{role}.parquet")
 
 
-def evaluate(context: Context[ByFile], one: Wanted) -> Rows:
+def evaluate(context: Context[ByFile], one: EvalSet) -> Rows:
     """Rows of results of its probes on a set; none, which is said, where files or splits are missing."""
     model = context.vectors
     if not one.has_one_class_each:
@@ -76,7 +76,7 @@ def evaluate(context: Context[ByFile], one: Wanted) -> Rows:
     return rows
 
 
-def find(recipe: recipes.Recipe, config: Config, sets: Sequence[Wanted]) -> list[ByFile]:
+def find(recipe: recipes.Recipe, config: Config, sets: Sequence[EvalSet]) -> list[ByFile]:
     """The models of `eval.features`, by name. UsageError where a folder is not there, or has nothing of the sets."""
     found = []
     for name, given in sorted(config.features.items()):

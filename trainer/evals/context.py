@@ -9,9 +9,9 @@ from typing import Generic, Protocol, TypeVar
 from core.inputs import Source
 from evaluation.examples import Files
 from trainer.evals.config import Config
+from trainer.evals.eval_sets import EvalSet, Role
 from trainer.evals.judged import Asked, Floats
 from trainer.evals.kept import Kept
-from trainer.evals.wanted import Role, Wanted
 
 
 class Hidden(Protocol):
@@ -21,10 +21,10 @@ class Hidden(Protocol):
     def name(self) -> str:
         """The model's."""
 
-    def basis(self, one: Wanted, *roles: Role) -> str:
+    def basis(self, one: EvalSet, *roles: Role) -> str:
         """The digest of what determines the features of some splits."""
 
-    def pictures(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
+    def pictures(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
         """Vectors [n, width] of a split as the table "hidden", in the order of its ids."""
 
 

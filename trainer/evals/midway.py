@@ -12,7 +12,7 @@ from trainer import stage
 from trainer.data import Examples
 from trainer.evals import retrieval, zeroshot
 from trainer.evals.config import Config, check
-from trainer.evals.features import Encoder
+from trainer.evals.encoder import Encoder
 from trainer.model import CLIP
 from trainer.tokenizer import Tokenizer
 

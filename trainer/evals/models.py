@@ -22,7 +22,7 @@ from core.inputs import Source, digest_file, reading
 from evaluation.examples import require_no_pointer
 from trainer import stage
 from trainer.evals.config import Config
-from trainer.evals.features import Encoder, load_encoder
+from trainer.evals.encoder import Encoder, load_encoder
 from trainer.export import CONFIG, MERGES
 from trainer.images import MEAN, STD
 from trainer.model import CLIP, QuickGELU, heads

@@ -18,11 +18,11 @@ from evaluation.features import Features
 from trainer.evals import judged
 from trainer.evals.config import Config
 from trainer.evals.context import Context, Hidden
+from trainer.evals.eval_sets import EvalSet, Role
 from trainer.evals.kept import Made
 from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats
 from trainer.evals.vectors import vectors as vectors_of
-from trainer.evals.wanted import Role, Wanted
 
 RULES_VERSION = 2
 
@@ -134,7 +134,7 @@ class _Task:
 
 
 def evaluate(
-    context: Context[Hidden], one: Wanted, test: Pictures, hidden: Floats, zero_shot: Mapping[str, float]
+    context: Context[Hidden], one: EvalSet, test: Pictures, hidden: Floats, zero_shot: Mapping[str, float]
 ) -> tuple[Rows, list[Probe]]:
     """Rows of results of the probe and of few-shot probes, as the recipe asks for; none where there is no train split.
 
@@ -166,7 +166,7 @@ def evaluate(
 
 def _curve(
     context: Context[Hidden],
-    one: Wanted,
+    one: EvalSet,
     task: _Task,
     basis: str,
     everything: float | None,
@@ -203,7 +203,7 @@ def tables_of(config: Config, wanted: str) -> tuple[str, ...]:
     return ("feature", "hidden") if has_both else (wanted,)
 
 
-def _splits(context: Context[Hidden], one: Wanted, test: Pictures, hidden: Floats) -> _Splits:
+def _splits(context: Context[Hidden], one: EvalSet, test: Pictures, hidden: Floats) -> _Splits:
     tables = tables_of(context.config, "hidden")
     pictures: dict[Role, Pictures] = {"test": test}
     found: dict[Role, Floats] = {"test": hidden}

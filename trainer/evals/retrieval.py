@@ -20,7 +20,7 @@ from shards.format import id_at
 from shards.order import Integers
 from shards.reader import Shards
 from trainer.data import captions, in_order, picture
-from trainer.evals.features import Encoder
+from trainer.evals.encoder import Encoder
 from trainer.images import evaluation_crop
 
 EXAMPLE = declare(

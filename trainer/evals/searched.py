@@ -15,11 +15,11 @@ from core.files import digest
 from evaluation import metrics
 from trainer.evals import judged
 from trainer.evals.context import Context
+from trainer.evals.eval_sets import EvalSet
 from trainer.evals.kept import Made
 from trainer.evals.retrieval import TOP, chance, ranks
 from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats, Vectors
-from trainer.evals.wanted import Wanted
 
 RULES_VERSION = 3
 SENTENCES = {"paper": "a photo of {}", "contextless": "{}", "clip_benchmark": "{}"}  # what a caption is put into
@@ -29,7 +29,7 @@ _ROWS = 1024  # of a matrix of similarities, at once
 Rows = list[dict[str, Any]]
 
 
-def captions(context: Context[Vectors], one: Wanted) -> Rows:
+def captions(context: Context[Vectors], one: EvalSet) -> Rows:
     """Rows of results for retrieval in both directions, by each choice of prompts that there is for captions.
 
     All captions of a picture are right answers for it; the same text at another picture is a wrong one.
@@ -94,7 +94,7 @@ def _search(
     return examples, rows
 
 
-def places(context: Context[Vectors], one: Wanted) -> Rows:
+def places(context: Context[Vectors], one: EvalSet) -> Rows:
     """Rows of results for geolocation: where the nearest of the reference pictures was taken, by distance.
 
     The references are the set's train split: the paper has a million.

@@ -16,10 +16,10 @@ from evaluation import probe, selection
 from evaluation.examples import Pictures
 from evaluation.prompts import FORWARD, Prompts
 from trainer.evals.context import Context
+from trainer.evals.eval_sets import EvalSet, Role
 from trainer.evals.kept import Made
 from trainer.evals.probing import METRICS, tables_of
 from trainer.evals.vectors import Floats, Vectors
-from trainer.evals.wanted import Role, Wanted
 
 RULES_VERSION = 2
 EXAMPLES = 20_000  # of the split at the most: each template is tried on all of them, again and again
@@ -36,7 +36,7 @@ SELECTED = declare(
 )
 
 
-def select(context: Context[Vectors], one: Wanted, test: Pictures, metric: str) -> Prompts | None:
+def select(context: Context[Vectors], one: EvalSet, test: Pictures, metric: str) -> Prompts | None:
     """The classes' names in the templates that were selected for them; None, which is said, where that is impossible.
 
     The test split is not looked at. Examples of classes that have no name in the prompts are left out.

@@ -23,12 +23,12 @@ from evaluation.shift_sets import Judge
 from evaluation.shifts import N_CLASSES, Clips, Groups
 from trainer.evals import judged
 from trainer.evals.context import Context
+from trainer.evals.eval_sets import EvalSet
 from trainer.evals.judged import Asked
 from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
 from trainer.evals.tables import EXAMPLE, FRAME, RESULT
 from trainer.evals.vectors import Floats, Vectors
-from trainer.evals.wanted import Wanted
 
 RULES_VERSION = 2
 METHOD = "imagenet-probe"  # fitted on ImageNet's training pictures, judged on others
@@ -42,7 +42,7 @@ Rows = list[dict[str, Any]]
 # ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def zero_shot(context: Context[Vectors], one: Wanted, shift: Shift, tables: Sequence[str]) -> Rows:
+def zero_shot(context: Context[Vectors], one: EvalSet, shift: Shift, tables: Sequence[str]) -> Rows:
     """Rows of results of a shift with classes of its own: by ImageNet's classifier, and by its own class names.
 
     `tables`: what is computed of its pictures, as `Vectors.pictures` takes it.
@@ -92,7 +92,7 @@ def _own_names(of: Groups, choice: str, name: str) -> list[list[str]]:
     return prompts.make("paper" if choice == "clip_benchmark" else choice, titles, templates, name).texts()
 
 
-def _own_classifier(vectors: Vectors, one: Wanted, of: Groups, choice: str, own: list[list[str]]) -> Floats:
+def _own_classifier(vectors: Vectors, one: EvalSet, of: Groups, choice: str, own: list[list[str]]) -> Floats:
     """The classifier of them, unit [groups, e]; zeros for a class that is none."""
     found = vectors.classifier(f"{one.task}.own-names.{choice}", own)
     weights = np.zeros((len(of.names), found.shape[1]), np.float32)
@@ -101,7 +101,12 @@ def _own_classifier(vectors: Vectors, one: Wanted, of: Groups, choice: str, own:
 
 
 def inside(
-    context: Context[Vectors], one: Wanted, pictures: Pictures, features: Floats, choice: str, others: Sequence[Wanted]
+    context: Context[Vectors],
+    one: EvalSet,
+    pictures: Pictures,
+    features: Floats,
+    choice: str,
+    others: Sequence[EvalSet],
 ) -> Rows:
     """Rows of results of ImageNet's own pictures of the classes of each shift among `others`.
 
@@ -124,7 +129,7 @@ def inside(
     return rows
 
 
-def _insides(pictures: Pictures, others: Sequence[Wanted]) -> Iterator[tuple[Shift, Sequence[int], Judge]]:
+def _insides(pictures: Pictures, others: Sequence[EvalSet]) -> Iterator[tuple[Shift, Sequence[int], Judge]]:
     """Of each shift with fewer classes: ImageNet's pictures of these, their places, and how they are judged."""
     for one in others:
         shift = shift_sets.shift_of(one.at)
@@ -144,7 +149,7 @@ def _insides(pictures: Pictures, others: Sequence[Wanted]) -> Iterator[tuple[Shi
 # ── probes of ImageNet's ──────────────────────────────────────────────────────────────────────────
 
 
-def adapted(context: Context[Vectors], one: Wanted, shift: Shift, probes: Sequence[Probe]) -> Rows:
+def adapted(context: Context[Vectors], one: EvalSet, shift: Shift, probes: Sequence[Probe]) -> Rows:
     """Rows of results of a shift by probes that were fitted on ImageNet: adaptation to ImageNet (Figures 14, 15)."""
     opened = shift_sets.open_shift(one.at, shift)
     hidden = context.vectors.pictures(one, "test", opened.files, ("feature", "hidden"))["hidden"]
@@ -153,10 +158,10 @@ def adapted(context: Context[Vectors], one: Wanted, shift: Shift, probes: Sequen
 
 def adapted_inside(
     context: Context[Vectors],
-    one: Wanted,
+    one: EvalSet,
     pictures: Pictures,
     hidden: Floats,
-    others: Sequence[Wanted],
+    others: Sequence[EvalSet],
     probes: Sequence[Probe],
 ) -> Rows:
     """The same of ImageNet's own pictures of the shifts' classes."""
@@ -168,7 +173,7 @@ def adapted_inside(
 
 
 def _by_probes(
-    context: Context[Vectors], one: Wanted, name: str, task: str, judge: Judge, hidden: Floats, probes: Sequence[Probe]
+    context: Context[Vectors], one: EvalSet, name: str, task: str, judge: Judge, hidden: Floats, probes: Sequence[Probe]
 ) -> Rows:
     """Rows of results, by the name of the set that is judged: one of the sets, or ImageNet's pictures of a shift."""
     asked = context.asked(name, METHOD)

@@ -14,13 +14,13 @@ from trainer.evals import by_file, people
 from trainer.evals.by_file import ByFile
 from trainer.evals.config import Config
 from trainer.evals.context import Context
+from trainer.evals.eval_sets import Found
 from trainer.evals.kept import Kept, Made
 from trainer.evals.models import Model
 from trainer.evals.people import People
 from trainer.evals.suite import Rows, Suite
 from trainer.evals.tables import MODEL, OWN
 from trainer.evals.vectors import Vectors
-from trainer.evals.wanted import Found
 from trainer.flops import image_flops
 
 RULES_VERSION = 1

@@ -20,11 +20,11 @@ from evaluation.examples import Pictures
 from evaluation.prompts import FORWARD, Prompts
 from trainer.evals import answers, judged, probing, searched, selecting, shifted
 from trainer.evals.context import Context
+from trainer.evals.eval_sets import EvalSet
 from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
 from trainer.evals.tables import EXAMPLE, RESULT
 from trainer.evals.vectors import Floats, Vectors
-from trainer.evals.wanted import Wanted
 
 RULES_VERSION = 3
 
@@ -34,11 +34,11 @@ Rows = list[dict[str, Any]]
 class Suite(Context[Vectors]):
     """Evaluates a model on all sets."""
 
-    def evaluate(self, sets: Sequence[Wanted]) -> Rows:
+    def evaluate(self, sets: Sequence[EvalSet]) -> Rows:
         """The rows of results of all sets, by set. Failure names each set with something wrong, after the others."""
         wrong: dict[str, str] = {}
 
-        def tried(one: Wanted, evaluate: Callable[[Wanted], Rows]) -> Rows:
+        def tried(one: EvalSet, evaluate: Callable[[EvalSet], Rows]) -> Rows:
             if one.name in wrong:
                 return []
             try:
@@ -65,7 +65,7 @@ class Suite(Context[Vectors]):
         """What is computed of pictures with classes."""
         return ("feature", "hidden") if self.config.probe or self.config.shots else ("feature",)
 
-    def _evaluate(self, one: Wanted, sets: Sequence[Wanted], probes: list[Probe]) -> Rows:
+    def _evaluate(self, one: EvalSet, sets: Sequence[EvalSet], probes: list[Probe]) -> Rows:
         """Rows of a set. `sets`: all that are evaluated; `probes`: where those of ImageNet are put."""
         known = one.at.set
         shift = shift_sets.shift_of(one.at)
@@ -77,12 +77,12 @@ class Suite(Context[Vectors]):
             return searched.places(self, one)
         return self._classify(one, sets, probes)
 
-    def _adapted(self, one: Wanted, probes: Sequence[Probe]) -> Rows:
+    def _adapted(self, one: EvalSet, probes: Sequence[Probe]) -> Rows:
         """Rows of a shift by the probes of ImageNet; none of another set."""
         shift = shift_sets.shift_of(one.at)
         return shifted.adapted(self, one, shift, probes) if shift else []
 
-    def _classify(self, one: Wanted, sets: Sequence[Wanted], probes: list[Probe]) -> Rows:
+    def _classify(self, one: EvalSet, sets: Sequence[EvalSet], probes: list[Probe]) -> Rows:
         """Zero-shot by each choice of prompts, then the probes; of ImageNet also on the classes of the shifts."""
         pictures = one.open()
         self.remark(one.at.remarks(pictures))
@@ -110,7 +110,7 @@ class Suite(Context[Vectors]):
         return rows + insides
 
 
-def metric_of(one: Wanted, pictures: Pictures) -> str:
+def metric_of(one: EvalSet, pictures: Pictures) -> str:
     """The set's metric; of one of the user's own accuracy, or mean average precision for several classes an example."""
     if one.at.set is not None:
         return one.at.set.metric
@@ -119,7 +119,7 @@ def metric_of(one: Wanted, pictures: Pictures) -> str:
 
 def zero_shot(
     context: Context[Vectors],
-    one: Wanted,
+    one: EvalSet,
     pictures: Pictures,
     features: Floats,
     choice: str,

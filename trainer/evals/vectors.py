@@ -21,10 +21,10 @@ from evaluation.shifts import without_border
 from evaluation.wording import listed
 from trainer import stage
 from trainer.data import in_order
-from trainer.evals.features import Encoder
+from trainer.evals.encoder import Encoder
+from trainer.evals.eval_sets import EvalSet, Role, unchanged
 from trainer.evals.kept import Kept, Made
 from trainer.evals.tables import OWN, feature_table, hidden_table
-from trainer.evals.wanted import Role, Wanted, unchanged
 from trainer.images import decode, evaluation_crop
 
 RULES_VERSION = 1
@@ -52,12 +52,12 @@ class Vectors:
         """The model."""
         return self._load()
 
-    def basis(self, one: Wanted, *roles: Role) -> str:
+    def basis(self, one: EvalSet, *roles: Role) -> str:
         """The digest of what determines the features of some splits."""
         files = [one.digests[role] for role in roles]
         return digest(RULES_VERSION, torch.__version__, self.model, one.frames, files)
 
-    def pictures(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
+    def pictures(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
         """Vectors [n, …] of a split, in the order of its ids: of the tables "feature", "hidden" those asked for.
 
         A clip's are the mean over its frames. Failure names pictures that do not decode, and features not finite.
@@ -73,7 +73,7 @@ class Vectors:
         )
         return {name: vectors(made[name]) for name in tables}
 
-    def _encoded(self, one: Wanted, role: Role, files: Files, tables: Sequence[str]) -> Made:
+    def _encoded(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> Made:
         frames: list[int] = []  # of each example
         crops = self._crops(one.name, files, frames)
         if "hidden" in tables:

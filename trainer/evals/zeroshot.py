@@ -19,7 +19,7 @@ from core.tars import tar_members
 from evaluation.intervals import share
 from evaluation.labels import read
 from trainer.data import in_order
-from trainer.evals.features import Encoder
+from trainer.evals.encoder import Encoder
 from trainer.images import ImageError, decode, evaluation_crop
 from trainer.model import unit
 

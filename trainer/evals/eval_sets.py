@@ -35,8 +35,8 @@ _BESIDE = re.compile(r"(\.tsv|\.txt)$")  # files of labels and classes beside a 
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A set that is there. `splits` and `digests` are by role, as far as the set has them and they are read.
+class EvalSet:
+    """An evaluation set that is there. `splits` and `digests` are by role, as far as it has them and they are read.
 
     Of a set of one's own all splits are read for their classes.
     """
@@ -86,7 +86,7 @@ class Wanted:
 class Found:
     """All that a recipe names: the sets that are there by name, a sentence about each other one, and the memory."""
 
-    sets: tuple[Wanted, ...]
+    sets: tuple[EvalSet, ...]
     missing: tuple[str, ...]
     memory: Memory  # of the files' digests, for the next run
 
@@ -111,8 +111,8 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
     paths = {path for _, roles in files for _, some in roles.values() for path in some.values()}
     digests = {_UNREAD: "", **memory.digests(stats_of(sorted(paths - {_UNREAD})))}
     names = names_of(one.name for one, _ in files)
-    wanted = [
-        Wanted(
+    there = [
+        EvalSet(
             names[one.name],
             one,
             {role: split for role, (split, _) in roles.items()} or {"test": "test"},
@@ -123,7 +123,7 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
         for one, roles in files
     ]
     missing = tuple(one.sentence for one in located if isinstance(one, Missing))
-    return Found(tuple(sorted(wanted, key=lambda one: one.name)), missing, memory)
+    return Found(tuple(sorted(there, key=lambda one: one.name)), missing, memory)
 
 
 def _check_prompts(one: Located | Missing, choices: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ def _check_prompts(one: Located | Missing, choices: Sequence[str]) -> None:
             one.set.prompts(choice)
 
 
-def unchanged(one: Wanted, role: Role, memory: Memory) -> None:
+def unchanged(one: EvalSet, role: Role, memory: Memory) -> None:
     """Failure where the files of a split are not any more what they were when the evaluation began."""
     split, files = _files_by_role(one.at, role != "test")[role]
     again = Memory(memory.known)
