@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tests.trainer.helpers import COLOURS
-from tests.trainer.test_evals_sets import colour, write
+from tests.trainer.made_sets import colour, write
 
 OBJECTS = {"brown_bear": "Brown Bear", "red_wolf": "Red Wolf", "black_bear": "Black Bear", "teapot": "Tea Pot"}
 SHARED = {"Brown Bear": "brown bear", "Red Wolf": "red wolf; red fox", "Black Bear": "black bear"}

@@ -28,30 +28,15 @@ from pictures.formats import FORMATS
 from shards.reader import Shards
 from tests.shards.helpers import make_pack
 from tests.trainer.helpers import COLOURS, LEARN, pictures, run_training, small_recipe, write_merges
+from tests.trainer.made_sets import ColourSense
 from trainer.data import split
 from trainer.evals import __main__ as evals
 from trainer.evals import retrieval, zeroshot
-from trainer.evals.encoder import Encoder
-from trainer.model import unit
 
 CLOTHES = "cls/clothing_72px"
 
 
 # ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
-
-
-class ColourSense(Encoder):
-    """Knows the colour of a picture's middle and the colours a text names: what it must predict is plain."""
-
-    def __init__(self) -> None:
-        self.image_size, self.scale = 8, 10.0
-
-    def images(self, crops: Iterable[npt.NDArray[np.uint8]]) -> Tensor:
-        return unit(torch.stack([torch.from_numpy(crop[4, 1]).float() - 128 for crop in crops]))
-
-    def texts(self, texts: Iterable[str]) -> Tensor:
-        named = [next(rgb for name, rgb in COLOURS.items() if name in text) for text in texts]
-        return unit(torch.tensor(named).float() - 128)
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

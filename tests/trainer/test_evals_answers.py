@@ -18,7 +18,7 @@ from core.manifest import read_manifest
 from core.recipe import Recipe
 from core.tables import name_of, read_table
 from report import beside_people
-from tests.trainer.test_evals_sets import colour, write
+from tests.trainer.made_sets import colour, write
 from trainer.evals import __main__ as evals
 from trainer.evals import answers
 from trainer.evals.config import Config, check

@@ -11,13 +11,8 @@ import pytest
 from core.errors import Failure
 from evaluation import probe
 from evaluation.prompts import wordnet
+from tests.trainer.made_sets import Run, colour, write
 from tests.trainer.made_shifts import SINGLE, objectnet, vid
-from tests.trainer.test_evals_sets import Run, colour, write
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path)
 
 
 def imagenet(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Models side by side: weights of every maker by path, without a training too, and features of any model by file."""
+"""Models side by side: weights of every maker by path, without a training too."""
 
 from __future__ import annotations
 
@@ -6,49 +6,33 @@ import gzip
 import io
 import json
 import os
-import shutil
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
-from PIL import Image
 
 from core.errors import Failure, UsageError
-from core.manifest import Manifest, missing_part, read_manifest
 from core.recipe import Recipe
-from core.tables import read_table
-from tests.trainer.helpers import COLOURS, SMALL, run_training, small_recipe
-from tests.trainer.test_evals_sets import ColourSense, write
+from tests.trainer.helpers import SMALL, run_training, small_recipe
+from tests.trainer.made_sets import colour, write
+from tests.trainer.stage_results import examples_of, finished, recipe_of, results_of
 from trainer.evals import __main__ as evals
-from trainer.evals import eval_sets, models
+from trainer.evals import models
 from trainer.evals.config import Config
-from trainer.evals.kept import Kept
-from trainer.evals.selecting import SELECTED
-from trainer.evals.suite import Suite
-from trainer.evals.tables import EXAMPLE
-from trainer.evals.vectors import Vectors
 from trainer.export import open_clip_config
 from trainer.images import decode, evaluation_crop, normalise
 from trainer.model import CLIP
 from trainer.tokenizer import Tokenizer
 
 README = {"a diagram": 0.9927937, "a dog": 0.00421068, "a cat": 0.00299572}  # of OpenAI's README, for its CLIP.png
+PICTURE = colour("red", (20, 16))
 MERGES = "#version: 0.2\nr e\nre d</w>\nb l\n"
 SIZES = replace(SMALL, vision_layers=1, text_layers=1, vocab=512 + 3 + 2)
-
-
-def colour(name: str) -> bytes:
-    to = io.BytesIO()
-    Image.new("RGB", (20, 16), COLOURS[name]).save(to, "PNG")
-    return to.getvalue()
 
 
 def made(seed: int = 0) -> CLIP:
@@ -97,7 +81,7 @@ def merges(tmp_path: Path) -> str:
 @pytest.fixture
 def readme(tmp_path: Path) -> str:
     """One picture and three texts, as in OpenAI's README, in CLIP_benchmark's layout."""
-    return readme_set(tmp_path / "readme", colour("red"))
+    return readme_set(tmp_path / "readme", PICTURE)
 
 
 def readme_set(folder: Path, picture: bytes) -> str:
@@ -109,26 +93,6 @@ def readme_set(folder: Path, picture: bytes) -> str:
             member.size = len(body)
             tar.addfile(member, io.BytesIO(body))
     return str(folder)
-
-
-def recipe_of(folder: Path, **keys: Any) -> Recipe:
-    return Recipe("r.toml", {"run": {"out": str(folder / "out"), "seed": 3}, "eval": keys})
-
-
-def results_of(recipe: Recipe) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(Path(recipe.folder("eval"), "results.json").read_bytes())
-    return rows
-
-
-def finished(recipe: Recipe) -> Manifest:
-    manifest = read_manifest(recipe.folder("eval"))
-    assert manifest is not None and missing_part(manifest) is None
-    return manifest
-
-
-def examples_of(recipe: Recipe) -> dict[tuple[str, str], dict[str, Any]]:
-    tables = [read_table(path, EXAMPLE) for path in finished(recipe).paths("example")]
-    return {(row["model"], row["id"]): row for row in pa.concat_tables(tables).to_pylist()}
 
 
 def probabilities(row: Mapping[str, Any]) -> dict[str, float]:
@@ -144,9 +108,6 @@ def computed(model: CLIP, tokenizer: Tokenizer, picture: bytes) -> list[float]:
     image, text = (some / some.norm(dim=1, keepdim=True) for some in (image, text))
     found: list[float] = (model.logit_scale.exp() * image @ text.T).softmax(dim=1)[0].tolist()
     return found
-
-
-# ── weights by path ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch: TorchScript is on its way out, the released archives are not
@@ -166,8 +127,8 @@ def test_weights_of_every_maker_are_evaluated_without_a_training(
     assert [(row["model"], row["set"]) for row in results_of(recipe)] == [(name, "readme") for name in sorted(paths)]
     assert "eval: readme zero-shot, OpenAI accuracy" in said
     found = {name: probabilities(examples_of(recipe)[name, "CLIP"]) for name in paths}
-    expected = dict(zip(README, computed(made(), Tokenizer(merges), colour("red")), strict=True))
-    other = dict(zip(README, computed(models.with_gelu(made()), Tokenizer(merges), colour("red")), strict=True))
+    expected = dict(zip(README, computed(made(), Tokenizer(merges), PICTURE), strict=True))
+    other = dict(zip(README, computed(models.with_gelu(made()), Tokenizer(merges), PICTURE), strict=True))
     assert found["checkpoint"] == pytest.approx(expected, abs=1e-6)
     assert found["folder"] == found["checkpoint"]
     assert found["OpenAI"] == pytest.approx(expected, abs=1e-3)  # its weights are float16
@@ -302,118 +263,3 @@ def test_the_released_model_gives_the_probabilities_of_its_readme(tmp_path: Path
     )
     evals.evaluate(recipe)
     assert probabilities(examples_of(recipe)["ViT-B/32", "CLIP"]) == pytest.approx(README, abs=2e-3)
-
-
-# ── features by file ──────────────────────────────────────────────────────────────────────────────
-
-SPLITS = {"train": 5, "val": 2, "test": 3}
-
-
-def write_features(folder: Path, name: str, role: str, rows: Mapping[str, list[float]]) -> None:
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    table = pa.table({"id": list(rows), "vector": pa.array(list(rows.values()), pa.list_(pa.float32()))})
-    pq.write_table(table, folder / name / f"{role}.parquet")
-
-
-@pytest.fixture
-def by_file(tmp_path: Path) -> Recipe:
-    """Two classes, whose pictures say nothing; the vectors of another model do, but for one example of the test."""
-    ids = {split: [f"{label}/{i}.png" for label in ("this", "that") for i in range(n)] for split, n in SPLITS.items()}
-    write(tmp_path / "mine", {f"{split}/{one}": colour("grey") for split, some in ids.items() for one in some})
-    for split, role in (("train", "train"), ("val", "validation"), ("test", "test")):
-        rows = {one: [1.0, 0.0] if one.startswith("this") else [0.0, 1.0] for one in ids[split]}
-        if role == "test":
-            rows["this/0.png"] = [0.0, 1.0]
-        write_features(tmp_path / "rn50", "mine", role, dict(reversed(rows.items())))
-    features = {"RN50": str(tmp_path / "rn50")}
-    return recipe_of(tmp_path, sets=[f"{tmp_path}/mine"], features=features, probe=True, shots=[1, 2], seeds=[0, 1])
-
-
-def test_probes_are_fitted_on_features_by_file(by_file: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
-    evals.evaluate(by_file)
-    rows = {(row["name"], row["metric"]): row["value"] for row in results_of(by_file)}
-    assert rows == {
-        ("mine probe, RN50", "accuracy"): pytest.approx(5 / 6),
-        ("mine 1-shot, RN50", "accuracy"): pytest.approx(5 / 6),
-        ("mine 2-shot, RN50", "accuracy"): pytest.approx(5 / 6),
-    }
-    wrong = [one for (_, one), row in examples_of(by_file).items() if row["rank"] != 1]
-    assert wrong == ["this/0.png"]
-    assert finished(by_file).facts["inputs"]["features"].keys() == {"RN50"}
-    capsys.readouterr()
-    evals.evaluate(by_file)
-    assert "nothing to do" in capsys.readouterr().out
-
-
-def test_what_is_wrong_with_features_is_named(by_file: Recipe, tmp_path: Path) -> None:
-    path = tmp_path / "rn50" / "mine" / "validation.parquet"
-    path.unlink()
-    with pytest.raises(Failure, match=r"with the features of RN50: .*validation\.parquet is not there, and mine has"):
-        evals.evaluate(by_file)
-    write_features(tmp_path / "rn50", "mine", "validation", {"this/0.png": [np.nan, 0.0]})
-    with pytest.raises(Failure, match=r"validation\.parquet has no vector for .*this/1\.png"):
-        evals.evaluate(by_file)
-
-
-def test_a_set_without_features_is_said_and_the_others_are_done(
-    by_file: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write(tmp_path / "other", {f"{name}/1.png": colour(name) for name in ("red", "green")})
-    sets = [f"{tmp_path}/mine", f"{tmp_path}/other"]
-    evals.evaluate(Recipe(by_file.path, {**by_file.tables, "eval": {**by_file.tables["eval"], "sets": sets}}))
-    assert "eval: RN50 has no features of other: " in capsys.readouterr().out
-    assert {row["set"] for row in results_of(by_file)} == {"mine"}
-
-
-# ── prompts by forward selection ──────────────────────────────────────────────────────────────────
-
-
-class Picky(ColourSense):
-    """Understands only what is said of origami; anything else it takes for grey."""
-
-    def texts(self, texts: Iterable[str]) -> torch.Tensor:
-        return super().texts([text if "origami" in text else "grey" for text in texts])
-
-
-def evaluated(tmp_path: Path, **keys: Any) -> tuple[list[dict[str, Any]], Kept]:
-    recipe = recipe_of(tmp_path, sets=[f"{tmp_path}/mine"], **keys)
-    config = recipe.config("eval", Config)
-    found = eval_sets.find(recipe, config, {})
-    kept = Kept(str(tmp_path / "out"), lambda: None)
-    vectors = Vectors(kept, "m" * 64, Picky, found.memory, 2)
-    return Suite(kept, vectors, config, 7).evaluate(found.sets), kept
-
-
-def test_templates_are_selected_on_the_validation_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("red", "green")
-    files = {f"{split}/{name}/{i}.png": colour(name) for split in ("val", "test") for name in names for i in range(2)}
-    write(tmp_path / "mine", files | {"test/green/2.png": colour("red")})
-    rows, kept = evaluated(tmp_path, prompts=["ensemble", "forward"])
-    found = {row["prompts"]: row["value"] for row in rows}
-    assert found["forward"] == pytest.approx(4 / 5)
-    (receipt,) = [one for one in kept.receipts if one.step == "select"]
-    selected = read_table(f"{tmp_path}/out/{receipt.parts[0].name}", SELECTED).to_pylist()
-    assert [(row["template"], row["score"]) for row in selected] == [("the origami {}.", 1.0)]
-    again, kept = evaluated(tmp_path, prompts=["ensemble", "forward"])
-    assert again == rows and kept.made == 0
-    for path in (tmp_path / "mine" / "test").iterdir():
-        path.rename(tmp_path / "mine" / path.name)
-    for folder in (tmp_path / "mine" / "val", tmp_path / "mine" / "test"):
-        shutil.rmtree(folder)
-    rows, _ = evaluated(tmp_path, prompts=["ensemble", "forward"])
-    assert {row["prompts"] for row in rows} == {"ensemble"}
-    assert "no prompts forward for mine: it has neither a validation nor a train split" in capsys.readouterr().out
-
-
-def test_features_of_a_split_serve_probes_and_prompts(tmp_path: Path) -> None:
-    files = {f"{split}/{name}/{i}.png": colour(name) for split in SPLITS for name in ("red", "green") for i in range(5)}
-    write(tmp_path / "mine", files)
-    rows, kept = evaluated(tmp_path, prompts=["contextless", "forward"], probe=True)
-    assert {row["method"] for row in rows} == {"zero-shot", "probe"}
-    assert sorted(one.task for one in kept.receipts if one.step == "encode") == [
-        "mine.test",
-        "mine.train",
-        "mine.validation",
-    ]
-    again, kept = evaluated(tmp_path, prompts=["contextless", "forward"], probe=True)
-    assert again == rows and kept.made == 0

@@ -23,7 +23,7 @@ from evaluation.intervals import clopper_pearson
 from report import card as cards
 from report import groups
 from tests.report.finished import finish_training, recipe_in
-from tests.trainer.test_evals_sets import ColourSense
+from tests.trainer.made_sets import ColourSense
 from trainer.evals import __main__ as evals
 from trainer.evals import people
 from trainer.evals.config import Config
@@ -31,7 +31,7 @@ from trainer.evals.kept import Kept
 from trainer.evals.tables import BIAS, LABEL_SHARE
 from trainer.evals.vectors import Vectors
 
-# Directions of the middle pixel from grey: the first three at right angles, the last against the first.
+# Directions of a pixel from grey: the first three at right angles, the last against the first.
 PALETTE = {"red": (228, 128, 128), "green": (128, 228, 128), "blue": (128, 128, 228), "dark": (28, 128, 128)}
 FILES = {"val/1.png": "red", "val/2.png": "green", "val/3.png": "blue", "val/4.png": "dark"}
 TABLE = """\
@@ -191,6 +191,15 @@ def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
     (tmp_path / "val/3.png").write_bytes(b"")
     with pytest.raises(Failure, match=r"1 of 4 pictures that do not decode: val/3\.png"):
         probed(tmp_path, keys)
+
+
+def test_a_picture_that_is_written_to_meanwhile_is_said(tmp_path: Path) -> None:
+    asked = find(write_people(tmp_path))
+    Image.new("RGB", (12, 12), PALETTE["blue"]).save(tmp_path / "val/1.png")
+    kept = Kept(str(tmp_path / "out"), lambda: None)
+    with pytest.raises(Failure, match=r"pictures of .*people\.csv were changed after this stage had begun"):
+        people.probe(kept, Vectors(kept, "m" * 64, Opinion, Memory({}), 2), asked)
+    assert kept.made == 0
 
 
 def test_a_name_in_two_parts_is_found_on_the_disk(tmp_path: Path) -> None:

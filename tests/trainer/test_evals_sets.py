@@ -1,104 +1,25 @@
-"""Evaluation sets through the stage: zero-shot, probes, retrieval, places and clips with answers counted by hand."""
+"""Sets with classes through the suite and the stage: zero-shot, clips and probes, with answers counted by hand."""
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import pytest
-import torch
-from PIL import Image
-from torch import Tensor
 
 from core.errors import Failure, UsageError
 from core.manifest import missing_part, read_manifest
 from core.recipe import Recipe
 from core.tables import read_table
 from tests.trainer.helpers import COLOURS, picture
+from tests.trainer.made_sets import Run, colour, rows_of, write
 from trainer.evals import __main__ as evals
-from trainer.evals import eval_sets, judged
-from trainer.evals.config import Config
-from trainer.evals.encoder import Encoder
-from trainer.evals.kept import Kept
-from trainer.evals.suite import Suite
-from trainer.evals.tables import EXAMPLE, feature_table
-from trainer.evals.vectors import Vectors, vectors
-from trainer.model import unit
-
-
-class ColourSense(Encoder):
-    """Knows the colour of a picture's middle and the first colour that a text names."""
-
-    def __init__(self) -> None:
-        self.image_size, self.scale = 8, 10.0
-        self.asked = 0
-
-    def images(self, crops: Iterable[npt.NDArray[np.uint8]]) -> Tensor:
-        return unit(self._seen(crops))
-
-    def images_and_hidden(self, crops: Iterable[npt.NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
-        seen = self._seen(crops)
-        return unit(seen), seen / 64
-
-    def _seen(self, crops: Iterable[npt.NDArray[np.uint8]]) -> Tensor:
-        seen = torch.stack([torch.from_numpy(crop[4, 4]).float() - 128 for crop in crops])
-        self.asked += len(seen)
-        return seen
-
-    def texts(self, texts: Iterable[str]) -> Tensor:
-        named = [next((rgb for name, rgb in COLOURS.items() if name in text), (128, 128, 129)) for text in texts]
-        return unit(torch.tensor(named).float() - 128)
-
-
-def colour(name: str, size: int = 12) -> bytes:
-    to = io.BytesIO()
-    Image.new("RGB", (size, size), COLOURS[name]).save(to, "PNG")
-    return to.getvalue()
-
-
-def write(folder: Path, files: Mapping[str, bytes]) -> Path:
-    for name, body in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(body)
-    return folder
-
-
-class Run:
-    """The suite on sets below a folder, with ColourSense in place of a model."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, sets: Sequence[str], **keys: Any) -> list[dict[str, Any]]:
-        recipe = Recipe("r.toml", {"eval": {"sets": list(sets), "root": str(self.folder), **keys}})
-        config = recipe.config("eval", Config)
-        self.found = eval_sets.find(recipe, config, {})
-        self.encoder = ColourSense()
-        self.kept = Kept(str(self.folder / "out"), lambda: None)
-        vectors = Vectors(self.kept, "m" * 64, lambda: self.encoder, self.found.memory, 2)
-        return Suite(self.kept, vectors, config, 7).evaluate(self.found.sets)
-
-    def examples(self, method: str) -> list[dict[str, Any]]:
-        parts = [part for receipt in self.kept.receipts for part in receipt.parts if part.table == "example"]
-        tables = [read_table(f"{self.folder}/out/{part.name}", EXAMPLE) for part in parts]
-        return [row for row in pa.concat_tables(tables).to_pylist() if row["method"] == method]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path)
-
-
-def rows_of(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
-    return {(row["name"], row["metric"]): row["value"] for row in rows}
-
+from trainer.evals.tables import feature_table
+from trainer.evals.vectors import vectors
 
 # ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -172,49 +93,6 @@ def test_what_is_wrong_with_a_set_is_said(run: Run, tmp_path: Path, files: Mappi
         run([f"{tmp_path}/mine"])
 
 
-# ── metrics ───────────────────────────────────────────────────────────────────────────────────────
-
-ASKED = judged.Asked("s", "zero-shot", "paper", "m", 3)
-
-
-def test_the_metric_of_a_set_stands_first() -> None:
-    scores = np.array([[3, 1, 0], [0, 3, 1], [3, 1, 0], [0, 0, 3], [0, 1, 3], [0, 1, 3]], np.float32)
-    labels = np.array([0, 1, 1, 2, 2, 2])
-    rows = judged.by_class(ASKED, "mean_per_class", list("abcdef"), labels, scores, ["x", "y", "z"])
-    assert [(row["metric"], row["value"]) for row in rows] == [
-        ("mean_per_class", pytest.approx((1 + 1 / 2 + 1) / 3)),
-        ("accuracy", pytest.approx(5 / 6)),
-    ]
-    assert rows[0]["low"] <= rows[0]["value"] <= rows[0]["high"] and rows[0]["low"] < rows[0]["high"]
-    again = judged.by_class(ASKED, "mean_per_class", list("fedcba"), labels[::-1], scores[::-1], ["x", "y", "z"])
-    assert again == rows
-
-
-def test_metrics_of_two_and_of_many_classes() -> None:
-    two = np.array([[0, 2], [0, 1], [0, 1.5], [1, 0]], np.float32)
-    rows = judged.by_class(ASKED, "roc_auc", list("abcd"), np.array([1, 1, 0, 0]), two, ["no", "yes"])
-    assert (rows[0]["metric"], rows[0]["value"], rows[0]["chance"]) == ("roc_auc", 0.75, 0.5)
-    seven = np.eye(7, dtype=np.float32)[[0, 1, 2]] + np.linspace(0, 0.1, 7, dtype=np.float32)
-    rows = judged.by_class(ASKED, "mean_top1_top5", list("abc"), np.array([0, 6, 0]), seven, list("1234567"))
-    assert [(row["metric"], row["value"]) for row in rows] == [
-        ("mean_top1_top5", pytest.approx((1 / 3 + 2 / 3) / 2)),
-        ("accuracy", pytest.approx(1 / 3)),
-        ("top-5", pytest.approx(2 / 3)),
-    ]
-    (row,) = judged.by_classes(ASKED, np.eye(2, dtype=bool), np.eye(2, dtype=np.float32), ["x", "y"])
-    assert (row["metric"], row["value"], row["low"]) == ("map11", 1.0, None)
-    with pytest.raises(Failure, match="roc_auc takes 2"):
-        judged.by_class(ASKED, "roc_auc", list("abc"), np.array([0, 1, 2]), np.eye(3, dtype=np.float32), list("xyz"))
-
-
-def test_the_five_likeliest_answers_are_in_order_and_of_equal_ones_the_first() -> None:
-    scores = np.array([[1, 5, 5, 0, 2, 3, 4]], np.float32)
-    table = judged.examples(ASKED, ["i"], [["b"]], scores.__getitem__, list("abcdefg"), np.array([2]), True)
-    (row,) = table.to_pylist()
-    assert row["predicted"] == ["b", "c", "g", "f", "e"]
-    assert row["scores"] == pytest.approx((np.exp([5, 5, 4, 3, 2]) / np.exp(scores).sum()).tolist(), rel=1e-5)
-
-
 # ── sets of the registry ──────────────────────────────────────────────────────────────────────────
 
 
@@ -276,66 +154,6 @@ def test_a_clip_is_its_middle_frame_or_the_mean_of_all(run: Run, tmp_path: Path)
     red, green = red / np.linalg.norm(red), green / np.linalg.norm(green)
     mean = (2 * red + green) / np.linalg.norm(2 * red + green)
     assert found["middle"] == pytest.approx(green, abs=1e-6) and found["all"] == pytest.approx(mean, abs=1e-6)
-
-
-def test_retrieval_counts_every_caption_of_a_picture(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The second caption of the red picture is of another colour, so it is found last; others at once."""
-    captions = [("red.png", "a red thing"), ("red.png", "a cyan thing"), ("blue.png", "a blue thing")]
-    listing = "file_name,caption\n" + "".join(f"{name},{text}\n" for name, text in captions)
-    files = {"red.png": colour("red"), "blue.png": colour("blue"), "metadata.csv": listing.encode()}
-    files["odd.png"] = colour("green")
-    write(tmp_path / "mine" / "test", files)
-    assert rows_of(run([f"{tmp_path}/mine"], prompts=["clip_benchmark"], probe=True)) == {
-        ("mine image-to-text (clip_benchmark)", "recall@1"): 1.0,
-        ("mine text-to-image (clip_benchmark)", "recall@1"): pytest.approx(2 / 3),
-    }
-    capsys.readouterr()
-    write(tmp_path / "mscoco" / "test", files)
-    rows = rows_of(run(["mscoco"]))
-    said = capsys.readouterr().out
-    assert said.count("eval: mscoco: left out 1 of its pictures, which have no row in its metadata\n") == 1
-    assert rows == {
-        ("mscoco image-to-text", "recall@1"): 1.0,
-        ("mscoco text-to-image", "recall@1"): pytest.approx(2 / 3),
-    }
-    found = {row["id"]: (row["rank"], row["predicted"][0]) for row in run.examples("text-to-image")}
-    assert found == {"red.png#0": (1, "red.png"), "red.png#1": (2, "blue.png"), "blue.png#0": (1, "blue.png")}
-    assert [row["label"] for row in run.examples("image-to-text") if row["id"] == "red.png"] == [
-        ["a red thing", "a cyan thing"]
-    ]
-
-
-def test_a_place_is_that_of_the_nearest_reference(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def placed(**places: tuple[float, float]) -> dict[str, bytes]:
-        lines = "".join(f"{name}.png,{lat},{lon}\n" for name, (lat, lon) in places.items())
-        return {f"{name}.png": colour(name) for name in places} | {
-            "metadata.csv": f"file_name,latitude,longitude\n{lines}".encode()
-        }
-
-    write(tmp_path / "im2gps" / "test", placed(red=(48.8584, 2.2945), blue=(0, 0), green=(10, 10)))
-    write(tmp_path / "im2gps" / "train", placed(red=(48.8606, 2.3376), blue=(0, 1), green=(10, 100)))
-    rows = rows_of(run(["im2gps"]))  # off by 3.2 km, 111.2 km and far
-    assert {metric: round(3 * value) for (_, metric), value in rows.items()} == {
-        "within 1 km": 0,
-        "within 25 km": 1,
-        "within 200 km": 2,
-        "within 750 km": 2,
-        "within 2500 km": 2,
-    }
-    said = capsys.readouterr().out
-    write(tmp_path / "im2gps", {f"{split}/odd.png": colour("red") for split in ("test", "train")})
-    write(tmp_path / "im2gps" / "test", {"more.png": colour("red")})
-    run(["im2gps"])
-    more = capsys.readouterr().out
-    for n in (1, 2):
-        sentence = f"eval: im2gps: left out {n} of its pictures, which have no row in its metadata\n"
-        assert sentence not in said and more.count(sentence) == 1
-    assert more.count("im2gps has 3 examples here and 237 in the paper: results differ") == 1
-    shutil.rmtree(tmp_path / "im2gps" / "train")
-    with pytest.raises(Failure, match="no reference pictures"):
-        run(["im2gps"])
 
 
 # ── probes ────────────────────────────────────────────────────────────────────────────────────────

@@ -14,15 +14,9 @@ from torch import Tensor
 from core.errors import Failure
 from core.tables import read_table
 from tests.evaluation.made import write_tar
+from tests.trainer.made_sets import ColourSense, Run, colour, rows_of, write
 from tests.trainer.made_shifts import SINGLE, bordered, mappings, objectnet, vid
-from tests.trainer.test_evals_sets import ColourSense, Run, colour, rows_of, write
 from trainer.evals.tables import FRAME
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path)
-
 
 # ── ObjectNet ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -11,11 +10,11 @@ import sys
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from core.manifest import read_manifest
 from tests.running import ROOT, environment, wait_until
-from tests.trainer.helpers import COLOURS, SMALL, write_merges
+from tests.trainer.helpers import SMALL, write_merges
+from tests.trainer.made_sets import colour
 from trainer.evals import __main__ as evals
 from trainer.model import CLIP
 
@@ -34,19 +33,13 @@ command.exit_now(main)
 PICTURES = 60  # of each class of the second set, each of some milliseconds
 
 
-def png(name: str, size: int) -> bytes:
-    to = io.BytesIO()
-    Image.new("RGB", (size, size), COLOURS[name]).save(to, "PNG")
-    return to.getvalue()
-
-
 def write_sets(folder: Path) -> None:
     """`few`: two pictures; `many`: one large picture under many names, so that it is still read when SIGTERM comes."""
     for name in ("red", "blue"):
         for place, n, size in (("few", 1, 16), ("many", PICTURES, 700)):
             (folder / place / name).mkdir(parents=True)
             first = folder / place / name / "0.png"
-            first.write_bytes(png(name, size))
+            first.write_bytes(colour(name, (size, size)))
             for number in range(1, n):
                 os.link(first, folder / place / name / f"{number}.png")
 
