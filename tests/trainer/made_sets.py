@@ -15,12 +15,12 @@ from torch import Tensor
 from core.recipe import Recipe
 from core.tables import read_table
 from tests.trainer.helpers import COLOURS, picture
-from trainer.evals import eval_sets
+from trainer.evals import eval_sets, suite
 from trainer.evals.config import Config
-from trainer.evals.encoder import Encoder
+from trainer.evals.context import ModelContext
+from trainer.evals.encoder import Encoder, Model
 from trainer.evals.kept import Kept
-from trainer.evals.suite import Suite
-from trainer.evals.tables import EXAMPLE
+from trainer.evals.tables import EXAMPLE, OWN
 from trainer.evals.vectors import Vectors
 from trainer.model import unit
 
@@ -73,8 +73,9 @@ class Run:
         self.found = eval_sets.find(recipe, config, {})
         self.encoder = self._sense()
         self.kept = Kept(str(self.folder / "out"), lambda: None)
-        vectors = Vectors(self.kept, "m" * 64, lambda: self.encoder, self.found.memory, 2)
-        return Suite(self.kept, vectors, config, 7).evaluate(self.found.sets)
+        vectors = Vectors(self.kept, Model(OWN, "m" * 64, lambda: self.encoder), self.found.memory, 2)
+        context = ModelContext(model=OWN, kept=self.kept, config=config, seed=7, vectors=vectors)
+        return suite.evaluate(context, self.found.there)
 
     def examples(self, method: str) -> list[dict[str, Any]]:
         parts = [part for receipt in self.kept.receipts for part in receipt.parts if part.table == "example"]

@@ -27,8 +27,9 @@ from tests.trainer.made_sets import ColourSense
 from trainer.evals import __main__ as evals
 from trainer.evals import people
 from trainer.evals.config import Config
+from trainer.evals.encoder import Model
 from trainer.evals.kept import Kept
-from trainer.evals.tables import BIAS, LABEL_SHARE
+from trainer.evals.tables import BIAS, LABEL_SHARE, OWN
 from trainer.evals.vectors import Vectors
 
 # Directions of a pixel from grey: the first three at right angles, the last against the first.
@@ -95,7 +96,7 @@ def find(keys: Mapping[str, Any]) -> people.People:
 def probed(folder: Path, keys: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What Opinion is found to think: rows of BIAS and LABEL_SHARE."""
     kept = Kept(str(folder / "out"), lambda: None)
-    people.probe(kept, Vectors(kept, "m" * 64, Opinion, Memory({}), 2), find(keys))
+    people.probe(kept, Vectors(kept, Model(OWN, "m" * 64, Opinion), Memory({}), 2), find(keys))
     parts = {part.table: part.name for one in kept.receipts for part in one.parts if one.step == "bias"}
     found = [read_table(f"{folder}/out/{parts[name_of(some)]}", some).to_pylist() for some in (BIAS, LABEL_SHARE)]
     return found[0], found[1]
@@ -197,8 +198,8 @@ def test_a_picture_that_is_written_to_meanwhile_is_said(tmp_path: Path) -> None:
     asked = find(write_people(tmp_path))
     Image.new("RGB", (12, 12), PALETTE["blue"]).save(tmp_path / "val/1.png")
     kept = Kept(str(tmp_path / "out"), lambda: None)
-    with pytest.raises(Failure, match=r"pictures of .*people\.csv were changed after this stage had begun"):
-        people.probe(kept, Vectors(kept, "m" * 64, Opinion, Memory({}), 2), asked)
+    with pytest.raises(Failure, match=r"a picture of .*people\.csv was changed after this stage had begun"):
+        people.probe(kept, Vectors(kept, Model(OWN, "m" * 64, Opinion), Memory({}), 2), asked)
     assert kept.made == 0
 
 

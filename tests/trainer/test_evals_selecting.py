@@ -11,7 +11,7 @@ import torch
 
 from core.tables import read_table
 from tests.trainer.made_sets import ColourSense, Run, colour, write
-from trainer.evals.selecting import SELECTED
+from trainer.evals.tables import SELECTED
 
 SPLITS = ("train", "val", "test")
 

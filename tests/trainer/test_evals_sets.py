@@ -191,7 +191,7 @@ def test_all_methods_choose_among_the_classes_of_all_splits(
     files = {f"train/{name}/{i}.png": colour(name) for name in names for i in range(6)}
     write(tmp_path / "mine", files | {f"test/{name}/1.png": colour(name) for name in names[:2]})
     alone = run([f"{tmp_path}/mine"])
-    digests = run.found.sets[0].digests
+    digests = run.found.there[0].digests
     assert "mine names 3 classes, of which 1 have no picture (blue)" in capsys.readouterr().out
     rows = run([f"{tmp_path}/mine"], probe=True, shots=[1, 2], seeds=[0, 1])
     assert rows[0] == alone[0] and {row["method"] for row in rows} == {"zero-shot", "probe", "few-shot"}
@@ -200,7 +200,7 @@ def test_all_methods_choose_among_the_classes_of_all_splits(
         assert {name for row in run.examples(method) for name in row["predicted"]} == set(names)
     write(tmp_path / "mine", {"train/pink/1.png": colour("pink")})
     assert run([f"{tmp_path}/mine"])[0]["chance"] == 1 / 4
-    assert run.found.sets[0].digests["train"] != digests["train"]
+    assert run.found.there[0].digests["train"] != digests["train"]
 
 
 def test_a_set_without_a_train_split_has_no_probe(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

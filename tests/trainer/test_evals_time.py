@@ -16,11 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from core.recipe import Recipe
-from trainer.evals import eval_sets
+from trainer.evals import eval_sets, suite
 from trainer.evals.config import Config
-from trainer.evals.encoder import Encoder
+from trainer.evals.context import ModelContext
+from trainer.evals.encoder import Encoder, Model
 from trainer.evals.kept import Kept
-from trainer.evals.suite import Suite
+from trainer.evals.tables import OWN
 from trainer.evals.vectors import Vectors
 from trainer.model import unit
 
@@ -76,8 +77,9 @@ def test_fifty_thousand_images_with_cached_features_take_ten_seconds(tmp_path: P
         started = time.process_time()
         found = eval_sets.find(recipe, config, {})
         kept = Kept(str(tmp_path / "out"), lambda: None)
-        vectors = Vectors(kept, "m" * 64, lambda: encoder, found.memory, 2)
-        (accuracy, top_5) = Suite(kept, vectors, config, 0).evaluate(found.sets)
+        vectors = Vectors(kept, Model(OWN, "m" * 64, lambda: encoder), found.memory, 2)
+        context = ModelContext(model=OWN, kept=kept, config=config, seed=0, vectors=vectors)
+        (accuracy, top_5) = suite.evaluate(context, found.there)
         took[prompts] = time.process_time() - started
         assert accuracy["n"] == IMAGES and 0.5 < accuracy["value"] < top_5["value"] < 1
     assert encoder.asked == IMAGES, "their features were read the second time"

@@ -22,11 +22,10 @@ from evaluation.prompts import FORWARD
 from trainer import stage
 from trainer.evals import judged
 from trainer.evals.config import Config
-from trainer.evals.context import Context
+from trainer.evals.context import ModelContext
 from trainer.evals.eval_sets import EvalSet
 from trainer.evals.kept import Made
 from trainer.evals.tables import ANSWERS, HARDNESS, OWN
-from trainer.evals.vectors import Vectors
 
 RULES_VERSION = 1
 
@@ -102,13 +101,13 @@ def outcomes(
 
 
 def compare(
-    context: Context[Vectors], one: EvalSet, choice: str, basis: str, judge: Callable[[], Sequence[Outcome]]
+    context: ModelContext, one: EvalSet, choice: str, basis: str, judge: Callable[[], Sequence[Outcome]]
 ) -> None:
     """Keep the tables ANSWERS and HARDNESS of a set. `basis`: the digest of what determines the model's outcomes.
 
     Failure names the lines of a file that do not fit the set.
     """
-    files, about = context.answers[one.name], {"set": one.name, "model": context.vectors.name, "prompts": choice}
+    files, about = context.answers[one.name], {"set": one.name, "model": context.model, "prompts": choice}
 
     def make() -> Made:
         return _made(about, files, judge())

@@ -19,12 +19,11 @@ from evaluation.features import read_features
 from trainer.evals import probing
 from trainer.evals.config import Config
 from trainer.evals.context import Context
+from trainer.evals.encoder import Floats
 from trainer.evals.eval_sets import EvalSet, Role
-from trainer.evals.vectors import Floats
+from trainer.evals.tables import Rows
 
 RULES_VERSION = 1
-
-Rows = probing.Rows
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ByFile:
         return digest(RULES_VERSION, [self.files[one.name, role].digest for role in roles])
 
     def pictures(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
-        """The vectors of a split as every table asked for, in the order of its ids: [n, width]."""
+        """The vectors of a split as every table asked for, in the order of its ids: float32 [n, width]."""
         source = self.files[one.name, role]
         with reading(source):
             found = read_features(source.path, dict.fromkeys(files.ids, 0))
@@ -53,26 +52,24 @@ class ByFile:
             raise Failure(f"{one.name} has ids that differ only in how accents are written: rename one of them")
         return dict.fromkeys(tables, found.vectors)
 
-    def path(self, name: str, role: Role) -> str:
-        """Where the features of a split of a set are looked for."""
-        return join(self.folder, name, f"{role}.parquet")
 
+def evaluate(context: Context, model: ByFile, one: EvalSet) -> Rows:
+    """Rows of results of its probes on a set; none, which is said, where there are no features of the set.
 
-def evaluate(context: Context[ByFile], one: EvalSet) -> Rows:
-    """Rows of results of its probes on a set; none, which is said, where files or splits are missing."""
-    model = context.vectors
+    Failure where those of a split are missing, or are not of its pictures.
+    """
     if not one.has_one_class_each:
         return []  # there is nothing to fit
     if (one.name, "test") not in model.files:
-        print(f"eval: {model.name} has no features of {one.name}: {model.path(one.name, 'test')} is not there")
+        print(f"eval: {model.name} has no features of {one.name}: {_path(model.folder, one, 'test')} is not there")
         return []
     lacking = [role for role in one.splits if (one.name, role) not in model.files]
     if lacking:
-        raise Failure(f"{model.path(one.name, lacking[0])} is not there, and {one.name} has that split: write it")
+        raise Failure(f"{_path(model.folder, one, lacking[0])} is not there, and {one.name} has that split: write it")
     test = one.open()
     context.remark(one.at.remarks(test))
     hidden = model.pictures(one, "test", test, ("hidden",))["hidden"]
-    rows, _ = probing.evaluate(context, one, test, hidden, {})
+    rows, _ = probing.evaluate(context, model, one, test, hidden, {})
     return rows
 
 
@@ -86,11 +83,14 @@ def find(recipe: recipes.Recipe, config: Config, sets: Sequence[EvalSet]) -> lis
             raise UsageError(
                 f"{recipe.path}: eval.features.{name} names {folder}, which is no folder: correct the path"
             )
-        model = ByFile(name, folder, {})
-        files = {(one.name, role): model.path(one.name, role) for one in sets for role in one.splits}
+        files = {(one.name, role): _path(folder, one, role) for one in sets for role in one.splits}
         there = {key: path for key, path in files.items() if fs.isfile(filesystem(path)[1])}
         if sets and not there:
-            first = model.path(sets[0].name, "test")
+            first = _path(folder, sets[0], "test")
             raise UsageError(f"{recipe.path}: eval.features.{name} has nothing of eval.sets: {first} is not there")
         found.append(ByFile(name, folder, {key: Source(path, digest_file(path)) for key, path in there.items()}))
     return found
+
+
+def _path(folder: str, one: EvalSet, role: Role) -> str:
+    return join(folder, one.name, f"{role}.parquet")

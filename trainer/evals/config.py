@@ -31,16 +31,12 @@ class Config(Struct, frozen=True, kw_only=True):
     probe: bool = False  # a linear probe on each set that has a train split
     shots: tuple[Annotated[int, Meta(ge=1)], ...] = ()  # examples a class of few-shot probes: the paper's are 1 to 16
     seeds: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)] = (0, 1, 2)  # of their draws
-    models: Annotated[
-        dict[str, str], recipes.RUNTIME
-    ] = {}  # others beside the trained one: name → weights, or a folder
+    models: Annotated[dict[str, str], recipes.RUNTIME] = {}  # beside the trained one: name → weights, or a folder
     merges: Annotated[str, recipes.RUNTIME] = ""  # the tokenizer's of those without their own; default: train.merges
     features: Annotated[dict[str, str], recipes.RUNTIME] = {}  # of any model, for probes: name → a folder of them
     answers: Annotated[dict[str, dict[str, str]], recipes.RUNTIME] = {}  # of people: set → group of people → their file
     people: Annotated[str, recipes.RUNTIME] = ""  # a table of pictures below its folder: race, gender, age of a person
-    people_labels: Annotated[str, recipes.RUNTIME] = (
-        ""  # labels, one a line, whose shares of women and men are compared
-    )
+    people_labels: Annotated[str, recipes.RUNTIME] = ""  # labels, one a line, that women and men are compared by
 
 
 def check(path: str, config: Config) -> None:

@@ -1,48 +1,28 @@
-"""What all sets are evaluated with: one model, the recipe's table, and where results are kept."""
+"""What the steps of an evaluation share: whose results these are, the recipe's table, and where results are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
 
 from core.inputs import Source
-from evaluation.examples import Files
 from trainer.evals.config import Config
-from trainer.evals.eval_sets import EvalSet, Role
-from trainer.evals.judged import Asked, Floats
+from trainer.evals.judged import Asked
 from trainer.evals.kept import Kept
+from trainer.evals.vectors import Vectors
 
 
-class Hidden(Protocol):
-    """Where the features of splits come from: a model, or files of another's."""
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """All that a step needs beside features: enough for probes on features by file.
 
-    @property
-    def name(self) -> str:
-        """The model's."""
-
-    def basis(self, one: EvalSet, *roles: Role) -> str:
-        """The digest of what determines the features of some splits."""
-
-    def pictures(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
-        """Vectors [n, width] of a split as the table "hidden", in the order of its ids."""
-
-
-VectorsT = TypeVar("VectorsT", bound=Hidden, covariant=True)
-
-
-@dataclass(frozen=True)
-class Context(Generic[VectorsT]):
-    """One model's evaluation.
-
-    `seed`: of intervals, and of what is chosen by hash; `answers`: set → group → file; `said`: remarks, of all models.
+    `model`: what rows call it; `seed`: of intervals, and of what is chosen by hash; `said`: remarks that were printed.
     """
 
+    model: str
     kept: Kept
-    vectors: VectorsT
     config: Config
     seed: int
-    answers: Mapping[str, Mapping[str, Source]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
     def remark(self, sentences: Iterable[str]) -> None:
@@ -54,4 +34,15 @@ class Context(Generic[VectorsT]):
 
     def asked(self, set_name: str, method: str, prompts: str = "") -> Asked:
         """What the rows of a result of this model begin with."""
-        return Asked(set_name, method, prompts, self.vectors.name, self.seed)
+        return Asked(set_name, method, prompts, self.model, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelContext(Context):
+    """The same with a model that can be asked about any pictures and texts.
+
+    `answers`: set → group of people → the file of their answers.
+    """
+
+    vectors: Vectors
+    answers: Mapping[str, Mapping[str, Source]] = field(default_factory=dict)

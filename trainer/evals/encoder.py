@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,9 @@ from trainer.tokenizer import Tokenizer
 
 T = TypeVar("T")
 
+Floats = npt.NDArray[np.float32]
+
+AHEAD = 64  # pictures that are decoded before the model asks for them
 _AT_ONCE = 256  # pictures or texts
 
 
@@ -79,3 +83,12 @@ class Encoder:
 
     def _ids(self, texts: list[str]) -> Tensor:
         return self._tokenizer.encode(texts, self._model.config.context).to(self._device)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is evaluated: what rows call it, the digest of its weights and merges, and how it is loaded."""
+
+    name: str
+    digest: str
+    load: Callable[[], Encoder]

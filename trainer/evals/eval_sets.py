@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +72,17 @@ class EvalSet:
         return (*test.classes, *sorted(others - set(test.classes), key=natural))
 
     @property
+    def is_imagenet(self) -> bool:
+        """Whether it is ImageNet itself, whose pictures and probes are judged in the classes of its shifts, too."""
+        return self.at.set is not None and self.at.set.name == "imagenet"
+
+    def metric(self, pictures: Pictures) -> str:
+        """The set's metric; of one's own accuracy, or 11-point mean average precision for several classes a picture."""
+        if self.at.set is not None:
+            return self.at.set.metric
+        return "accuracy" if all(len(some) == 1 for some in pictures.labels) else "map11"
+
+    @property
     def has_one_class_each(self) -> bool:
         """Whether a picture is judged by the one class that its label names, which a probe or a person can tell."""
         return self.at.task == "classification" and not (self.at.set and self.at.set.own_classes)
@@ -84,9 +95,9 @@ class EvalSet:
 
 @dataclass(frozen=True)
 class Found:
-    """All that a recipe names: the sets that are there by name, a sentence about each other one, and the memory."""
+    """All sets that a recipe names: those that are there, by name, and a sentence about each other one."""
 
-    sets: tuple[EvalSet, ...]
+    there: tuple[EvalSet, ...]
     missing: tuple[str, ...]
     memory: Memory  # of the files' digests, for the next run
 
@@ -111,19 +122,25 @@ def find(recipe: recipes.Recipe, config: Config, known: Mapping[str, Any]) -> Fo
     paths = {path for _, roles in files for _, some in roles.values() for path in some.values()}
     digests = {_UNREAD: "", **memory.digests(stats_of(sorted(paths - {_UNREAD})))}
     names = names_of(one.name for one, _ in files)
-    there = [
-        EvalSet(
-            names[one.name],
-            one,
-            {role: split for role, (split, _) in roles.items()} or {"test": "test"},
-            {role: _digest(one, split, some, digests) for role, (split, some) in roles.items()}
-            or {"test": digest(one.fault)},
-            config.frames if one.set and one.set.frames and one.layout == "folders" else None,
-        )
-        for one, roles in files
-    ]
+    there = [_eval_set(names[one.name], one, roles, digests, config.frames) for one, roles in files]
     missing = tuple(one.sentence for one in located if isinstance(one, Missing))
     return Found(tuple(sorted(there, key=lambda one: one.name)), missing, memory)
+
+
+def _eval_set(
+    name: str,
+    one: Located,
+    roles: Mapping[Role, tuple[str, Mapping[str, str]]],
+    digests: Mapping[str, str],
+    frames: Frames,
+) -> EvalSet:
+    """A set by the splits and files of its roles; one with a fault has a test split alone, and says it when opened."""
+    splits: dict[Role, str] = {role: split for role, (split, _) in roles.items()}
+    known: dict[Role, str] = {role: _digest(one, split, some, digests) for role, (split, some) in roles.items()}
+    if one.fault:
+        splits, known = {"test": "test"}, {"test": digest(one.fault)}
+    has_clips = one.set is not None and one.set.frames and one.layout == "folders"
+    return EvalSet(name, one, splits, known, frames if has_clips else None)
 
 
 def _check_prompts(one: Located | Missing, choices: Sequence[str]) -> None:
@@ -137,12 +154,21 @@ def _check_prompts(one: Located | Missing, choices: Sequence[str]) -> None:
             one.set.prompts(choice)
 
 
-def unchanged(one: EvalSet, role: Role, memory: Memory) -> None:
+def require_unchanged(one: EvalSet, role: Role, memory: Memory) -> None:
     """Failure where the files of a split are not any more what they were when the evaluation began."""
     split, files = _files_by_role(one.at, role != "test")[role]
-    again = Memory(memory.known)
-    if _digest(one.at, split, files, again.digests(stats_of(sorted(files.values())))) != one.digests[role]:
-        raise Failure(f"{one.at.path} was changed after this stage had begun: run the same command again")
+    if _digest(one.at, split, files, digests_now(memory, files.values())) != one.digests[role]:
+        raise changed(one.at.path)
+
+
+def digests_now(memory: Memory, paths: Iterable[str]) -> dict[str, str]:
+    """Path → the digest that the file has now; one with the size and time that `memory` knows is not read again."""
+    return Memory(memory.known).digests(stats_of(sorted(paths)))
+
+
+def changed(what: str) -> Failure:
+    """What to say where files are not any more what they were when the evaluation began."""
+    return Failure(f"{what} was changed after this stage had begun: run the same command again")
 
 
 # ── its files ─────────────────────────────────────────────────────────────────────────────────────

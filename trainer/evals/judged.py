@@ -14,14 +14,12 @@ from core.errors import Failure
 from evaluation import bootstrap, metrics
 from evaluation.fewshot import Point
 from evaluation.intervals import clopper_pearson
-from trainer.evals.tables import EXAMPLE, OWN
+from trainer.evals.encoder import Floats
+from trainer.evals.tables import EXAMPLE, OWN, Rows
 
 TOP = 5
 
 _ROWS = 4096  # of a matrix of scores, at once
-
-Floats = npt.NDArray[np.float32]
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,10 @@ def by_class(
 
 
 def by_classes(asked: Asked, labels: npt.NDArray[np.bool_], scores: Floats, classes: Sequence[str]) -> Rows:
-    """Rows of results for examples of several classes or none: 11-point mean average precision."""
+    """Rows of results for examples of several classes or none: 11-point mean average precision.
+
+    labels: bool [n, classes], of scores [n, classes]. Failure where a class has no example.
+    """
     return [asked.row("map11", metrics.mean_average_precision_11(scores, labels, classes), len(scores))]
 
 

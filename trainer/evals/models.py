@@ -9,7 +9,7 @@ OpenAI's kind, with QuickGELU.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from core.inputs import Source, digest_file, reading
 from evaluation.examples import require_no_pointer
 from trainer import stage
 from trainer.evals.config import Config
-from trainer.evals.encoder import Encoder, load_encoder
+from trainer.evals.encoder import Model, load_encoder
 from trainer.export import CONFIG, MERGES
 from trainer.images import MEAN, STD
 from trainer.model import CLIP, QuickGELU, heads
@@ -42,15 +42,6 @@ _PREPARED: Mapping[str, tuple[Any, ...]] = {  # keys of preprocess_cfg → value
 }
 _TOKENIZER = {"clean": "lower"}  # keys of tokenizer_kwargs, beside the merges → what is ours
 _HEAD = 64  # the width of a head in all models that are read
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model: what rows call it, the digest of its weights and merges, and how it is loaded."""
-
-    name: str
-    digest: str
-    load: Callable[[], Encoder]
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,15 @@ from evaluation.wording import listed
 from trainer import stage
 from trainer.evals import judged
 from trainer.evals.config import Config
+from trainer.evals.encoder import Floats
+from trainer.evals.eval_sets import changed, digests_now
 from trainer.evals.kept import Kept, Made
 from trainer.evals.tables import BIAS, LABEL_SHARE
-from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.vectors import Vectors
 
 RULES_VERSION = 1
 
-Rows = list[dict[str, Any]]
-
+# The attributes by which pictures are grouped; the last choice, of few pictures a group, is for recognition alone.
 _GRID = ((), ("race",), ("gender",), ("age",), ("race", "gender"), ("race", "gender", "age"))
 _CALLED = {
     "non-human": bias.NON_HUMAN,
@@ -109,7 +110,7 @@ def _file(folder: Path, image: str) -> Path | None:
 def probe(kept: Kept, vectors: Vectors, people: People) -> None:
     """Keep the tables BIAS and LABEL_SHARE of a model."""
     asked = [bias.label_set(), *(bias.sentences(name) for name in bias.FAIRFACE)]
-    basis = digest(RULES_VERSION, torch.__version__, vectors.model, people.digest, asked)
+    basis = digest(RULES_VERSION, torch.__version__, vectors.model.digest, people.digest, asked)
     made = kept.tables("bias", "people", basis, (BIAS, LABEL_SHARE), lambda: _made(vectors, people))
     called = [row for row in made["bias"].to_pylist() if row["probe"] == "called" and row["what"] == "either"]
     for row in called:
@@ -125,13 +126,13 @@ def _made(vectors: Vectors, people: People) -> Made:
         yield from ((image, (body(Path(file)),)) for image, file in people.files.items())
 
     pictures = Files(path=people.path, ids=tuple(people.files), read=read)
-    features = vectors.seen("eval.people", pictures)
-    again = Memory(people.memory.known).digests(stats_of(sorted(people.files.values())))
-    if any(again[file] != people.memory.digest_of(file) for file in people.files.values()):
-        raise Failure(f"pictures of {people.path} were changed after this stage had begun: run the same command again")
+    features = vectors.pictures_unkept("eval.people", pictures)
+    files = people.files.values()
+    if digests_now(people.memory, files) != {file: people.memory.digest_of(file) for file in files}:
+        raise changed(f"a picture of {people.path}")
     rows = [*_recognised(vectors, people, features), *_called(vectors, people, features)]
-    found = [{"model": vectors.name, **row} for row in rows]
-    shares = [{"model": vectors.name, **row} for row in _above(vectors, people, features)]
+    found = [{"model": vectors.model.name, **row} for row in rows]
+    shares = [{"model": vectors.model.name, **row} for row in _above(vectors, people, features)]
     return Made([pa.Table.from_pylist(found, schema=BIAS), pa.Table.from_pylist(shares, schema=LABEL_SHARE)])
 
 
@@ -172,7 +173,7 @@ def _called(vectors: Vectors, people: People, features: Floats) -> Iterator[dict
     labels = bias.label_set()
     scores = _logits(vectors, features, "labels", list(labels.values()))
     for what, wanted in _CALLED.items():
-        for by in _GRID[:5]:
+        for by in _GRID[:-1]:
             effects = bias.effect_of([bias.CHILD], scores, list(labels), wanted, people.annotated, by)
             yield from (row for effect in effects for row in _both(what, by, effect))
 

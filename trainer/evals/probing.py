@@ -5,78 +5,40 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from core.files import digest
-from core.tables import declare
 from evaluation import features, fewshot, logistic, metrics, probe, prompts
-from evaluation.examples import Pictures
+from evaluation.examples import Files, Pictures
 from evaluation.features import Features
 from trainer.evals import judged
 from trainer.evals.config import Config
-from trainer.evals.context import Context, Hidden
+from trainer.evals.context import Context
+from trainer.evals.encoder import Floats
 from trainer.evals.eval_sets import EvalSet, Role
 from trainer.evals.kept import Made
-from trainer.evals.tables import EXAMPLE, RESULT
-from trainer.evals.vectors import Floats
+from trainer.evals.tables import EQUIVALENT, EXAMPLE, RESULT, SHOT, SWEEP, Rows, weight_table
 from trainer.evals.vectors import vectors as vectors_of
 
 RULES_VERSION = 2
 
-SWEEP = declare(
-    "sweep",
-    2,
-    {
-        "set": (pa.string(), "the set"),
-        "model": (pa.string(), "as in result"),
-        "penalty": (pa.float64(), "λ, in the order tried"),
-        "score": (pa.float64(), "the set's metric on the validation split"),
-        "objective": (pa.float64(), "sum of losses and penalty on the training split"),
-        "iterations": (pa.int32(), "of L-BFGS"),
-        "converged": (pa.bool_(), "whether its gradient vanished"),
-        "chosen": (pa.bool_(), "whether the probe was fitted with it"),
-    },
-)
 
-SHOT = declare(
-    "shot",
-    2,
-    {
-        "set": (pa.string(), "the set"),
-        "model": (pa.string(), "as in result"),
-        "shots": (pa.int32(), "training examples a class"),
-        "seed": (pa.int64(), "of the draw"),
-        "metric": (pa.string(), "the set's"),
-        "value": (pa.float64(), "a share from 0 to 1"),
-    },
-)
+class VectorSource(Protocol):
+    """Where vectors come from: a model (`Vectors`), or files of another's (`ByFile`)."""
 
-EQUIVALENT = declare(
-    "equivalent",
-    2,
-    {
-        "set": (pa.string(), "the set"),
-        "model": (pa.string(), "as in result"),
-        "metric": (pa.string(), "the set's"),
-        "zero_shot": (pa.float64(), "its value zero-shot"),
-        "shots": (pa.float64(), "training examples a class that reach it, between two numbers log-linearly"),
-        "relation": (pa.string(), "equal | below: fewer than that | beyond: more"),
-    },
-)
+    def basis(self, one: EvalSet, *roles: Role) -> str:
+        """The digest of what determines the vectors of some splits."""
 
-_IMAGENET = "imagenet"  # the set whose probes are kept, to be judged on others, too
-
-METRICS = {"mean_top1_top5": "top_1_and_5"}  # as evaluation/probe.py calls them
-
-Rows = list[dict[str, Any]]
+    def pictures(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
+        """Of a split the vectors float32 [n, width] by table, in the order of its ids; "hidden" is for probes."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe of ImageNet's: of all training examples, or of some a class, drawn by a seed."""
+    """A fitted probe. `shots`, `seed`: training examples a class, and of their draw; None where all were taken."""
 
     shots: int | None
     seed: int | None
@@ -84,27 +46,15 @@ class Probe:
     intercepts: Floats  # [classes]
 
     def scores(self, hidden: Floats) -> Floats:
-        """Logits [n, classes]."""
+        """Logits float32 [n, classes] of `hidden`, float32 [n, width]."""
         return hidden @ self.weights.T + self.intercepts
 
     @property
-    def said(self) -> str:
-        """Its digest."""
+    def digest(self) -> str:
+        """Of its weights and intercepts."""
         found = hashlib.sha256(self.weights.tobytes())
         found.update(self.intercepts.tobytes())
         return found.hexdigest()
-
-
-def _weight_table(width: int) -> pa.Schema:
-    vector = pa.list_(pa.float32(), width)
-    columns = {
-        "shots": (pa.int32(), "training examples a class; of a probe on all | null"),
-        "seed": (pa.int64(), "of their draw | null"),
-        "class": (pa.int32(), "number of the class"),
-        "intercept": (pa.float32(), "of its logit"),
-        "vector": (vector, "weights of its logit"),
-    }
-    return declare("weight", 1, columns)
 
 
 @dataclass(frozen=True)
@@ -134,28 +84,27 @@ class _Task:
 
 
 def evaluate(
-    context: Context[Hidden], one: EvalSet, test: Pictures, hidden: Floats, zero_shot: Mapping[str, float]
+    context: Context, source: VectorSource, one: EvalSet, test: Pictures, hidden: Floats, zero_shot: Mapping[str, float]
 ) -> tuple[Rows, list[Probe]]:
     """Rows of results of the probe and of few-shot probes, as the recipe asks for; none where there is no train split.
 
-    Of ImageNet also the probes themselves.
+    Of ImageNet also the probes themselves, to be judged on its shifts.
 
-    `test`, `hidden` [n, width]: the test split; `zero_shot`: metric → value, of the first choice of prompts.
+    `test`, `hidden` float32 [n, width]: the test split; `zero_shot`: metric → value, of the first choice of prompts.
     """
-    metric = one.at.set.metric if one.at.set else "accuracy"
-    measure = probe.METRICS.get(METRICS.get(metric, metric))
+    metric = one.metric(test)
+    measure = measure_of(metric)
     if "train" not in one.splits or measure is None or any(len(some) != 1 for some in test.labels):
         why = "it has no train split" if "train" not in one.splits else "its examples have several classes"
         print(f"eval: no probe of {one.name}: {why}", flush=True)
         return [], []
-    keep = one.at.set is not None and one.at.set.name == _IMAGENET
-    task = _Task(_splits(context, one, test, hidden), metric, measure, keep)
-    vectors, classes = context.vectors, list(task.splits.classes)
-    basis = digest(RULES_VERSION, vectors.basis(one, *one.digests), task.truth, classes, metric)
+    splits = _splits(source, one, test, hidden, tables_of(context.config, "hidden"))
+    task = _Task(splits, metric, measure, keep=one.is_imagenet)
+    basis = digest(RULES_VERSION, source.basis(one, *one.digests), task.truth, list(splits.classes), metric)
     rows: Rows = []
     probes: list[Probe] = []
     if context.config.probe:
-        asked, tables = context.asked(one.name, "probe"), (RESULT, EXAMPLE, SWEEP, _weight_table(1))
+        asked, tables = context.asked(one.name, "probe"), (RESULT, EXAMPLE, SWEEP, weight_table(1))
         made = context.kept.tables("probe", one.task, digest(basis, context.seed), tables, lambda: _probe(asked, task))
         rows += made["result"].to_pylist()
         probes += _probes(made)
@@ -164,8 +113,13 @@ def evaluate(
     return rows + some, probes + more
 
 
+def measure_of(metric: str) -> probe.Metric | None:
+    """What computes a set's metric for probes; None for one of several classes a picture."""
+    return probe.METRICS.get("top_1_and_5" if metric == "mean_top1_top5" else metric)
+
+
 def _curve(
-    context: Context[Hidden],
+    context: Context,
     one: EvalSet,
     task: _Task,
     basis: str,
@@ -184,7 +138,7 @@ def _curve(
         "few-shot",
         one.task,
         digest(basis, shots, seeds, everything, zero_shot),
-        (RESULT, SHOT, EQUIVALENT, _weight_table(1)),
+        (RESULT, SHOT, EQUIVALENT, weight_table(1)),
         lambda: _few_shot(asked, task, shots, seeds, everything, zero_shot),
     )
     for row in made["equivalent"].to_pylist() if "equivalent" in made else []:
@@ -197,20 +151,19 @@ def _curve(
 # ── splits ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def tables_of(config: Config, wanted: str) -> tuple[str, ...]:
-    """What is kept of a training or validation split: where probes and prompts are both fitted on it, both tables."""
+def tables_of(config: Config, table: str) -> tuple[str, ...]:
+    """What is computed of a training or validation split: `table`, or both where prompts are selected on it, too."""
     has_both = prompts.FORWARD in config.prompts and (config.probe or config.shots)
-    return ("feature", "hidden") if has_both else (wanted,)
+    return ("feature", "hidden") if has_both else (table,)
 
 
-def _splits(context: Context[Hidden], one: EvalSet, test: Pictures, hidden: Floats) -> _Splits:
-    tables = tables_of(context.config, "hidden")
+def _splits(source: VectorSource, one: EvalSet, test: Pictures, hidden: Floats, tables: Sequence[str]) -> _Splits:
     pictures: dict[Role, Pictures] = {"test": test}
     found: dict[Role, Floats] = {"test": hidden}
     for role in one.splits:
         if role != "test":
             pictures[role] = one.open(role)
-            found[role] = context.vectors.pictures(one, role, pictures[role], tables)["hidden"]
+            found[role] = source.pictures(one, role, pictures[role], tables)["hidden"]
     made = {role: _features(role, some, found[role]) for role, some in pictures.items()}
     return _Splits(test.classes, made["train"], made.get("validation"), made["test"])
 
@@ -259,7 +212,7 @@ def _weights(shots: int | None, seed: int | None, fit: logistic.Solution) -> pa.
         pa.array(fit.intercepts.astype(np.float32)),
         pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width),
     ]
-    return pa.table(columns, schema=_weight_table(width))
+    return pa.table(columns, schema=weight_table(width))
 
 
 def _probes(made: Mapping[str, pa.Table]) -> list[Probe]:

@@ -20,7 +20,7 @@ from shards.format import id_at
 from shards.order import Integers
 from shards.reader import Shards
 from trainer.data import captions, in_order, picture
-from trainer.evals.encoder import Encoder
+from trainer.evals.encoder import AHEAD, Encoder
 from trainer.images import evaluation_crop
 
 EXAMPLE = declare(
@@ -58,7 +58,7 @@ def evaluate(
 
     def crops() -> Iterator[npt.NDArray[np.uint8]]:
         with Progress("eval", "held-out images", len(chosen), to="stdout") as progress:
-            for key, of_image, crop in in_order(load, chosen, threads, 64):
+            for key, of_image, crop in in_order(load, chosen, threads, AHEAD):
                 keys.append(key)
                 texts.append(of_image)
                 progress.at(len(keys))

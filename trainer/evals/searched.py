@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
 from core.errors import Failure
 from core.files import digest
 from evaluation import metrics
+from evaluation.examples import Captioned
 from trainer.evals import judged
-from trainer.evals.context import Context
+from trainer.evals.context import ModelContext
+from trainer.evals.encoder import Floats
 from trainer.evals.eval_sets import EvalSet
 from trainer.evals.kept import Made
 from trainer.evals.retrieval import TOP, chance, ranks
-from trainer.evals.tables import EXAMPLE, RESULT
-from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.tables import EXAMPLE, RESULT, Rows
 
 RULES_VERSION = 3
 SENTENCES = {"paper": "a photo of {}", "contextless": "{}", "clip_benchmark": "{}"}  # what a caption is put into
 
 _ROWS = 1024  # of a matrix of similarities, at once
 
-Rows = list[dict[str, Any]]
 
-
-def captions(context: Context[Vectors], one: EvalSet) -> Rows:
+def captions(context: ModelContext, one: EvalSet) -> Rows:
     """Rows of results for retrieval in both directions, by each choice of prompts that there is for captions.
 
     All captions of a picture are right answers for it; the same text at another picture is a wrong one.
@@ -46,45 +44,35 @@ def captions(context: Context[Vectors], one: EvalSet) -> Rows:
     for choice in known:
         sentences = [SENTENCES[choice].replace("{}", text) for text in texts]
         features = vectors.texts(f"{one.task}.{choice}", sentences)
-
-        def make(choice: str = choice, features: Floats = features) -> Made:
-            some: list[pa.Table] = []
-            results: Rows = []
-            for direction in ("image-to-text", "text-to-image"):
-                asked = context.asked(one.name, direction, choice)
-                examples, more = _search(asked, found.ids, texts, owner, images, features)
-                some.append(examples)
-                results += more
-            return Made([pa.Table.from_pylist(results, schema=RESULT), pa.concat_tables(some)])
-
+        both = [context.asked(one.name, direction, choice) for direction in ("image-to-text", "text-to-image")]
         basis = digest(RULES_VERSION, vectors.basis(one, "test"), found.ids, sentences, owner.tolist())
+        make = functools.partial(_search, both, found, images, features)
         made = context.kept.tables("retrieval", f"{one.task}.{choice}", basis, (RESULT, EXAMPLE), make)
         rows += made["result"].to_pylist()
     return rows
 
 
-def _search(
-    asked: judged.Asked,
-    ids: Sequence[str],
-    texts: Sequence[str],
-    owner: npt.NDArray[np.int64],
-    images: Floats,
-    features: Floats,
-) -> tuple[pa.Table, Rows]:
-    """Examples and results of one direction: recall among all candidates of the set."""
+def _search(both: Sequence[judged.Asked], pictures: Captioned, images: Floats, texts: Floats) -> Made:
+    """Results and examples of both directions."""
+    found = [_direction(asked, pictures, images, texts) for asked in both]
+    rows = [row for _, some in found for row in some]
+    return Made([pa.Table.from_pylist(rows, schema=RESULT), pa.concat_tables([examples for examples, _ in found])])
+
+
+def _direction(asked: judged.Asked, pictures: Captioned, images: Floats, texts: Floats) -> tuple[pa.Table, Rows]:
+    """Examples and results of one direction: recall among all candidates of the set.
+
+    images, texts: unit features, float32 [n, e] of the pictures, [captions, e] of all of their captions.
+    """
+    ids, (sentences, owner) = pictures.ids, pictures.texts()
     picture_number = np.arange(len(ids))
-    number = np.concatenate([np.arange(n) for n in np.bincount(owner, minlength=len(ids))])  # of a text, of its picture
     if asked.method == "image-to-text":
-        queries, candidates, wanted, offered = images, features, picture_number, owner
-        names, answers = list(ids), list(texts)
-        of_picture: list[list[str]] = [[] for _ in ids]
-        for text, picture in zip(texts, owner.tolist(), strict=True):
-            of_picture[picture].append(text)
-        labels = of_picture
+        queries, candidates, wanted, offered = images, texts, picture_number, owner
+        names, labels, answers = list(ids), [list(some) for some in pictures.captions], sentences
     else:
-        queries, candidates, wanted, offered = features, images, owner, picture_number
-        names = [f"{ids[picture]}#{n}" for picture, n in zip(owner.tolist(), number.tolist(), strict=True)]
-        answers, labels = list(ids), [[ids[picture]] for picture in owner.tolist()]
+        queries, candidates, wanted, offered = texts, images, owner, picture_number
+        names = [f"{name}#{n}" for name, some in zip(ids, pictures.captions, strict=True) for n in range(len(some))]
+        labels, answers = [[ids[picture]] for picture in owner.tolist()], list(ids)
     found = ranks(*(torch.from_numpy(np.array(some)) for some in (queries, candidates, wanted, offered))).numpy()
     right = np.bincount(offered, minlength=len(ids))[wanted]
     rows = [asked.share(f"recall@{k}", found <= k, chance(k, len(offered), right)) for k in TOP if k < len(offered)]
@@ -94,7 +82,7 @@ def _search(
     return examples, rows
 
 
-def places(context: Context[Vectors], one: EvalSet) -> Rows:
+def places(context: ModelContext, one: EvalSet) -> Rows:
     """Rows of results for geolocation: where the nearest of the reference pictures was taken, by distance.
 
     The references are the set's train split: the paper has a million.

@@ -11,40 +11,30 @@ import pyarrow as pa
 
 from core import choice
 from core.files import digest
-from core.tables import declare
-from evaluation import probe, selection
+from evaluation import selection
 from evaluation.examples import Pictures
 from evaluation.prompts import FORWARD, Prompts
-from trainer.evals.context import Context
+from trainer.evals.context import ModelContext
+from trainer.evals.encoder import Floats
 from trainer.evals.eval_sets import EvalSet, Role
 from trainer.evals.kept import Made
-from trainer.evals.probing import METRICS, tables_of
-from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.probing import measure_of, tables_of
+from trainer.evals.tables import SELECTED
+from trainer.evals.vectors import Vectors
 
 RULES_VERSION = 2
 EXAMPLES = 20_000  # of the split at the most: each template is tried on all of them, again and again
 
-SELECTED = declare(
-    "selected",
-    1,
-    {
-        "set": (pa.string(), "the set"),
-        "model": (pa.string(), "as in result"),
-        "template": (pa.string(), "in the order in which they were selected"),
-        "score": (pa.float64(), "the set's metric on the split, by the ensemble up to this template"),
-    },
-)
 
-
-def select(context: Context[Vectors], one: EvalSet, test: Pictures, metric: str) -> Prompts | None:
+def select(context: ModelContext, one: EvalSet, test: Pictures) -> Prompts | None:
     """The classes' names in the templates that were selected for them; None, which is said, where that is impossible.
 
     The test split is not looked at. Examples of classes that have no name in the prompts are left out.
     """
-    vectors, seed = context.vectors, context.seed
+    vectors, seed, metric = context.vectors, context.seed, one.metric(test)
     prompts = one.at.prompts(test, FORWARD)
     role: Role = "validation" if "validation" in one.splits else "train"
-    measure = probe.METRICS.get(METRICS.get(metric, metric))
+    measure = measure_of(metric)
     if role not in one.splits or measure is None:
         why = "it has neither a validation nor a train split" if measure else "its examples have several classes"
         print(f"eval: no prompts {FORWARD} for {one.name}: {why}", flush=True)
@@ -59,7 +49,7 @@ def select(context: Context[Vectors], one: EvalSet, test: Pictures, metric: str)
         texts = _texts(vectors, prompts)
         score = selection.of_ensembles(features[rows], labels[rows], texts, measure)
         steps = selection.forward(score, len(prompts.templates))
-        about = {"set": one.name, "model": vectors.name}
+        about = {"set": one.name, "model": context.model}
         found = [about | {"template": prompts.templates[step.template], "score": step.score} for step in steps]
         return Made([pa.Table.from_pylist(found, schema=SELECTED)])
 
@@ -77,7 +67,7 @@ def _chosen(ids: Sequence[str], labels: npt.NDArray[np.int64], seed: int) -> npt
 
 
 def _texts(vectors: Vectors, prompts: Prompts) -> Floats:
-    """By template and class the sum of the unit features of its sentences: [templates, classes, e]."""
+    """By template and class the sum of the unit features of its sentences: float32 [templates, classes, e]."""
     counts = [len(names) for names in prompts.names]
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     found = []

@@ -7,8 +7,8 @@ drop could be one of classes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,14 @@ from evaluation.robustness import Shift
 from evaluation.shift_sets import Judge
 from evaluation.shifts import N_CLASSES, Clips, Groups
 from trainer.evals import judged
-from trainer.evals.context import Context
+from trainer.evals.context import ModelContext
+from trainer.evals.encoder import Floats
 from trainer.evals.eval_sets import EvalSet
 from trainer.evals.judged import Asked
 from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
-from trainer.evals.tables import EXAMPLE, FRAME, RESULT
-from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.tables import EXAMPLE, FRAME, RESULT, Rows
+from trainer.evals.vectors import Vectors
 
 RULES_VERSION = 2
 METHOD = "imagenet-probe"  # fitted on ImageNet's training pictures, judged on others
@@ -36,13 +37,11 @@ SHARED = "imagenet-classes"  # names the classifier of all 1,000, one for all se
 
 _TABLES = (RESULT, EXAMPLE, FRAME)
 
-Rows = list[dict[str, Any]]
-
 
 # ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def zero_shot(context: Context[Vectors], one: EvalSet, shift: Shift, tables: Sequence[str]) -> Rows:
+def zero_shot(context: ModelContext, one: EvalSet, shift: Shift, tables: Sequence[str]) -> Rows:
     """Rows of results of a shift with classes of its own: by ImageNet's classifier, and by its own class names.
 
     `tables`: what is computed of its pictures, as `Vectors.pictures` takes it.
@@ -68,19 +67,21 @@ def zero_shot(context: Context[Vectors], one: EvalSet, shift: Shift, tables: Seq
             found["own-names"] = own, _own_classifier(vectors, one, judge.of, choice, own)
         for method, (sentences, weights) in found.items():
             asked = context.asked(one.name, method, choice)
-            basis = digest(RULES_VERSION, vectors.basis(one, "test"), _said(judge), sentences, context.seed)
-
-            def make(asked: Asked = asked, weights: Floats = weights) -> Made:
-                scores = judge.scores(vectors.encoder.scale * features @ weights.T)
-                if weights.shape[0] == len(judge.of.titles):
-                    scores[:, [not title for title in judge.of.titles]] = -np.inf  # a class that is none
-                return Made(_judged(asked, judge, scores))
-
+            basis = digest(RULES_VERSION, vectors.basis(one, "test"), _identity(judge), sentences, context.seed)
+            make = functools.partial(_zero_shot, asked, judge, vectors, features, weights)
             made = context.kept.tables(method, f"{one.task}.{choice}", basis, _TABLES, make)
             rows += made["result"].to_pylist()
     if not rows:
         raise Failure(f"{one.name} has no prompts {', '.join(choices)}: give one of {', '.join(prompts.CHOICES)}")
     return rows
+
+
+def _zero_shot(asked: Asked, judge: Judge, vectors: Vectors, features: Floats, weights: Floats) -> Made:
+    """Results and examples for unit features [n, e] and a classifier, of ImageNet's classes or of the judge's own."""
+    scores = judge.scores(vectors.encoder.scale * features @ weights.T)
+    if weights.shape[0] == len(judge.of.titles):
+        scores[:, [not title for title in judge.of.titles]] = -np.inf  # a class that is none
+    return Made(_judged(asked, judge, scores))
 
 
 def _own_names(of: Groups, choice: str, name: str) -> list[list[str]]:
@@ -93,7 +94,7 @@ def _own_names(of: Groups, choice: str, name: str) -> list[list[str]]:
 
 
 def _own_classifier(vectors: Vectors, one: EvalSet, of: Groups, choice: str, own: list[list[str]]) -> Floats:
-    """The classifier of them, unit [groups, e]; zeros for a class that is none."""
+    """The classifier of them, unit float32 [groups, e]; zeros for a class that is none."""
     found = vectors.classifier(f"{one.task}.own-names.{choice}", own)
     weights = np.zeros((len(of.names), found.shape[1]), np.float32)
     weights[[bool(title) for title in of.titles]] = found
@@ -101,16 +102,11 @@ def _own_classifier(vectors: Vectors, one: EvalSet, of: Groups, choice: str, own
 
 
 def inside(
-    context: Context[Vectors],
-    one: EvalSet,
-    pictures: Pictures,
-    features: Floats,
-    choice: str,
-    others: Sequence[EvalSet],
+    context: ModelContext, one: EvalSet, pictures: Pictures, features: Floats, choice: str, others: Sequence[EvalSet]
 ) -> Rows:
     """Rows of results of ImageNet's own pictures of the classes of each shift among `others`.
 
-    By features [n, e] and classifier of ImageNet itself: no picture is read again.
+    By features float32 [n, e] and classifier of ImageNet itself: no picture is read again.
     """
     words = sets.load("imagenet").prompts(choice).texts()
     if len(words) < N_CLASSES:
@@ -119,12 +115,9 @@ def inside(
     rows: Rows = []
     for shift, chosen, judge in _insides(pictures, others):
         asked = context.asked(shift.inside, "zero-shot", choice)
-
-        def make(asked: Asked = asked, chosen: Sequence[int] = chosen, judge: Judge = judge) -> Made:
-            weights = vectors.classifier(f"{SHARED}.{choice}", words)
-            return Made(_judged(asked, judge, judge.scores(vectors.encoder.scale * features[chosen] @ weights.T)))
-
-        basis = digest(RULES_VERSION, vectors.basis(one, "test"), _said(judge), words, context.seed)
+        weights = vectors.classifier(f"{SHARED}.{choice}", words)
+        basis = digest(RULES_VERSION, vectors.basis(one, "test"), _identity(judge), words, context.seed)
+        make = functools.partial(_zero_shot, asked, judge, vectors, features[chosen], weights)
         rows += context.kept.tables("inside", f"{shift.inside}.{choice}", basis, _TABLES, make)["result"].to_pylist()
     return rows
 
@@ -149,7 +142,7 @@ def _insides(pictures: Pictures, others: Sequence[EvalSet]) -> Iterator[tuple[Sh
 # ── probes of ImageNet's ──────────────────────────────────────────────────────────────────────────
 
 
-def adapted(context: Context[Vectors], one: EvalSet, shift: Shift, probes: Sequence[Probe]) -> Rows:
+def adapted(context: ModelContext, one: EvalSet, shift: Shift, probes: Sequence[Probe]) -> Rows:
     """Rows of results of a shift by probes that were fitted on ImageNet: adaptation to ImageNet (Figures 14, 15)."""
     opened = shift_sets.open_shift(one.at, shift)
     hidden = context.vectors.pictures(one, "test", opened.files, ("feature", "hidden"))["hidden"]
@@ -157,14 +150,14 @@ def adapted(context: Context[Vectors], one: EvalSet, shift: Shift, probes: Seque
 
 
 def adapted_inside(
-    context: Context[Vectors],
+    context: ModelContext,
     one: EvalSet,
     pictures: Pictures,
     hidden: Floats,
     others: Sequence[EvalSet],
     probes: Sequence[Probe],
 ) -> Rows:
-    """The same of ImageNet's own pictures of the shifts' classes."""
+    """The same of ImageNet's own pictures of the shifts' classes, by their `hidden`, float32 [n, width]."""
     rows: Rows = []
     for shift, chosen, judge in _insides(pictures, others) if probes else ():
         name = shift.inside
@@ -173,7 +166,7 @@ def adapted_inside(
 
 
 def _by_probes(
-    context: Context[Vectors], one: EvalSet, name: str, task: str, judge: Judge, hidden: Floats, probes: Sequence[Probe]
+    context: ModelContext, one: EvalSet, name: str, task: str, judge: Judge, hidden: Floats, probes: Sequence[Probe]
 ) -> Rows:
     """Rows of results, by the name of the set that is judged: one of the sets, or ImageNet's pictures of a shift."""
     asked = context.asked(name, METHOD)
@@ -194,8 +187,8 @@ def _by_probes(
             rows.append(asked.over_draws("accuracy", fewshot.point(shots, some), len(judge.ids), **about))
         return Made([pa.Table.from_pylist(rows, schema=RESULT), *tables])
 
-    said = sorted(probe.said for probe in probes)
-    basis = digest(RULES_VERSION, context.vectors.basis(one, "test"), _said(judge), said, context.seed)
+    fitted = sorted(probe.digest for probe in probes)
+    basis = digest(RULES_VERSION, context.vectors.basis(one, "test"), _identity(judge), fitted, context.seed)
     rows: Rows = context.kept.tables(METHOD, task, basis, _TABLES, make)["result"].to_pylist()
     return rows
 
@@ -203,7 +196,7 @@ def _by_probes(
 # ── from scores to rows ───────────────────────────────────────────────────────────────────────────
 
 
-def _said(judge: Judge) -> str:
+def _identity(judge: Judge) -> str:
     """The digest of what is judged in which classes."""
     of, pairs = judge.of, [judge.frame.tolist(), judge.anchor.tolist()] if isinstance(judge, Clips) else []
     return digest(of.names, of.members, of.titles, judge.ids, np.argwhere(judge.truth).tolist(), pairs)

@@ -6,8 +6,8 @@ and one with other prompts reads the features of the last one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -19,106 +19,102 @@ from evaluation import metrics, shift_sets
 from evaluation.examples import Pictures
 from evaluation.prompts import FORWARD, Prompts
 from trainer.evals import answers, judged, probing, searched, selecting, shifted
-from trainer.evals.context import Context
+from trainer.evals.config import Config
+from trainer.evals.context import Context, ModelContext
+from trainer.evals.encoder import Floats
 from trainer.evals.eval_sets import EvalSet
 from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
-from trainer.evals.tables import EXAMPLE, RESULT
-from trainer.evals.vectors import Floats, Vectors
+from trainer.evals.tables import EXAMPLE, RESULT, Rows
 
 RULES_VERSION = 3
 
-Rows = list[dict[str, Any]]
 
+def evaluate(context: ModelContext, sets: Sequence[EvalSet]) -> Rows:
+    """The rows of results of a model on all sets, by set. Failure names each set with something wrong, after the rest.
 
-class Suite(Context[Vectors]):
-    """Evaluates a model on all sets."""
-
-    def evaluate(self, sets: Sequence[EvalSet]) -> Rows:
-        """The rows of results of all sets, by set. Failure names each set with something wrong, after the others."""
-        wrong: dict[str, str] = {}
-
-        def tried(one: EvalSet, evaluate: Callable[[EvalSet], Rows]) -> Rows:
-            if one.name in wrong:
-                return []
-            try:
-                return evaluate(one)
-            except Failure as error:
-                self.kept.require_lock()  # else nothing of it is the set's fault
-                print(f"eval: {one.name} cannot be evaluated: {error}", flush=True)
-                wrong[one.name] = f"{one.name} ({error})"
-                return []
-
-        probes: list[Probe] = []  # of ImageNet's
-        rows = [row for one in sets for row in tried(one, lambda some: self._evaluate(some, sets, probes))]
-        if probes:
-            rows += [row for one in sets for row in tried(one, lambda some: self._adapted(some, probes))]
-        if wrong:
-            raise Failure(
-                f"{len(wrong)} of {len(sets)} evaluation sets cannot be evaluated: {'; '.join(wrong.values())}; the "
-                "others are done and kept: mend these, or take them out of eval.sets, and run the same command again"
-            )
-        return rows
-
-    @property
-    def _tables(self) -> tuple[str, ...]:
-        """What is computed of pictures with classes."""
-        return ("feature", "hidden") if self.config.probe or self.config.shots else ("feature",)
-
-    def _evaluate(self, one: EvalSet, sets: Sequence[EvalSet], probes: list[Probe]) -> Rows:
-        """Rows of a set. `sets`: all that are evaluated; `probes`: where those of ImageNet are put."""
-        known = one.at.set
-        shift = shift_sets.shift_of(one.at)
-        if shift is not None and known is not None and known.own_classes:
-            return shifted.zero_shot(self, one, shift, self._tables)
-        if one.at.task == "retrieval":
-            return searched.captions(self, one)
-        if one.at.task == "geolocation":
-            return searched.places(self, one)
-        return self._classify(one, sets, probes)
-
-    def _adapted(self, one: EvalSet, probes: Sequence[Probe]) -> Rows:
-        """Rows of a shift by the probes of ImageNet; none of another set."""
-        shift = shift_sets.shift_of(one.at)
-        return shifted.adapted(self, one, shift, probes) if shift else []
-
-    def _classify(self, one: EvalSet, sets: Sequence[EvalSet], probes: list[Probe]) -> Rows:
-        """Zero-shot by each choice of prompts, then the probes; of ImageNet also on the classes of the shifts."""
-        pictures = one.open()
-        self.remark(one.at.remarks(pictures))
-        found = self.vectors.pictures(one, "test", pictures, self._tables)
-        rows: Rows = []
-        insides: Rows = []
-        is_imagenet = one.at.set is not None and one.at.set.name == "imagenet"
-        for choice in self.config.prompts:
-            chosen = None
-            if choice == FORWARD:
-                metric = metric_of(one, pictures)
-                chosen = selecting.select(self, one, pictures, metric)
-                if chosen is None:
-                    continue
-            rows += zero_shot(self, one, pictures, found["feature"], choice, chosen)
-            if is_imagenet and choice != FORWARD:  # the shifts have no split to select prompts on
-                insides += shifted.inside(self, one, pictures, found["feature"], choice, sets)
-        if "hidden" in found:
-            best = {row["metric"]: row["value"] for row in rows if row["prompts"] == self.config.prompts[0]}
-            some, fitted = probing.evaluate(self, one, pictures, found["hidden"], best)
+    The probes of ImageNet are judged on its shifts once all sets are done.
+    """
+    rows: Rows = []
+    probes: list[Probe] = []
+    wrong: dict[str, str] = {}
+    for one in sets:
+        with _noting(context, one, wrong):
+            some, fitted = _evaluate(context, one, sets)
             rows += some
             probes += fitted
-            if is_imagenet:
-                insides += shifted.adapted_inside(self, one, pictures, found["hidden"], sets, fitted)
-        return rows + insides
+    for one in sets if probes else ():
+        shift = shift_sets.shift_of(one.at)
+        if shift is not None and one.name not in wrong:
+            with _noting(context, one, wrong):
+                rows += shifted.adapted(context, one, shift, probes)
+    if wrong:
+        raise Failure(
+            f"{len(wrong)} of {len(sets)} evaluation sets cannot be evaluated: {'; '.join(wrong.values())}; the "
+            "others are done and kept: mend these, or take them out of eval.sets, and run the same command again"
+        )
+    return rows
 
 
-def metric_of(one: EvalSet, pictures: Pictures) -> str:
-    """The set's metric; of one of the user's own accuracy, or mean average precision for several classes an example."""
-    if one.at.set is not None:
-        return one.at.set.metric
-    return "accuracy" if all(len(some) == 1 for some in pictures.labels) else "map11"
+@contextmanager
+def _noting(context: Context, one: EvalSet, wrong: dict[str, str]) -> Iterator[None]:
+    """What fails in the block is the fault of a set: it is said, and noted in `wrong` by the set's name."""
+    try:
+        yield
+    except Failure as error:
+        context.kept.require_lock()  # else nothing of it is the set's fault
+        print(f"eval: {one.name} cannot be evaluated: {error}", flush=True)
+        wrong[one.name] = f"{one.name} ({error})"
+
+
+def _evaluate(context: ModelContext, one: EvalSet, sets: Sequence[EvalSet]) -> tuple[Rows, list[Probe]]:
+    """Rows of a set, and the probes of ImageNet. `sets`: all that are evaluated."""
+    shift = shift_sets.shift_of(one.at)
+    if shift is not None and one.at.set is not None and one.at.set.own_classes:
+        return shifted.zero_shot(context, one, shift, _tables(context.config)), []
+    if one.at.task == "retrieval":
+        return searched.captions(context, one), []
+    if one.at.task == "geolocation":
+        return searched.places(context, one), []
+    return _classify(context, one, sets)
+
+
+def _tables(config: Config) -> tuple[str, ...]:
+    """What is computed of pictures with classes: for probes also what they are fitted on."""
+    return ("feature", "hidden") if config.probe or config.shots else ("feature",)
+
+
+def _classify(context: ModelContext, one: EvalSet, sets: Sequence[EvalSet]) -> tuple[Rows, list[Probe]]:
+    """Zero-shot by each choice of prompts, then the probes; of ImageNet also on the classes of the shifts."""
+    pictures, config = one.open(), context.config
+    context.remark(one.at.remarks(pictures))
+    found = context.vectors.pictures(one, "test", pictures, _tables(config))
+    rows: Rows = []
+    insides: Rows = []
+    probes: list[Probe] = []
+    for choice in config.prompts:
+        selected = None
+        if choice == FORWARD:
+            selected = selecting.select(context, one, pictures)
+            if selected is None:
+                continue
+        rows += zero_shot(context, one, pictures, found["feature"], choice, selected)
+        if one.is_imagenet and choice != FORWARD:  # the shifts have no split to select prompts on
+            insides += shifted.inside(context, one, pictures, found["feature"], choice, sets)
+    if "hidden" in found:
+        first = {row["metric"]: row["value"] for row in rows if row["prompts"] == config.prompts[0]}
+        some, probes = probing.evaluate(context, context.vectors, one, pictures, found["hidden"], first)
+        rows += some
+        if one.is_imagenet:
+            insides += shifted.adapted_inside(context, one, pictures, found["hidden"], sets, probes)
+    return rows + insides, probes
+
+
+# ── zero-shot ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def zero_shot(
-    context: Context[Vectors],
+    context: ModelContext,
     one: EvalSet,
     pictures: Pictures,
     features: Floats,
@@ -127,7 +123,7 @@ def zero_shot(
 ) -> Rows:
     """Rows of results by one choice of prompts, without the pictures of classes that have no name in it.
 
-    `prompts`: where they are others than the set has for the choice.
+    features: unit, float32 [n, e]; `prompts`: where they are others than the set has for the choice.
     """
     prompts = prompts or one.at.prompts(pictures, choice)
     allowed = set(pictures.subset) or set(range(len(pictures.classes)))
@@ -137,12 +133,9 @@ def zero_shot(
     columns, sentences = [number for number, _ in named], [texts for _, texts in named]
     if len(columns) < 2:
         raise Failure(f"{one.at.path} has pictures of {len(columns)} class: there is nothing to choose from")
-    metric = metric_of(one, pictures)
-    asked, vectors = context.asked(one.name, "zero-shot", choice), context.vectors
-
-    known = one.at.set
-    shares = choice != FORWARD and known is not None and "imagenet" in (known.name, known.like)
-    shares = shares and len(columns) == len(prompts.classes)
+    metric, vectors = one.metric(pictures), context.vectors
+    asked = context.asked(one.name, "zero-shot", choice)
+    shares = choice != FORWARD and _has_classes_of_imagenet(one) and len(columns) == len(prompts.classes)
     classifier = vectors.classifier(f"{shifted.SHARED if shares else one.task}.{choice}", sentences)
 
     def make() -> Made:
@@ -162,6 +155,11 @@ def zero_shot(
     return rows
 
 
+def _has_classes_of_imagenet(one: EvalSet) -> bool:
+    """Whether its classifier is the one of all 1,000 classes, which is kept once for all such sets."""
+    return one.at.set is not None and "imagenet" in (one.at.set.name, one.at.set.like)
+
+
 def _outcomes(pictures: Pictures, columns: Sequence[int], features: Floats, weights: Floats) -> list[answers.Outcome]:
     """What people are compared with: of each picture of the classes `columns`."""
     chosen, own = _of_columns(pictures, columns)
@@ -171,7 +169,7 @@ def _outcomes(pictures: Pictures, columns: Sequence[int], features: Floats, weig
 
 
 def _of_columns(pictures: Pictures, columns: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The pictures of the classes `columns`, and of each the place of its class among them."""
+    """The pictures of the classes `columns`, and of each the place of its class among them: both int64 [m]."""
     place = {number: at for at, number in enumerate(columns)}
     numbers = pictures.numbers()
     chosen = np.flatnonzero(np.isin(numbers, columns))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 from core.tables import declare
 
 OWN = "trained"  # what rows call the recipe's own model
+
+Rows = list[dict[str, Any]]  # of RESULT
 
 RESULT = declare(
     "result",
@@ -46,6 +50,57 @@ EXAMPLE = declare(
     },
 )
 
+SELECTED = declare(
+    "selected",
+    1,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in result"),
+        "template": (pa.string(), "in the order in which they were selected"),
+        "score": (pa.float64(), "the set's metric on the split, by the ensemble up to this template"),
+    },
+)
+
+SWEEP = declare(
+    "sweep",
+    2,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in result"),
+        "penalty": (pa.float64(), "λ, in the order tried"),
+        "score": (pa.float64(), "the set's metric on the validation split"),
+        "objective": (pa.float64(), "sum of losses and penalty on the training split"),
+        "iterations": (pa.int32(), "of L-BFGS"),
+        "converged": (pa.bool_(), "whether its gradient vanished"),
+        "chosen": (pa.bool_(), "whether the probe was fitted with it"),
+    },
+)
+
+SHOT = declare(
+    "shot",
+    2,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in result"),
+        "shots": (pa.int32(), "training examples a class"),
+        "seed": (pa.int64(), "of the draw"),
+        "metric": (pa.string(), "the set's"),
+        "value": (pa.float64(), "a share from 0 to 1"),
+    },
+)
+
+EQUIVALENT = declare(
+    "equivalent",
+    2,
+    {
+        "set": (pa.string(), "the set"),
+        "model": (pa.string(), "as in result"),
+        "metric": (pa.string(), "the set's"),
+        "zero_shot": (pa.float64(), "its value zero-shot"),
+        "shots": (pa.float64(), "training examples a class that reach it, between two numbers log-linearly"),
+        "relation": (pa.string(), "equal | below: fewer than that | beyond: more"),
+    },
+)
 
 MODEL = declare(
     "model",
@@ -72,7 +127,6 @@ FRAME = declare(
         "right": (pa.bool_(), "whether its best class is right; pm-10 takes all of an anchor"),
     },
 )
-
 
 ANSWERS = declare(
     "answers",
@@ -113,7 +167,6 @@ HARDNESS = declare(
         "share": (pa.float64(), "of the group's answers about the class that are right | null"),
     },
 )
-
 
 BIAS = declare(
     "bias",
@@ -164,3 +217,16 @@ def hidden_table(width: int) -> pa.Schema:
     """What a probe is fitted on: the image tower's output before its projection, not of unit length."""
     vector = pa.list_(pa.float32(), width)
     return declare("hidden", 1, {"id": (pa.string(), "of the example"), "vector": (vector, "feature")})
+
+
+def weight_table(width: int) -> pa.Schema:
+    """Probes of ImageNet's, a row a class, to be judged on its shifts."""
+    vector = pa.list_(pa.float32(), width)
+    columns = {
+        "shots": (pa.int32(), "training examples a class; of a probe on all | null"),
+        "seed": (pa.int64(), "of their draw | null"),
+        "class": (pa.int32(), "number of the class"),
+        "intercept": (pa.float32(), "of its logit"),
+        "vector": (vector, "weights of its logit"),
+    }
+    return declare("weight", 1, columns)

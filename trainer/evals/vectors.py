@@ -21,46 +21,40 @@ from evaluation.shifts import without_border
 from evaluation.wording import listed
 from trainer import stage
 from trainer.data import in_order
-from trainer.evals.encoder import Encoder
-from trainer.evals.eval_sets import EvalSet, Role, unchanged
+from trainer.evals.encoder import AHEAD, Encoder, Floats, Model
+from trainer.evals.eval_sets import EvalSet, Role, require_unchanged
 from trainer.evals.kept import Kept, Made
-from trainer.evals.tables import OWN, feature_table, hidden_table
+from trainer.evals.tables import feature_table, hidden_table
 from trainer.images import decode, evaluation_crop
 
 RULES_VERSION = 1
 TEXT_RULES_VERSION = 2  # of texts alone, so that pictures are not read again; raise those of steps on texts with it
 
-_AHEAD = 64  # pictures that are decoded and not yet asked for
-
-Floats = npt.NDArray[np.float32]
-
 
 class Vectors:
-    """Features by one model. It is loaded when the first of them has to be computed.
+    """Features by one model, which is loaded when the first of them has to be computed.
 
-    `model`: the digest of its weights and merges; `threads` decode; `name`: what rows call it.
+    `memory`: of the digests of the sets' files; pictures are decoded by so many `threads`.
     """
 
-    def __init__(
-        self, kept: Kept, model: str, load: Callable[[], Encoder], memory: Memory, threads: int, name: str = OWN
-    ) -> None:
-        self._kept, self._load, self._memory, self._threads = kept, load, memory, threads
-        self.model, self.name = model, name
+    def __init__(self, kept: Kept, model: Model, memory: Memory, threads: int) -> None:
+        self._kept, self.model, self._memory, self._threads = kept, model, memory, threads
 
     @functools.cached_property
     def encoder(self) -> Encoder:
-        """The model."""
-        return self._load()
+        """The model as a function."""
+        return self.model.load()
 
     def basis(self, one: EvalSet, *roles: Role) -> str:
         """The digest of what determines the features of some splits."""
         files = [one.digests[role] for role in roles]
-        return digest(RULES_VERSION, torch.__version__, self.model, one.frames, files)
+        return digest(RULES_VERSION, torch.__version__, self.model.digest, one.frames, files)
 
     def pictures(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
-        """Vectors [n, …] of a split, in the order of its ids: of the tables "feature", "hidden" those asked for.
+        """Vectors of a split by table, in the order of its ids: "feature", unit, float32 [n, e]; "hidden" [n, width].
 
-        A clip's are the mean over its frames. Failure names pictures that do not decode, and features not finite.
+        A clip's are the mean over its frames. `tables`: those asked for. Failure names pictures that do not
+        decode, and features that are not finite.
         """
         border = [files.border] if files.border else []
         basis = digest(self.basis(one, role), list(tables), files.ids, *border)
@@ -81,7 +75,7 @@ class Vectors:
             found = {"feature": features.numpy(), "hidden": hidden.numpy()}
         else:
             found = {"feature": self.encoder.images(crops).numpy()}
-        unchanged(one, role, self._memory)
+        require_unchanged(one, role, self._memory)
         made = []
         for name in tables:
             mean = _means(found[name], frames)
@@ -91,8 +85,8 @@ class Vectors:
         counts = {"examples": stage.counted(len(files), **files.left_out)} if role == "test" else {}
         return Made(made, counts)
 
-    def seen(self, name: str, files: Files) -> Floats:
-        """Unit features [n, e] of pictures, in the order of their ids, kept nowhere. Failure as of `pictures`."""
+    def pictures_unkept(self, name: str, files: Files) -> Floats:
+        """Unit features float32 [n, e] of pictures, by their ids, kept nowhere. Failure as of `pictures`."""
         features: Floats = self.encoder.images(self._crops(name, files, [])).numpy()
         _check_finite(name, files, features)
         return features
@@ -112,21 +106,21 @@ class Vectors:
                 return job[0], str(error)
 
         with Progress("eval", f"pictures of {name}", len(files), to="stdout") as progress:
-            for example, made in in_order(crop, bodies(), self._threads, _AHEAD):
+            for example, made in in_order(crop, bodies(), self._threads, AHEAD):
                 if isinstance(made, str):
                     reasons[example] = made
                     continue
-                progress.at(max(1, len(frames) - _AHEAD))
+                progress.at(max(1, len(frames) - AHEAD))
                 yield made
         if reasons:
             raise undecodable(files, reasons)
 
     def texts(self, task: str, texts: Sequence[str]) -> Floats:
-        """Unit features [n, e] of texts."""
+        """Unit features float32 [n, e] of texts."""
         return self._texts(task, texts, lambda features: features)
 
     def classifier(self, task: str, sentences: Sequence[Sequence[str]]) -> Floats:
-        """The classifier, unit [classes, e]: of each class the mean over the unit features of its sentences.
+        """The classifier, unit float32 [classes, e]: of each class the mean over the unit features of its sentences.
 
         Averaged as features, not as probabilities (section 3.1.4); kept, for it is the same for every picture.
         """
@@ -143,7 +137,7 @@ class Vectors:
                 raise Failure(f"the texts of {task} have features that are not finite: the weights are broken")
             return Made([_table(feature_table, [str(i) for i in range(len(features))], features)])
 
-        basis = digest(TEXT_RULES_VERSION, torch.__version__, self.model, list(texts), list(counts))
+        basis = digest(TEXT_RULES_VERSION, torch.__version__, self.model.digest, list(texts), list(counts))
         return vectors(self._kept.tables("texts", task, basis, (feature_table(1),), make)["feature"])
 
 
@@ -167,7 +161,7 @@ def unit(rows: Floats) -> Floats:
 
 
 def vectors(table: pa.Table) -> Floats:
-    """The column `vector` as an array [n, width]."""
+    """The column `vector` of a table: float32 [n, width]."""
     column = table["vector"].combine_chunks()
     found: Floats = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
     return found

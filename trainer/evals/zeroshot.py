@@ -19,7 +19,7 @@ from core.tars import tar_members
 from evaluation.intervals import share
 from evaluation.labels import read
 from trainer.data import in_order
-from trainer.evals.encoder import Encoder
+from trainer.evals.encoder import AHEAD, Encoder
 from trainer.images import ImageError, decode, evaluation_crop
 from trainer.model import unit
 
@@ -60,7 +60,7 @@ def evaluate(encoder: Encoder, pictures: str, labels: str, templates: Sequence[s
         files = tar_members(pictures, MAX_BYTES, label_of.__contains__)
         bodies = ((name, body) for name, body in files if name in label_of)
         with Progress("eval", "pictures", len(label_of), to="stdout") as progress:
-            for name, crop in in_order(lambda some: _crop(*some, pictures, encoder.image_size), bodies, threads, 64):
+            for name, crop in in_order(lambda some: _crop(*some, pictures, encoder.image_size), bodies, threads, AHEAD):
                 names.append(name)
                 progress.at(len(names))
                 yield crop
