@@ -15,11 +15,14 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.errors import Failure, UsageError
 from core.files import read_bytes
 
 _SHOWN = 5  # problems in one message
+_NO_TEXT = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"PAR1")  # xlsx, ods and zip; xls; gzip; Parquet
+_OF_TABLES = re.compile(r"""^[#*•-]|[\t,;"\[\]{}]|^labels?$""", re.IGNORECASE)  # in a line that is more than a name
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,26 @@ def read_rows(path: str, columns: Mapping[str, Sequence[str]]) -> list[Row]:
 def read_lines(path: str) -> dict[str, int]:
     """The lines of a list of names, and where each stands, from 1; blank ones are left out.
 
-    Failure for what cannot be read, and where two names are spelled alike.
+    Failure for what cannot be read, for lines of tables and of lists, and where two names are spelled alike.
     """
     found: dict[str, tuple[str, int]] = {}
     problems: list[tuple[int, str]] = []
     for number, line in enumerate(re.split(r"\r\n|\r|\n", _decoded(path)), 1):
         name = _clean(line)
-        if name:
+        if _OF_TABLES.search(name):
+            problems.append((number, f"{name[:60]!r} is no name alone"))
+        elif name:
             first, at = found.setdefault(folded(name), (name, number))
             if at != number:
                 problems.append((number, f"{name!r} is {first!r} of line {at}"))
-    refuse(path, problems, "leave one of them")
+    refuse(path, problems, "give names alone, each once, a line each, without commas, quotes or a header")
     return dict(found.values())
 
 
 def as_path(name: str) -> str:
-    """The name of a picture as a path with slashes, and without the ./ of the folder that it is in."""
-    return name.replace("\\", "/").removeprefix("./")
+    """The name of a picture as a path with single slashes, and without the ./ of the folder that it is in."""
+    first, *parts = name.replace("\\", "/").split("/")
+    return "/".join([*([] if first == "." else [first]), *(part for part in parts if part not in ("", "."))])
 
 
 def refuse(path: str, problems: Sequence[tuple[int, str]], remedy: str) -> None:
@@ -104,6 +110,8 @@ def _decoded(path: str) -> str:
         data = read_bytes(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
+    if data.startswith(_NO_TEXT):
+        raise Failure(f"{path} is a workbook, an archive or a Parquet file, no text: save its table as CSV in UTF-8")
     encoding = "utf-8-sig"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
@@ -122,8 +130,11 @@ def _decoded(path: str) -> str:
 
 
 def _which(header: Sequence[str], columns: Mapping[str, Sequence[str]]) -> tuple[dict[str, int], list[str], list[str]]:
-    """The wanted columns → their positions; those that are missing; those that are there twice."""
-    there = [folded(name).replace(" ", "") for name in header]
+    """The wanted columns → their positions; those that are missing; those that are there twice.
+
+    pandas and R write the second of two columns of one name as NAME.1.
+    """
+    there = [re.sub(r"\.[0-9]+$", "", folded(name).replace(" ", "")) for name in header]
     at: dict[str, int] = {}
     missing: list[str] = []
     twice: list[str] = []
@@ -134,7 +145,7 @@ def _which(header: Sequence[str], columns: Mapping[str, Sequence[str]]) -> tuple
         else:
             missing.append(column)
         if len(found) > 1:
-            twice.append(column)
+            twice.append(f"{column} ({' and '.join(repr(header[number]) for number in found)})")
     return at, missing, twice
 
 
@@ -145,9 +156,12 @@ def _of_csv(path: str, text: str, columns: Mapping[str, Sequence[str]]) -> list[
     mark = min(found, key=lambda mark: len(found[mark][1]))
     at, missing, twice = found[mark]
     if missing or twice:
-        fault = f"no column {missing[0]}" if missing else f"two columns for {twice[0]}"
         names = "; ".join(f"{column}: {', '.join(columns[column])}" for column in columns)
-        raise UsageError(f"{path} has {fault} in its first line ({start[:80]!r}); the columns may be called {names}")
+        if missing:
+            fault = f"no column {missing[0]} in its first line ({start[:80]!r}); the columns may be called {names}"
+        else:
+            fault = f"two columns for {twice[0]}: rename the one that is not meant, or take it out"
+        raise UsageError(f"{path} has {fault}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     rows: list[Row] = []
     problems: list[tuple[int, str]] = []
@@ -184,7 +198,7 @@ def _of_json(path: str, text: str, columns: Mapping[str, Sequence[str]]) -> list
             problems.append((line, "no JSON object"))
             continue
         at, missing, twice = _which(list(cells), columns)
-        values = {name: list(cells.values())[number] for name, number in at.items()}
+        values = {name: _whole(list(cells.values())[number]) for name, number in at.items()}
         wrong = [name for name, value in values.items() if isinstance(value, bool | list | dict | float)]
         if missing or twice or wrong:
             problems.append(
@@ -194,6 +208,11 @@ def _of_json(path: str, text: str, columns: Mapping[str, Sequence[str]]) -> list
         rows.append(Row(line, {name: _clean("" if value is None else str(value)) for name, value in values.items()}))
     refuse(path, problems, f"give an object a line with {', '.join(columns)}")
     return rows
+
+
+def _whole(value: Any) -> Any:
+    """A value, as a whole number where it is one: pandas writes the numbers of a column with gaps as 7.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _clean(cell: str) -> str:

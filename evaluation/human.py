@@ -19,9 +19,13 @@ from evaluation.annotations import as_path, fold_all, folded, near, read_rows, r
 from evaluation.wording import listed
 
 COLUMNS = {
-    "person": ("person", "annotator", "annotator_id", "worker", "worker_id", "user", "rater", "participant", "subject"),
+    "person": (
+        *("person", "annotator", "annotator_id", "worker", "worker_id", "user", "user_id", "rater", "rater_id"),
+        *("participant", "participant_id", "subject", "subject_id"),
+    ),
     "image": ("image", "image_id", "file", "filename", "path", "picture", "key"),
-    "answer": ("answer", "label", "response", "choice", "class", "annotation"),
+    # "class" is none: it may be the right one. "label" is what tools for annotation write.
+    "answer": ("answer", "label", "response", "choice", "annotation", "guess", "prediction", "predicted"),
 }
 # Where no class is called so. Others, a question mark or "n/a", are refused: they may also mean that nothing was asked.
 DONT_KNOW = frozenset(
@@ -30,6 +34,9 @@ DONT_KNOW = frozenset(
         *("i'm not sure", "i am not sure", "not sure", "unsure", "unknown", "no idea", "can't tell", "cannot tell"),
     )
 )
+
+
+_NOBODY = frozenset({"na", "n/a", "#n/a", "nan", "<na>", "none", "null"})  # what R, pandas and Excel write for a gap
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,13 @@ def read_answers(path: str, truth: Mapping[str, str]) -> list[Answer]:
     answers, empty cells, persons spelled in two ways, and of a person who answered for a picture twice.
     """
     classes = fold_all(sorted(set(truth.values())), "the classes")
-    images = {_as_path(image): image for image in truth}
-    if len(images) != len(truth):
-        raise UsageError("two pictures differ only in how their paths are written: name them apart")
+    images: dict[str, str] = {}
+    for image in truth:
+        if images.setdefault(_as_path(image), image) != image:
+            raise UsageError(
+                f"the set has the pictures {images[_as_path(image)]!r} and {image!r}, which differ in capitals, blanks "
+                "or _ alone, and are not told apart in answers: rename one of them"
+            )
     rows = read_rows(path, COLUMNS)
     persons: dict[str, tuple[str, int]] = {}
     asked: dict[tuple[str, str], int] = {}
@@ -61,6 +72,8 @@ def read_answers(path: str, truth: Mapping[str, str]) -> list[Answer]:
         person, image, said = row.cells["person"], row.cells["image"], folded(row.cells["answer"])
         first, at = persons.setdefault(folded(person), (person, row.line))
         before = asked.setdefault((person, _as_path(image)), row.line)
+        if person.casefold() in _NOBODY:
+            problems.append((row.line, f"person is {person!r}, as programs write an empty cell"))
         if first != person:
             problems.append((row.line, f"{person!r} is {first!r} in line {at}"))
         if before != row.line:

@@ -12,6 +12,7 @@ from scipy.stats import chi2_contingency
 
 from core.errors import Failure, UsageError
 from evaluation import bias
+from evaluation.annotations import read_lines
 from evaluation.bias import People, Share
 from evaluation.intervals import clopper_pearson
 
@@ -49,6 +50,7 @@ def test_fairfaces_own_file(tmp_path: Path) -> None:
         ("East Asian", "East Asain", r"line 2: no race 'East Asain' \(East Asian\?\)"),
         ("0-2,Female", "0-2,", "line 4: gender is empty"),
         ("val/3.jpg", "./val/1.jpg", "line 4: val/1.jpg is in line 2 already"),
+        ("val/3.jpg", "val//./1.jpg", "line 4: val/1.jpg is in line 2 already"),
         ("val/3.jpg", "/etc/passwd", "line 4: /etc/passwd is no path below the folder of the table"),
         ("val/3.jpg", "val/../../3.jpg", "line 4: val/../../3.jpg is no path below"),
         ("val/3.jpg", "C:\\3.jpg", "line 4: C:/3.jpg is no path below"),
@@ -59,6 +61,26 @@ def test_annotations_that_are_refused(old: str, new: str, message: str, tmp_path
     path.write_text(TABLE.replace(old, new))
     with pytest.raises(Failure, match=message):
         bias.read_people(str(path))
+
+
+def test_labels_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes("\ufeffdoctor\r\n\r\nlong hair\r\n".encode())
+    assert read_lines(str(path)) == {"doctor": 1, "long hair": 3}
+    for table, said in (
+        (
+            '"","x"\n"1","doctor"\n',
+            r"line 1: '\"\",\"x\"' is no name alone; line 2: '\"1\",\"doctor\"' is no name alone",
+        ),
+        ("doctor\t12\n", "line 1"),
+        ("doctor\n - hair\n", "line 2: '- hair' is no name alone: give names alone, each once, a line each"),
+        ('["doctor", "hair"]\n', "line 1"),
+        ("label\ndoctor\nhair\n", "line 1: 'label' is no name alone"),
+        ("doctor\nDoctor\n", "line 2: 'Doctor' is 'doctor' of line 1"),
+    ):
+        path.write_text(table)
+        with pytest.raises(Failure, match=said):
+            read_lines(str(path))
 
 
 def test_sentences() -> None:

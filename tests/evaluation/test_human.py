@@ -63,6 +63,11 @@ def json_lines(table: str) -> str:
     )
 
 
+def with_numbers_for(lines: str) -> str:
+    """JSON lines whose persons are numbers of a column with gaps."""
+    return lines.replace('"ann"', "1.0").replace('"bob"', "2.0").replace('"cy"', "3")
+
+
 def with_numbers(table: str) -> str:
     """As pandas writes tables with tabs: the rows' numbers first, under no name."""
     lines = table.replace(",", "\t").splitlines()
@@ -83,6 +88,9 @@ def with_numbers(table: str) -> str:
         pytest.param(TABLE.replace("b1.jpg", "./b1.jpg").replace("p1", " p1").encode(), id="paths"),
         pytest.param(TABLE.replace("person,image,answer", "Annotator,FileName,Label").encode(), id="other names"),
         pytest.param(json_lines(TABLE).encode(), id="JSON lines"),
+        pytest.param(with_numbers_for(json_lines(TABLE)).encode(), id="persons by number, as pandas writes them"),
+        pytest.param(TABLE.replace("person,", "Participant id,").encode(), id="Prolific"),
+        pytest.param(TABLE.replace("b1.jpg", ".//b1.jpg").encode(), id="two slashes"),
         pytest.param(with_numbers(TABLE).encode(), id="a column without a name"),
     ],
 )
@@ -103,6 +111,7 @@ def test_the_same_answers_in_other_clothes(data: bytes, tmp_path: Path) -> None:
             "line 4: ann answered for ./b1.jpg in line 2 already",
         ),
         (["ann,b1.jpg,Pug", "Ann,b2.jpg,Pug"], "line 3: 'Ann' is 'ann' in line 2"),
+        (["NA,b1.jpg,Pug", "nan,b2.jpg,Pug"], "line 2: person is 'NA', as .* cell; line 3: person is 'nan', as"),
         (["ann,b1.jpg"], "line 2: 2 cells, and the header has 3"),
         (['ann,"b1.jpg,Pug'], "line 2: unexpected end of data"),
         ([f"ann,b1.jpg,none{n}" for n in range(9)], "line 6: no class 'none4'; .*and \\d+ more: correct"),
@@ -122,7 +131,15 @@ def test_lines_that_are_refused(lines: list[str], message: str, tmp_path: Path) 
         (b"", Failure, "is empty"),
         (b"person,image,answer\n", Failure, "no row below its header"),
         (b"ann,b1.jpg,Pug\n", UsageError, r"no column person in its first line \('ann,b1.jpg,Pug'\)"),
-        (b"person,image,label,answer\nann,b1.jpg,Pug,Pug\n", UsageError, "two columns for answer"),
+        (
+            b"person,image,label,answer\nann,b1.jpg,Pug,Pug\n",
+            UsageError,
+            r"two columns for answer \('label' and 'answer'\): rename the one that is not meant",
+        ),
+        (b"subject,image,label,prediction\nann,b1.jpg,Beagle,Pug\n", UsageError, "two columns for answer"),
+        (b"person,image,answer,answer.1\nann,b1.jpg,Pug,Beagle\n", UsageError, "'answer' and 'answer.1'"),
+        (b"person,image,class\nann,b1.jpg,Pug\n", UsageError, "no column answer"),
+        (b"PK\x03\x04\x14\x00\x06\x00", Failure, "is a workbook.*: save its table as CSV in UTF-8"),
         (b"person,image,answer\nann,b1.jpg,Caf\xe9\n", Failure, "is not UTF-8, line 2: save it as UTF-8"),
         (b'[{"person": "ann"}]', UsageError, "is one JSON list"),
         (
@@ -130,6 +147,7 @@ def test_lines_that_are_refused(lines: list[str], message: str, tmp_path: Path) 
             Failure,
             "line 1: answer is missing",
         ),
+        (b'{"person": 1.5, "image": "b1.jpg", "answer": "Pug"}', Failure, "line 1: person is missing"),
         (b'{"person": "ann", "image": "b1.jpg", "answer": null}', Failure, "line 1: answer is empty"),
     ],
 )
@@ -144,6 +162,8 @@ def test_a_class_may_be_called_unknown(tmp_path: Path) -> None:
     assert human.read_answers(path, truth) == [Answer("ann", "a", "unknown"), Answer("ann", "b", None)]
     with pytest.raises(UsageError, match="'Maine Coon' and 'maine_coon' are spelled alike"):
         human.read_answers(path, {"a": "Maine Coon", "b": "maine_coon"})
+    with pytest.raises(UsageError, match=r"'b_1\.jpg' and 'B 1\.jpg', which differ in capitals, blanks or _ alone"):
+        human.read_answers(path, {"b_1.jpg": "tank", "B 1.jpg": "tank"})
 
 
 def test_nobody_guessed() -> None:
