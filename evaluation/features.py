@@ -145,7 +145,8 @@ def _read(path: str) -> pa.Table:
 
 def _ids(column: pa.ChunkedArray, path: str) -> list[str]:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)  # the last is of polars
+    if not (pa.types.is_integer(kind) or any(is_text(kind) for is_text in texts)):
         raise Failure(f"{path} has ids of type {column.type}: write them as texts")
     if column.null_count:
         raise Failure(f"{path} has {column.null_count:,} rows without an id: give each its own")

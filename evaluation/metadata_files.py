@@ -197,7 +197,7 @@ def caption_cell(value: Any, where: str) -> list[str]:
     """A cell as captions: a text, or a list of texts; white space is folded."""
     some = value if isinstance(value, list) else [value]
     texts = [" ".join(text.split()) if isinstance(text, str) else "" for text in some]
-    if not texts or not all(texts):
+    if not texts or not _MISSING.isdisjoint(texts):
         raise Failure(f"{where} has no caption ({value!r}): add it, or take the row out")
     if lists := [text for text in texts if _LIST.fullmatch(text)]:
         raise Failure(f"{where} has a list in one cell ({lists[0][:60]}): write a row a caption, or metadata.jsonl")
@@ -229,6 +229,8 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.reader(io.StringIO(read_text(str(path)), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
+        if len(header) == 1 and (mark := re.search("[;\t]", header[0])):
+            raise Failure(f"{path} has {mark[0]!r} between its columns ({header[0]!r}): save it with commas")
         if len(set(header)) != len(header):
             raise Failure(f"{path} has a column twice in its first line ({', '.join(header)}): rename one")
         for row in reader:

@@ -65,6 +65,14 @@ def test_a_list_of_captions_in_one_cell_is_named(tmp_path: Path) -> None:
         located(str(tmp_path), tmp_path).open_captions()
 
 
+@pytest.mark.parametrize("cell", ["", "nan", "None"])
+def test_what_programs_write_for_no_caption_is_none(cell: str, tmp_path: Path) -> None:
+    (name, *_) = write_pictures(tmp_path / "images")
+    (tmp_path / "metadata.csv").write_text(f"file_name,caption\nimages/{name},{cell}\n")
+    with pytest.raises(Failure, match=f"line 2 has no caption \\('{cell}'\\): add it, or take the row out"):
+        located(str(tmp_path), tmp_path).open_captions()
+
+
 def karpathy(base: Path, filepath: str = "") -> Path:
     """A listing as Karpathy's: three pictures of the test split, and one of train, which is not there."""
     names = write_pictures(base / (filepath or "flickr30k-images"))

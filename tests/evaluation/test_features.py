@@ -46,8 +46,12 @@ def test_vectors_of_every_layout(number: pa.DataType, layout: Any, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "ids",
-    [pa.array(["a", "b", "c"], pa.large_string()), pa.array(["a", "b", "c"]).dictionary_encode()],
-    ids=["large", "dictionary"],
+    [
+        pa.array(["a", "b", "c"], pa.large_string()),
+        pa.array(["a", "b", "c"], pa.string_view()),
+        pa.array(["a", "b", "c"]).dictionary_encode(),
+    ],
+    ids=["large", "view", "dictionary"],
 )
 def test_ids_of_every_layout(ids: pa.Array, tmp_path: Path) -> None:
     assert read_features(write(tmp_path, ids=ids), LABELS).ids == ("a", "b", "c")
