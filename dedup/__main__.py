@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from core import command
 from core.claim import check
 from core.errors import UsageError
+from core.exclusive import exclusive
 from core.files import join, names_in, publishing, shown
 from core.manifest import read_manifest
 from core.recipe import Recipe, read
@@ -32,6 +33,7 @@ from dedup.pictures import read_picture
 from dedup.review import by_set, read_review
 
 VERBS = ("query", "overlap", "decontaminate")
+LOCK = "_overlap"  # a folder beside the stages'; one overlap at a time holds it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,13 +95,14 @@ def overlap(options: argparse.Namespace) -> None:
     sets = asked_sets(options, recipe)
     reviews = [read_review(path, overlaps.DETECTOR) for path in options.review]
     dataset = dataset_of(recipe)
-    hashed = [overlaps.hashed(one) for one in sets]
-    judged = by_set(reviews, {one.of.name: one.digest for one in hashed})
     path = join(recipe.out, overlaps.FILE)
-    before = _before(path, dataset) if overlaps.FILE in names_in(recipe.out) else None
-    table = overlaps.overlap(hashed, dataset, judged, options.most, before)
-    with publishing(path) as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+    with exclusive(join(recipe.out, LOCK), "overlap"):  # two at once would each write a table without the other's sets
+        hashed = [overlaps.hashed(one) for one in sets]
+        judged = by_set(reviews, {one.of.name: one.digest for one in hashed})
+        before = _before(path, dataset) if overlaps.FILE in names_in(recipe.out) else None
+        table = overlaps.overlap(hashed, dataset, judged, options.most, before)
+        with publishing(path) as file:
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
     names = {one.of.name for one in hashed}
     if others := sorted(set(before[1]["sets"]) - names) if before else []:
         print(f"overlap: {', '.join(others)} in {shown(path)} stays as it is")

@@ -162,6 +162,9 @@ def hashed(one: EvalSet) -> Hashed:
 
     def opened() -> Iterator[tuple[str, Image]]:
         for name, body in one.members():
+            if any(is_hidden(part) for part in name.split("/") if part not in (".", "..")):
+                others.append(name)
+                continue
             try:
                 yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}")
             except Failure:
@@ -241,7 +244,12 @@ def overlap(
     _add_facts(rows, dataset)
     rows.sort(key=lambda row: (row["eval_set"], row["key"], row["d256"], row["image_id"]))
     return pa.Table.from_pylist(rows, schema=OVERLAP).replace_schema_metadata(
-        {**OVERLAP.metadata, "dedup": dataset.dedup.digest, "sets": json.dumps(said, sort_keys=True)}
+        {
+            **OVERLAP.metadata,
+            "dedup": dataset.dedup.digest,
+            "pack": dataset.pack.digest if dataset.pack else "",
+            "sets": json.dumps(said, sort_keys=True),
+        }
     )
 
 
@@ -315,7 +323,10 @@ def leaked(table: pa.Table) -> pa.Table:
 
 
 def read_overlap(path: str) -> tuple[pa.Table, dict[str, Any]]:
-    """The table and what it says of itself: {"dedup": digest, "sets": {name: {"asked": …}}}."""
+    """The table and what it says of itself: {"dedup": digest, "pack": digest, "sets": {name: {"asked": …}}}.
+
+    "pack" is that by which `packed` was said, "" where there was none; None in tables that do not say it yet.
+    """
     try:
         with open_input(path) as file:
             said = {name.decode(): value.decode() for name, value in (pq.read_schema(file).metadata or {}).items()}
@@ -323,6 +334,6 @@ def read_overlap(path: str) -> tuple[pa.Table, dict[str, Any]]:
         raise Failure(f"{path} is damaged ({error}): remove it, and run openwit overlap again") from error
     table = read_table(path, OVERLAP)
     try:
-        return table, {"dedup": said["dedup"], "sets": json.loads(said["sets"])}
+        return table, {"dedup": said["dedup"], "pack": said.get("pack"), "sets": json.loads(said["sets"])}
     except (KeyError, ValueError) as error:
         raise Failure(f"{path} does not say what it is of: remove it, and run openwit overlap again") from error

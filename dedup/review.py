@@ -59,7 +59,7 @@ def read_review(path: str, detector: str) -> Review:
     try:
         text = read_bytes(path).decode("utf-8-sig")
         said = json.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"there is no review {path}: give the file that the contact sheet saved") from None
     except ValueError as error:
         raise Failure(f"{path} is no review ({error}): save it again from the contact sheet") from None

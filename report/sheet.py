@@ -19,7 +19,7 @@ from PIL import Image
 from core import command
 from core.claim import check
 from core.errors import Failure, UsageError
-from core.files import file_name, join, names_in, publish, shown
+from core.files import digest, file_name, join, names_in, publish, shown
 from core.manifest import read_manifest
 from core.recipe import read
 from dedup.__main__ import add_pictures, asked_sets
@@ -60,13 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows.sort(key=lambda row: (row["d256"], row["key"], row["image_id"]))
             images = {row["image_id"]: find_image(row["image_id"], chunks, pack) for row in rows[:PAIRS]}
             page = sheet(one, said, rows, images).encode()
-            path = join(recipe.out, f"leaks-{file_name(one.name)}.html")
+            path = join(recipe.out, f"{stem(one.name)}.html")
             publish(path, page)
             print(
                 f"sheet: {len(rows[:PAIRS])} of {len(rows)} candidates of {one.name}, {size(len(page))} → {shown(path)}"
             )
 
     return command.exit_status("sheet", work, options.debug)
+
+
+def stem(name: str) -> str:
+    """What the files of a set are called, each set's otherwise: by its digest too, where a name has other letters."""
+    plain = file_name(name)
+    return f"leaks-{plain}" if plain == name else f"leaks-{plain}-{digest(name)[:8]}"
 
 
 def known(one: EvalSet, sets: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -113,7 +119,7 @@ def sheet(
         "pictures": pictures,
         "images": {id_.hex(): small(images[id_], id_.hex()) for id_ in {row["image_id"] for row in shown_rows}},
         "pairs": pairs,
-        "file": f"leaks-{file_name(one.name)}.json",
+        "file": f"{stem(one.name)}.json",
     }
     return environment().get_template("sheet.html").render(name=one.name, data=_embedded(data), most=PAIRS)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from dedup.overlap import EvalSet
 from dedup.review import read_review
 from report import sheet as sheets
-from report.sheet import PAIRS, QUALITIES, sheet, small
+from report.sheet import PAIRS, QUALITIES, sheet, small, stem
 from tests.browser import Tab, opened
 from tests.dedup.made import scene
 
@@ -111,9 +111,10 @@ def test_slider_keys_and_what_is_saved(endpoint: str, page: Path, tmp_path: Path
             assert await tab.value("document.getElementById('reviewer').value") == "yn n"
             await tab.value("document.getElementById('save').click()")
             async with asyncio.timeout(30):
-                while not (tmp_path / "leaks-a_set.json").exists():
+                while not (tmp_path / f"{stem('a set')}.json").exists():
                     await asyncio.sleep(0.05)
-            await tab.value("restore({...judgement(), threshold: 33, verdicts: []})")
+            assert await tab.value("restore({...judgement(), verdicts: [...judgement().verdicts, {key: 'gone'}]})") == 1
+            assert await tab.value("restore({...judgement(), threshold: 33, verdicts: []})") == 0
             assert (await tab.value(COUNT)).startswith(f"{counted(33, {})} of 60 pictures leaked; 0 of 2000 pairs")
             other = "(() => { try { restore({...judgement(), set: 'b'}); } catch (e) { return e.message; } })()"
             assert await tab.value(other) == "it is of the set b, and this sheet of a set"
@@ -122,7 +123,7 @@ def test_slider_keys_and_what_is_saved(endpoint: str, page: Path, tmp_path: Path
     tab = asyncio.run(judge())
     assert tab.complaints == []
     assert {url for url in tab.requests if not url.startswith(("data:", "blob:"))} == {page.as_uri()}
-    saved = read_review(str(tmp_path / "leaks-a_set.json"), "ph256")
+    saved = read_review(str(tmp_path / f"{stem('a set')}.json"), "ph256")
     assert (saved.set, saved.pictures, saved.threshold, saved.reviewer) == ("a set", DIGEST, 0, "yn n")
     made = rows()
     assert saved.verdicts == {

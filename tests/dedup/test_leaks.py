@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 import openwit
 from core.errors import Failure
+from core.exclusive import exclusive
 from core.tables import read_table
 from dedup.hashes import fingerprints
 from dedup.overlap import EvalSet, hashed, read_overlap
@@ -133,8 +134,10 @@ def test_planted_leaks_are_found_measured_and_taken_out(made: Project, capsys: p
         url: image for url, image in before.items() if "leak" not in url and url != "http://web.test/0.jpg"
     }
     listed = path.read_bytes()
+    assert read_overlap(str(made.folder / "overlap.parquet"))[1]["pack"] != made.manifest("pack").digest
     assert not any(row["packed"] for row in overlap(made) if row["leak"])
     assert "overlap: 0 of 120 evaluation pictures are in the dataset" in capsys.readouterr().out
+    assert read_overlap(str(made.folder / "overlap.parquet"))[1]["pack"] == made.manifest("pack").digest
     assert openwit.main(["decontaminate", *made.words()]) == 0 and path.read_bytes() == listed
 
 
@@ -166,6 +169,8 @@ def test_a_review_decides(made: Project) -> None:
     assert {row["key"] for row in rows if row["leak"]} == first.keys() - {"040.jpg"}
     about = read_overlap(str(made.folder / "overlap.parquet"))[1]["sets"]["set"]
     assert (about["threshold"], about["reviewer"], about["asked"]) == (40, "me", N)
+    words = ["--pictures", str(made.folder.parent / "set.tar"), "--review", str(made.folder)]
+    assert openwit.main(["overlap", *made.words(), *words]) == 2
 
 
 def test_a_set_that_is_not_asked_about_again_stays(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,6 +190,29 @@ def test_a_set_that_is_not_asked_about_again_stays(made: Project, capsys: pytest
     assert openwit.main(["decontaminate", *made.words()]) == 0
     listed = (made.folder / "decontaminate.txt").read_text()
     assert image_id(url_of(40)).hex() in listed and image_id(url_of(0)).hex() in listed
+
+
+def test_two_at_once_do_not_lose_a_set(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    overlap(made)
+    before = (made.folder / "overlap.parquet").read_bytes()
+    with exclusive(str(made.folder / "_overlap"), "overlap"):
+        words = ["--pictures", f"again={made.folder.parent}/set.tar"]
+        assert openwit.main(["overlap", *made.words(), *words]) == 1
+    assert "overlap is already running on " in capsys.readouterr().err
+    assert (made.folder / "overlap.parquet").read_bytes() == before
+
+
+def test_each_set_has_a_sheet_of_its_own(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where names differ in letters that file names do not keep."""
+    words = [word for name in ("動物", "植物") for word in ("--pictures", f"{name}={made.folder.parent}/set.tar")]
+    assert openwit.main(["overlap", *made.words(), *words]) == 0
+    assert openwit.main(["sheet", *made.words(), *words]) == 0
+    sheets = sorted(made.folder.glob("leaks-*.html"))
+    assert len(sheets) == 2 and all(f"{sheet}" in capsys.readouterr().out for sheet in sheets[:1])
+    assert {name for name in ("動物", "植物") for sheet in sheets if f"<small>{name}</small>" in sheet.read_text()} == {
+        "動物",
+        "植物",
+    }
 
 
 STRANGER = {"key": "041.jpg", "image_id": "00" * 16, "verdict": "same"}
@@ -274,6 +302,11 @@ def test_folders_as_people_have_them(made: Project, tmp_path: Path, capsys: pyte
     (folder / "4.heic").write_bytes(b"\0\0\0\x18ftypheic")
     assert openwit.main(["overlap", *made.words(), "--pictures", str(folder)]) == 1
     assert "4.heic in" in capsys.readouterr().err
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        for name in ("./2.ppm", "./__MACOSX/2.jpg", "./.ipynb_checkpoints/2-checkpoint.ppm"):
+            tar.add(folder / "2.ppm", name)
+    assert openwit.main(["overlap", *made.words(), "--pictures", str(tmp_path / "photos.tar")]) == 0
+    assert "1 of 1 evaluation pictures are in the dataset, 2 other files beside them" in capsys.readouterr().out
 
 
 def test_what_holds_pictures_and_is_no_tar_is_named(tmp_path: Path) -> None:
