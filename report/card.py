@@ -116,6 +116,10 @@ def _under_shift(results: Manifest, rows: Rows, seed: int) -> tuple[Rows, Sequen
 def _leaks(recipe: Recipe, used: Mapping[str, Manifest]) -> list[Leak]:
     """By evaluation set, where overlap was asked about the dataset that the model was made from."""
     found = leaked.read(recipe, used["dedup"]) if "dedup" in used else None
+    pack = used["train"].facts.get("inputs", {}).get("pack")
+    if found and pack and not found.is_of(pack):
+        print("card: no leaks: openwit overlap was run about other shards than the model's: run it again")
+        return []
     return [one.leak for one in leaked.by_set(found, used.get("eval"))] if found else []
 
 

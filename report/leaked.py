@@ -36,6 +36,11 @@ class Overlap:
 
     table: pa.Table
     sets: Mapping[str, Mapping[str, Any]]  # by evaluation set: asked, flat, pictures, threshold, reviewer
+    pack: str | None  # the digest of the pack that it was asked about, "" for none; None: the table does not say
+
+    def is_of(self, pack: str) -> bool:
+        """Whether it was asked about the pack of this digest, as far as is known."""
+        return self.pack is None or self.pack == pack
 
     def nearest(self) -> dict[tuple[str, str], dict[str, Any]]:
         """(set, key) → the nearest image of each picture that leaked."""
@@ -77,6 +82,7 @@ class Section:
     sets: Sequence[SetLeaks]
     shown: Rows = field(default_factory=list)  # some leaked pictures beside the images
     packed: bool = True  # whether it is known which images are in the shards
+    outdated: bool = False  # whether the shards that are there now are others
     figure: Drawn | None = None
 
     @property
@@ -95,7 +101,7 @@ def read(recipe: Recipe, dedup: Manifest) -> Overlap | None:
     if overlap.FILE not in names_in(recipe.out):
         return None
     table, about = overlap.read_overlap(join(recipe.out, overlap.FILE))
-    return Overlap(table, about["sets"]) if about["dedup"] == dedup.digest else None
+    return Overlap(table, about["sets"], about["pack"]) if about["dedup"] == dedup.digest else None
 
 
 def section(
@@ -107,7 +113,13 @@ def section(
         return None
     sets = by_set(found, results)
     known = pc.any(pc.is_valid(found.table["packed"])).as_py() is not False or not found.table.num_rows
-    return Section(sets, _shown(recipe, found, chunks, pack, seed), known, figure(sets))
+    return Section(
+        sets,
+        _shown(recipe, found, chunks, pack, seed),
+        known,
+        not found.is_of(pack.digest if pack else ""),
+        figure(sets),
+    )
 
 
 def by_set(found: Overlap, results: Manifest | None) -> list[SetLeaks]:
@@ -120,7 +132,10 @@ def by_set(found: Overlap, results: Manifest | None) -> list[SetLeaks]:
         leaked[name].add(key)
     by_model, same = _answers(found, results) if results else ({}, set())
     answers = {name: some[OWN] for name, some in by_model.items() if OWN in some}
-    why = {name: _why_not(leaked[name], answers.get(name, {}), name in same) for name in found.sets}
+    why = {
+        name: _why_not(leaked[name], answers.get(name, {}), said["asked"], name in same)
+        for name, said in found.sets.items()
+    }
     compared = {name: leaked[name] & answers[name].keys() for name in sorted(found.sets) if not why[name]}
     numbers = leaks.summary(
         [leaks.split(name, _right(answers[name]), overlapping) for name, overlapping in compared.items()]
@@ -161,7 +176,7 @@ def _answers(found: Overlap, results: Manifest) -> tuple[dict[str, dict[str, eva
     return evals.answers_by_set(results, found.sets.keys() - same) | dict.fromkeys(same, of_tar), same
 
 
-def _why_not(leaked: set[str], answers: evals.Answers, same: bool) -> str:
+def _why_not(leaked: set[str], answers: evals.Answers, asked: int, same: bool) -> str:
     """Why a set has no statistics; empty where it has."""
     if not answers:
         return "eval has no results of these pictures, so what the leak does to an accuracy is not known."
@@ -170,6 +185,11 @@ def _why_not(leaked: set[str], answers: evals.Answers, same: bool) -> str:
         return (
             f"Pictures that leaked were not evaluated under that name: {len(strange):,}, {strange[0]} for one: "
             "ask openwit overlap about the pictures that eval reads, under the same names."
+        )
+    if asked < len(answers):
+        return (
+            f"Only {asked:,} pictures were asked about, and {len(answers):,} evaluated, so the others are not known to "
+            "be clean: ask openwit overlap about all that eval reads."
         )
     if leaked.issuperset(answers):
         return "All of its pictures that were evaluated are in the dataset, so there is no clean part to compare with."

@@ -255,15 +255,22 @@ def finish_training(
 
 
 def finish_overlap(
-    recipe: Recipe, rows: Sequence[dict[str, Any]], sets: Mapping[str, Mapping[str, Any]] | None = None
+    recipe: Recipe,
+    rows: Sequence[dict[str, Any]],
+    sets: Mapping[str, Mapping[str, Any]] | None = None,
+    pack: str | None = None,
 ) -> None:
-    """What `openwit overlap` writes: `rows` of the set "a", the nearest image first, but for what is said otherwise."""
+    """What `openwit overlap` writes: `rows` of the set "a", the nearest image first, but for what is said otherwise.
+
+    `pack`: the digest of the one that it was asked about, by default of that which is there.
+    """
     row: dict[str, Any] = {"eval_set": "a", "detector": "ph256", "d64": 1, "d256": 12}
     row |= {"mirrored": False, "bordered": False}
     row |= {"leak": True, "packed": True, "image_id": image_id("http://img0.site.test/0.jpg")}
     said = {"asked": 40, "flat": 0, "others": 0, "pictures": PICTURES, "threshold": 40, "reviewer": ""}
     of_sets = {name: {**said, **more} for name, more in (sets or {"a": {}}).items()}
     about = {"sets": json.dumps(of_sets), "dedup": digest_of(recipe, "dedup")}
+    about["pack"] = digest_of(recipe, "pack") if pack is None else pack
     table = pa.Table.from_pylist([{**row, **one} for one in rows], schema=OVERLAP)
     pq.write_table(table.replace_schema_metadata({**OVERLAP.metadata, **about}), f"{recipe.out}/overlap.parquet")
 

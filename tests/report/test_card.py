@@ -138,7 +138,9 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "of another training" not in (tmp_path / "out" / cards.FILE).read_text()
 
 
-def test_leaks_and_shifts_stand_in_the_card_of_the_model_that_they_are_about(tmp_path: Path) -> None:
+def test_leaks_and_shifts_stand_in_the_card_of_the_model_that_they_are_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = recipe_in(tmp_path)
     finish_all(recipe)
     finish(recipe, "pack", inputs=["dedup"])
@@ -152,6 +154,11 @@ def test_leaks_and_shifts_stand_in_the_card_of_the_model_that_they_are_about(tmp
     assert "over 1 shift above" in text and "ImageNet-R, " not in text  # the other model was on no shift
     assert "| a | 25.00 % | +16.67 |\n| b | 0.00 % | n/a |" in text  # 1 of 4, and right as 1 of the other 3 is
     assert text.count("Not measured") == 1  # by groups of people
+    finish_overlap(recipe, [{"key": "0.png"}], pack="of another")
+    assert cards.main(words) == 0
+    assert "| a |" not in (tmp_path / "out" / cards.FILE).read_text()
+    assert "openwit overlap was run about other shards than the model's: run it again" in capsys.readouterr().out
+    finish_overlap(recipe, [{"key": "0.png"}])
     finish(recipe, "dedup", lambda attempt: attempt.note("again"))
     assert cards.main(words) == 0
     assert "| a |" not in (tmp_path / "out" / cards.FILE).read_text()  # the model is of another dataset

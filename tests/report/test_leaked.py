@@ -172,6 +172,20 @@ def test_nothing_is_said_of_what_nobody_evaluated(recipe: Recipe) -> None:
     assert "(nothing is packed yet: in what was fetched)" in text and "eval has no results of these pictures" in text
 
 
+def test_leaks_of_another_pack_are_pointed_out(recipe: Recipe) -> None:
+    finish_overlap(recipe, LEAKED)
+    assert "packed again since openwit overlap was run" not in page_of(recipe).text
+    finish_overlap(recipe, LEAKED, pack="of another")
+    assert "packed again since openwit overlap was run: run it again before you read" in page_of(recipe).text
+
+
+def test_what_was_not_asked_about_is_not_taken_for_clean(recipe: Recipe) -> None:
+    finish_overlap(recipe, LEAKED, {"a": {"asked": 30}})
+    one = sets_of(recipe)["a"]
+    assert one.numbers is None
+    assert one.why.startswith("Only 30 pictures were asked about, and 40 evaluated")
+
+
 def test_results_of_another_pack_are_pointed_out(recipe: Recipe) -> None:
     finish_overlap(recipe, LEAKED)
     assert "was not trained on the pack that is there now" not in page_of(recipe).text
