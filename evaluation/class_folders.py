@@ -177,7 +177,10 @@ def read_folders(
 
 def _labels(base: Path, folders: Sequence[str], known: Callable[[Sequence[str]], bool] | None) -> dict[str, str]:
     """Folders of pictures → their classes: the first folder, the whole path, the path without its first folders, or
-    the last folder, whichever makes them all classes of the set."""
+    the last folder, whichever makes them all classes of the set.
+
+    Failure for splits beside each other, and for a class in folders of several data sets (ImageNetV2 has three).
+    """
     parts = {folder: folder.split("/") for folder in folders}
     first = {folder: some[0] for folder, some in parts.items()}
     deepest = max(map(len, parts.values()))
@@ -194,10 +197,21 @@ def _labels(base: Path, folders: Sequence[str], known: Callable[[Sequence[str]],
         ways.append({folder: "/".join(some[left_out:]) for folder, some in parts.items()})
     ways.append({folder: some[-1] for folder, some in parts.items()})
     found = next((way for way in ways if known(sorted(set(way.values())))), first)
+    if found is first:
+        return found
     around = {part for folder in folders for part in folder.removesuffix(found[folder]).split("/")}
-    if found is not first and len(splits := sorted(filter(is_like_a_split, around))) > 1:
+    if len(splits := sorted(filter(is_like_a_split, around))) > 1:
         raise Failure(
             f"{base} has pictures in {listed(splits)}, which look like splits: give the folder of one of them"
+        )
+    of_class: dict[str, list[str]] = defaultdict(list)
+    for folder, label in found.items():
+        of_class[label].append(folder)
+    twice = [some for some in of_class.values() if len(some) > 1]
+    if len(twice) > 1:
+        raise Failure(
+            f"{base} has {len(twice)} classes in several folders, {listed(twice[0])} for one, as two data sets in one "
+            "folder have: give the folder of one of them, or put each class into one folder"
         )
     return found
 

@@ -138,6 +138,18 @@ def test_splits_below_a_folder_are_not_taken_together(tmp_path: Path) -> None:
     assert holds(read_folders(tmp_path / "mnist_png" / "testing", known=set(made.CLASSES).issuperset))
 
 
+def test_two_data_sets_in_one_folder_are_not_taken_together(tmp_path: Path) -> None:
+    """As ImageNetV2's three, and ImageNet-A beside ImageNet-O."""
+    for name in ("imagenetv2-matched-frequency-format-val", "imagenetv2-top-images-format-val"):
+        made.class_folders(tmp_path / name)
+    said = (
+        r"has 4 classes in several folders, imagenetv2-matched-frequency-format-val/accordion, imagenetv2-top-\S+ for"
+    )
+    with pytest.raises(Failure, match=said):
+        read_folders(tmp_path, known=set(made.CLASSES).issuperset)
+    assert holds(read_folders(tmp_path / name, known=set(made.CLASSES).issuperset))
+
+
 def test_ids_are_the_same_however_a_disk_spells_accents(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
         folder = tmp_path / form / unicodedata.normalize(form, "café")
