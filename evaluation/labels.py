@@ -28,6 +28,8 @@ EXTENSIONS = frozenset(
 )
 MAX_CLASS_BYTES = 1 << 16  # of a .cls file; it holds a number
 
+MISSING = frozenset({"", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A"})  # as pandas has it
+
 _INVISIBLE = re.compile("[\u200b\u2060\ufeff]")  # pasted along from web pages; without width or meaning
 _NUMBER = re.compile(r"0*[0-9]{1,9}")
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
@@ -97,7 +99,7 @@ def read_labels(path: str) -> dict[str, str]:
         )
         if len(others) > 1:
             raise Failure(f"{path}, line {number} has {1 + len(others)} columns: leave only the name and the label")
-        if not name or not others or not others[0]:
+        if not name or not others or others[0] in MISSING:
             raise Failure(
                 f"{path}, line {number} is not a name, a tab and a label ({line[:80]!r}): correct it, with "
                 "a tab between the two"

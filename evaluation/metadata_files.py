@@ -25,16 +25,13 @@ from core.errors import Failure
 from core.files import open_input
 from evaluation.class_folders import Tree, body, is_like_a_split, natural, walk
 from evaluation.examples import Captioned, Pictures, Placed, require_no_pointer
-from evaluation.labels import match, normal, read_text
+from evaluation.labels import MISSING, match, normal, read_text
 from evaluation.wording import listed
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _CAPTIONS = ("caption", "captions", "text", "texts", "sentence", "sentences", "raw")
 _LATITUDES, _LONGITUDES = ("latitude", "lat"), ("longitude", "lon", "lng", "long")
 _SPLITS = ("split", "subset", "partition", "usage")
-_MISSING = frozenset(
-    {"", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A"}
-)  # as pandas has it
 _LABELS = ("label", "labels", "class", "cls", "category", "target", "fine_label")
 
 _LIST = re.compile(r"""\[\s*(["']).*\1\s*\]""")  # of texts, as JSON and Python write one
@@ -197,7 +194,7 @@ def caption_cell(value: Any, where: str) -> list[str]:
     """A cell as captions: a text, or a list of texts; white space is folded."""
     some = value if isinstance(value, list) else [value]
     texts = [" ".join(text.split()) if isinstance(text, str) else "" for text in some]
-    if not texts or not _MISSING.isdisjoint(texts):
+    if not texts or not MISSING.isdisjoint(texts):
         raise Failure(f"{where} has no caption ({value!r}): add it, or take the row out")
     if lists := [text for text in texts if _LIST.fullmatch(text)]:
         raise Failure(f"{where} has a list in one cell ({lists[0][:60]}): write a row a caption, or metadata.jsonl")
@@ -269,7 +266,7 @@ def label_cell(value: Any, where: str) -> Label:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise Failure(f"{where} has no label ({value!r}): add it, or take the row out")
     text = " ".join(unicodedata.normalize("NFC", str(value)).split())
-    if text in _MISSING:
+    if text in MISSING:
         raise Failure(f"{where} has no label ({value!r}): add it, or take the row out")
     if text[0] == "[" and text[-1] == "]":
         raise Failure(

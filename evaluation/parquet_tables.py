@@ -141,7 +141,7 @@ def _labels_of(table: pq.ParquetFile, path: str, column: str) -> tuple[str, tupl
 def _holds_pictures(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return any(is_bytes(kind) for is_bytes in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
 
 
 def _names(table: pq.ParquetFile, image: str, path: str) -> list[str]:

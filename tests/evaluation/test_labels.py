@@ -129,6 +129,7 @@ def test_a_class_is_one_however_its_accents_are_spelt(tmp_path: Path) -> None:
         ("0.jpg,cat\n", r"line 1 is not a name, a tab and a label \('0\.jpg,cat'\)"),
         ("0.jpg\tcat\n\n\tdog\n", "line 3 is not a name"),
         ("0.jpg\t\n", "line 1 is not a name"),
+        ("0.jpg\tnan\n", r"line 1 is not a name, a tab and a label \('0\.jpg\\tnan'\)"),
         ("0.jpg\tcat\n1.jpg\tdog\t0.9\n", "line 2 has 3 columns: leave only the name and the label"),
         ("0.jpg\tcat\n./0.JPG\tdog\n", r"line 2 labels \./0\.JPG a second time, after line 1: remove one"),
         ("", "holds no labels"),

@@ -191,6 +191,13 @@ def test_tables_with_pictures_inside(tmp_path: Path) -> None:
     assert read(tmp_path / "alone.parquet").ids[11] == "alone/00000011"
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
+def test_pictures_in_a_column_of_bytes(kind: pa.DataType, tmp_path: Path) -> None:
+    names = pa.array([made.CLASSES[n] for n in LABELS], pa.string_view())  # views are what polars writes
+    pq.write_table(pa.table({"image": pa.array(BODIES, kind), "label": names}), tmp_path / "a.parquet")
+    assert holds(read(tmp_path / "a.parquet"))
+
+
 def test_tables_of_datasets_itself(tmp_path: Path) -> None:
     import datasets
 
