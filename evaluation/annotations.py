@@ -56,17 +56,17 @@ def read_lines(path: str) -> dict[str, int]:
 
     Failure for what cannot be read, for lines of tables and of lists, and where two names are spelled alike.
     """
+    lines = enumerate(map(_clean, re.split(r"\r\n|\r|\n", _decoded(path))), 1)
+    names = [(number, line) for number, line in lines if line]
+    more = [(number, f"{line[:60]!r} is no name alone") for number, line in names if _OF_TABLES.search(line)]
+    refuse(path, more, "give names alone, a line each, without commas, quotes or a header")
     found: dict[str, tuple[str, int]] = {}
     problems: list[tuple[int, str]] = []
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", _decoded(path)), 1):
-        name = _clean(line)
-        if _OF_TABLES.search(name):
-            problems.append((number, f"{name[:60]!r} is no name alone"))
-        elif name:
-            first, at = found.setdefault(folded(name), (name, number))
-            if at != number:
-                problems.append((number, f"{name!r} is {first!r} of line {at}"))
-    refuse(path, problems, "give names alone, each once, a line each, without commas, quotes or a header")
+    for number, name in names:
+        first, at = found.setdefault(folded(name), (name, number))
+        if at != number:
+            problems.append((number, f"{name!r} is {first!r} of line {at}"))
+    refuse(path, problems, "leave one of them")
     return dict(found.values())
 
 

@@ -73,10 +73,10 @@ def test_labels_by_line(tmp_path: Path) -> None:
             r"line 1: '\"\",\"x\"' is no name alone; line 2: '\"1\",\"doctor\"' is no name alone",
         ),
         ("doctor\t12\n", "line 1"),
-        ("doctor\n - hair\n", "line 2: '- hair' is no name alone: give names alone, each once, a line each"),
+        ("doctor\n - hair\n", "line 2: '- hair' is no name alone: give names alone, a line each, without"),
         ('["doctor", "hair"]\n', "line 1"),
         ("label\ndoctor\nhair\n", "line 1: 'label' is no name alone"),
-        ("doctor\nDoctor\n", "line 2: 'Doctor' is 'doctor' of line 1"),
+        ("doctor\nDoctor\n", "line 2: 'Doctor' is 'doctor' of line 1: leave one of them"),
     ):
         path.write_text(table)
         with pytest.raises(Failure, match=said):
