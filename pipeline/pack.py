@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
@@ -234,7 +234,8 @@ def merged(
     outcomes = read_range(fetch.paths("outcome"), OUTCOME, lo, hi)
     captioned = read_range(dedup.paths("caption"), CAPTION, lo, hi)
     if config.where or says.listed:
-        unwanted = _unwanted(config, outcomes, read_range(says.scored, SCORE, lo, hi), says.listed, left_out, attempt)
+        listed = {id_ for id_ in says.listed if lo <= id_ and (hi is None or id_ < hi)}
+        unwanted = _unwanted(config, outcomes, read_range(says.scored, SCORE, lo, hi), listed, left_out, attempt)
         captioned = captioned.filter(
             pa.array([id_ not in unwanted for id_ in captioned["image_id"].to_pylist()], pa.bool_())
         )
@@ -269,14 +270,21 @@ def _unwanted(
     config: Config,
     outcomes: pa.Table,
     scored: pa.Table,
-    listed: Container[bytes],
+    listed: Set[bytes],
     duplicates: Container[bytes],
     attempt: Attempt,
 ) -> dict[bytes, str]:
-    """The images of a range, no duplicates, that the recipe does not want, and why: listed in a table of their own."""
+    """The images of a range, no duplicates, that the recipe does not want, and why: listed in a table of their own.
+
+    `listed`: the keys of drop lists in the range. Those of no image that was fetched are noted: where a list is of
+    another pack, that is all of them.
+    """
     fetched = outcomes.filter(pc.equal(outcomes["reason"], ""))
     found = scores.unwanted(scores.conditions(config.where.items(), OUTCOME), fetched, scored)
-    found |= {id_: LISTED for id_ in fetched["image_id"].to_pylist() if id_ in listed}
+    there = listed & set(fetched["image_id"].to_pylist())
+    if listed:
+        attempt.note("keys_of_drop_lists_without_image", len(listed - there))
+    found |= dict.fromkeys(there, LISTED)
     found = {image_id: reason for image_id, reason in sorted(found.items()) if image_id not in duplicates}
     attempt.rows(pa.table([[*found], [*found.values()]], schema=UNWANTED), UNWANTED)
     return found

@@ -37,6 +37,7 @@ def test_what_a_list_names_is_left_out_and_all_else_is_as_before(
     lists[1].write_text(f"key\r\n{image_id(gone[2]).hex().upper()}\r\n")
     words = ["pack", *made.words(), "--set", f'pack.drop=["{tmp_path}/*.txt"]']
     assert openwit.main(words) == 0
+    assert "; keys of drop lists without image 1 →" in capsys.readouterr().out
     assert packed(made) == set(STAY) - set(gone)
     assert made.manifest("pack").counts["images"]["dropped"] == {"same_bytes": 1, "near_duplicate": 2, "drop_list": 3}
     listed = {row["image_id"]: row["reason"] for row in made.rows("pack", UNWANTED)}

@@ -151,6 +151,12 @@ def test_keys_that_are_refused(learnt: Recipe, tmp_path: Path, keys: dict[str, A
     check(recipe.path, Config())
 
 
+def test_two_groups_with_the_same_answers_are_refused(learnt: Recipe, tmp_path: Path) -> None:
+    recipe = recipe_with(learnt, tmp_path, {"zero-shot": TWO, "one-shot": TWO})
+    with pytest.raises(UsageError, match="has the same answers for one-shot and for zero-shot: give each group its"):
+        evals.evaluate(recipe)
+
+
 def test_the_probability_of_the_right_class_is_a_softmax() -> None:
     logits = np.log(np.array([[1, 3], [3, 1], [1e30, 1e-30]], np.float32))
     found = answers.outcomes(["a", "b", "c"], np.array([1, 1, 1]), np.array([1, 2, 2]), logits, ["no", "yes"])

@@ -59,7 +59,16 @@ def find(recipe: recipes.Recipe, config: Config, sets: Sequence[EvalSet]) -> dic
             _check(recipe.path, known[name])
             paths = {group: stage.source(recipe, f"eval.answers.{name}", path) for group, path in groups.items()}
             found[name] = {group: Source(path, digest_file(path)) for group, path in sorted(paths.items())}
+            _require_different(f"{recipe.path}: eval.answers.{name}", found[name])
     return found
+
+
+def _require_different(key: str, files: Mapping[str, Source]) -> None:
+    groups: dict[str, str] = {}
+    for group, source in files.items():
+        other = groups.setdefault(source.digest, group)
+        if other != group:
+            raise UsageError(f"{key} has the same answers for {other} and for {group}: give each group its own file")
 
 
 def digests(answered: Mapping[str, Mapping[str, Source]]) -> dict[str, str]:
