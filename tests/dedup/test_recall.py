@@ -131,7 +131,7 @@ def test_the_index_finds_what_the_edges_hold(pictures: Pictures, data: Path, tmp
             assert {photo(by_id[match.image_id]) for match in matches} == {photo(pictures.names[a])}
 
 
-# ── copies of a thousand and more pictures ──
+# ── copies of hundreds of pictures and more ──
 
 
 def saved(image: Image.Image, quality: int = 90) -> Image.Image:
@@ -160,12 +160,6 @@ COPIES: dict[str, Callable[[Image.Image, int], Image.Image]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def drawn() -> list[Image.Image]:
-    """1,000 pictures of which no two are alike."""
-    return [scene(seed, 160, 120) for seed in range(1000)]
-
-
 def as_column(images: list[Image.Image], ids: int) -> Column:
     rng = np.random.default_rng(ids)
     n = len(images)
@@ -175,7 +169,9 @@ def as_column(images: list[Image.Image], ids: int) -> Column:
     }
 
 
-def test_drawn_copies_are_found_and_nothing_else(drawn: list[Image.Image]) -> None:
+@pytest.mark.parametrize("count", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_drawn_copies_are_found_and_nothing_else(count: int) -> None:
+    drawn = [scene(seed, 160, 120) for seed in range(count)]  # no two are alike
     original = as_column(drawn, 0)
     assert not original["flags"].any()
     for number, (kind, edit) in enumerate(COPIES.items(), start=1):

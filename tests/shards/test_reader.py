@@ -216,9 +216,14 @@ def test_an_index_is_read_once(folder: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(read) == 4
 
 
+@pytest.fixture(scope="module")
+def many_shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A pack of more shards than a process holds open."""
+    return make_pack(tmp_path_factory.mktemp("many") / "pack", made_images(300, 60), shards=270)
+
+
 @pytest.mark.parametrize(("allowed", "held"), [(64, 16), (200, 50), (4096, 256)])
-def test_handles_are_a_quarter_of_what_the_process_may_open(tmp_path: Path, allowed: int, held: int) -> None:
-    folder = make_pack(tmp_path / "pack", made_images(300, 60), shards=270)
+def test_handles_are_a_quarter_of_what_the_process_may_open(many_shards: str, allowed: int, held: int) -> None:
     program = (
         "import os, resource, sys\n"
         "from shards.reader import Shards\n"
@@ -229,10 +234,10 @@ def test_handles_are_a_quarter_of_what_the_process_may_open(tmp_path: Path, allo
         "print(len(os.listdir('/proc/self/fd')) - before)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, folder], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, many_shards], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    shards = Shards(folder)
+    shards = Shards(many_shards)
     assert int(done.stdout) == min(held, int((shards.sizes > 0).sum()))
 
 

@@ -196,7 +196,7 @@ def test_in_evaluation_running_statistics_count_and_stay() -> None:
 @TOWERS
 @pytest.mark.parametrize("after", [0, 3, 8, 13, 40])
 def test_nothing_is_left_of_an_interrupted_step(sizes: ModelConfig, after: int) -> None:
-    model, (images, ids) = with_dropout(model_of(sizes)), batch(20)
+    model, (images, ids) = with_dropout(model_of(sizes)), batch(8)
     weights, generator = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     asked = 0
 
@@ -206,7 +206,7 @@ def test_nothing_is_left_of_an_interrupted_step(sizes: ModelConfig, after: int) 
         return asked > after
 
     def step(**more: Any) -> StepMetrics:
-        return gradients(model, images, ids, micro_batch=5, batch_norm="global", **more)
+        return gradients(model, images, ids, micro_batch=2, batch_norm="global", **more)
 
     if after == 40 and sizes == VIT:
         step(interrupted=interrupted)  # it has fewer micro-batches than that
@@ -269,10 +269,10 @@ def test_gradients_are_scaled_as_asked_and_loss_is_not() -> None:
 
 @TOWERS
 def test_under_autocast(sizes: ModelConfig) -> None:
-    model, (images, ids) = model_of(sizes, torch.float32), batch(20)
-    gradients(model, images, ids, micro_batch=20, batch_norm="global")
+    model, (images, ids) = model_of(sizes, torch.float32), batch(10)
+    gradients(model, images, ids, micro_batch=10, batch_norm="global")
     full = gradient(model)
-    for micro_batch in (6, 20):
+    for micro_batch in (3, 10):
         gradients(
             model,
             images,

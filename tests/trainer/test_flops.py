@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -105,6 +106,7 @@ def test_bytes_of_a_step() -> None:
 
 
 def test_the_table_says_what_bounds_each_model() -> None:
+    @cache
     def bounds(pictures_per_second: float, batch: int = 1_024) -> dict[str, str]:
         table = cost_table("NVIDIA H200", batch, 32, MODELS, pictures_per_second)
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]

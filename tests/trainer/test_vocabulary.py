@@ -127,7 +127,13 @@ def test_neither_hashes_nor_processes_change_a_byte(tmp_path: Path) -> None:
 # ── the command ──
 
 
-def test_the_command_learns_from_a_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captions are read in this process: others, which read the same, take seconds to start."""
+    monkeypatch.setattr("trainer.vocabulary.cores", lambda: 1)
+
+
+def test_the_command_learns_from_a_pack(tmp_path: Path, one_core: None, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "out" / "6_pack"
     make_pack(folder, [(f"http://a.test/{i}.png", b"%d" % i, ["the red circle", "the red square"]) for i in range(5)])
     assert openwit.main(["vocabulary", "--pack", str(folder)]) == 0
@@ -154,6 +160,7 @@ def test_the_command_learns_from_a_pack(tmp_path: Path, capsys: pytest.CaptureFi
 )
 def test_what_it_cannot_learn_from_is_said(
     tmp_path: Path,
+    one_core: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     words: list[str],

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,7 @@ from pipeline.decoding.decoder import Decoder
 from pipeline.decoding.picture import Options, Picture, Refused, store
 
 
+@cache
 def picture_of(side: int) -> bytes:
     noise = np.random.default_rng(side).integers(0, 255, (side, side, 3), dtype=np.uint8)
     to = io.BytesIO()
@@ -21,7 +23,12 @@ def picture_of(side: int) -> bytes:
     return to.getvalue()
 
 
-SMALL, LARGE = picture_of(50), picture_of(4000)
+SMALL = picture_of(50)
+
+
+def large() -> bytes:
+    """A picture that takes the decoder a while: 48 MB, made for those who ask for it."""
+    return picture_of(4000)
 
 
 def decoded(
@@ -60,13 +67,13 @@ def test_a_decoder_that_is_killed_is_started_again() -> None:
     async def work(decoder: Decoder) -> list[Picture | Refused]:
         first = await decoder.store(SMALL)
         assert decoder._process
-        task = asyncio.create_task(decoder.store(LARGE))
+        task = asyncio.create_task(decoder.store(large()))
         await asyncio.sleep(0)
         os.kill(decoder._process.pid, signal.SIGSEGV)
         return [first, await task, await decoder.store(SMALL)]
 
     first, killed, after = decoded(work)
-    assert killed == store(LARGE, Options())
+    assert killed == store(large(), Options())
     assert first == after == store(SMALL, Options())
 
 
@@ -81,7 +88,7 @@ def test_a_picture_that_kills_the_decoder_twice_costs_one_picture() -> None:
                     os.kill(decoder._process.pid, signal.SIGSEGV)
 
         killing = asyncio.create_task(kill_twice())
-        found = await decoder.store(LARGE)
+        found = await decoder.store(large())
         await killing
         return [found, await decoder.store(SMALL)]
 
@@ -94,7 +101,7 @@ def test_a_picture_that_takes_too_long_costs_one_picture() -> None:
     async def work(decoder: Decoder) -> list[Picture | Refused]:
         first = await decoder.store(SMALL)
         decoder._seconds = 0.01
-        slow = await decoder.store(LARGE)
+        slow = await decoder.store(large())
         decoder._seconds = 30
         return [first, slow, await decoder.store(SMALL)]
 
