@@ -9,7 +9,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -41,23 +42,40 @@ class Local:
             return
         context = multiprocessing.get_context("spawn")
         started: list[tuple[Any, Connection]] = []
-        # Ctrl-C reaches all of a terminal's processes and is the parent's to answer: for them it stays held back.
         resource_tracker.ensure_running()  # started together with the first of them, it would let Ctrl-C through again
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _interrupts_held_back():
             for share in (lanes[i::workers] for i in range(workers)):
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(sender, transform, share))
                 process.start()
                 sender.close()
                 started.append((process, receiver))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         _wait(started)
 
     def shuffle(self, transform: beam.PTransform, reads: Sequence[Task], tasks: Sequence[Task]) -> None:
         """Run a transform over {"reads": tasks, "tasks": tasks} in one pipeline, in this process."""
         graph.run(FnApiRunner(), [], lambda pipeline: graph.shuffle(pipeline, transform, reads, tasks))
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits until the block has ended; from processes that are started in it, it stays held back.
+
+    It reaches all of a terminal's processes and is the parent's to answer. To block it is not enough for the parent:
+    a library's thread takes it, Python raises it here all the same, and a half-started worker ends with a trace.
+    """
+    held_back: list[int] = []
+    in_charge = threading.current_thread() is threading.main_thread()  # no other may say what a signal does
+    before = signal.signal(signal.SIGINT, lambda number, _: held_back.append(number)) if in_charge else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_charge:
+            signal.signal(signal.SIGINT, before)
+    if held_back:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _run(transform: beam.PTransform, lanes: Sequence[tuple[Task, ...]]) -> None:
