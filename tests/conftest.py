@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,6 +30,8 @@ SITES = (  # of web/, each with a table of its true pairs
     "stamps",
 )
 
+LONGEST = ("test_walk.py", "test_survival.py", "test_errors.py", "test_same_bytes.py")  # a minute and more each
+
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Short names of tests, the same in every process: compressed bytes may hold the time."""
@@ -35,8 +39,8 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files of the whole program first: they take longest, and the workers shall end together."""
-    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    """What takes longest first, then the files of the whole program: the workers shall end together."""
+    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path.parent != Path(__file__).parent))
 
 
 def absent(message: str) -> NoReturn:
@@ -54,24 +58,62 @@ def data() -> Path:
     return DATA
 
 
+@contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Whether a folder that pytest's workers share is still to be made: who comes meanwhile waits for who makes it."""
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "done"
+        if done.exists():
+            yield False
+        else:
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            yield True
+            done.touch()
+
+
 @pytest.fixture(scope="session")
-def small(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    """The small web, run through every stage up to the shards, with two workers, undisturbed."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that is one for all of pytest's workers."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def small_web(data: Path, shared: Path) -> Iterator[Small]:
+    """The small web and its archives, through which no stage has run."""
     from demo.localweb import LocalWeb
-    from tests.small import PIPELINE, Small, write_archives
+    from tests.small import PAGES, Small, write_archives
 
-    folder = tmp_path_factory.mktemp("small")
+    with made_once(shared / "archives") as here:
+        if here:
+            write_archives(data, shared / "archives")
+    archives = [shared / "archives" / f"{site}.warc.gz" for site in PAGES]
     with LocalWeb(data / "web") as web:
-        made = Small(folder / "out", write_archives(data, folder), web)
-        made.run(*PIPELINE)
-        yield made
+        yield Small(shared / "small" / "out", archives, web)
 
 
 @pytest.fixture(scope="session")
-def engines() -> None:
-    """The jars of Spark and Flink, as `make engines` puts them there. Without Java: skipped, a failure in CI."""
+def small(small_web: Small, shared: Path) -> Small:
+    """The small web, run through every stage up to the shards, with two workers, undisturbed: to be read, or copied."""
+    from tests.small import PIPELINE
+
+    with made_once(shared / "small") as here:
+        if here:
+            small_web.run(*PIPELINE)
+    return small_web
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[None]:
+    """The jars of Spark and Flink, as `make engines` puts them there. Without Java: skipped, a failure in CI.
+
+    Java is told to compile little: it lives for one stage, and would be at that for most of it.
+    """
     from core.errors import UsageError
     from pipeline.engines import jars
+    from tests.clusters import QUICK
 
     try:
         for engine in jars.ENGINES:
@@ -80,6 +122,9 @@ def engines() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAVA_TOOL_OPTIONS", QUICK)
+        yield
 
 
 @pytest.fixture(scope="session")

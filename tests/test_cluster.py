@@ -31,10 +31,8 @@ SPREAD = {"match.lanes": 200}  # tasks that the last shuffle of match ends in: e
 def cluster(
     request: pytest.FixtureRequest, engines: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAVA_TOOL_OPTIONS", clusters.QUICK)  # of the job servers
-        with clusters.CLUSTERS[request.param](tmp_path_factory.mktemp(request.param)) as running:
-            yield running
+    with clusters.CLUSTERS[request.param](tmp_path_factory.mktemp(request.param)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -86,19 +86,19 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.mark.dataflow
 @pytest.mark.timeout(600)
 def test_the_pipelines_of_every_stage(
-    dataflow: Dataflow, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataflow: Dataflow, small_web: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
     def opened(_: engines.Config) -> Iterator[DryRun]:
         yield DryRun(dataflow)
 
     monkeypatch.setattr(engines, "opened", opened)
-    for name, value in environment(small.env).items():
+    for name, value in environment(small_web.env).items():
         monkeypatch.setenv(name, value)
     submitted = kept(monkeypatch)
     for stage in PIPELINE:
         submitted.clear()
-        assert command.main([stage, *small.words(tmp_path)]) == 0
+        assert command.main([stage, *small_web.words(tmp_path)]) == 0
         assert submitted, f"{stage} ran nothing on the engine"
         for pipeline in submitted:
             assert pipeline.ByteSize() < LIMIT, f"{stage}: {pipeline.ByteSize()} bytes"
@@ -109,14 +109,14 @@ def test_the_pipelines_of_every_stage(
 @pytest.mark.dataflow
 @pytest.mark.timeout(600)
 def test_the_commands_of_its_page(
-    dataflow: Dataflow, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataflow: Dataflow, small_web: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As docs/dataflow.md has them, but that pip only looks, and that nothing is sent to anybody."""
     install, crawl = block("docs/dataflow.md", 0).splitlines()
     assert "openwit" in run_block(f"{sys.executable} -m {install} --dry-run", copy_to(tmp_path))
     (table,) = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs" / "dataflow.md").read_text(), re.MULTILINE | re.DOTALL)
     table = table.replace('"gs://bucket/wit"', f'"{tmp_path}/out"')
-    sources = f"[crawl]\nwarc = {[str(path) for path in small.archives]}\n".replace("'", '"')
+    sources = f"[crawl]\nwarc = {[str(path) for path in small_web.archives]}\n".replace("'", '"')
     (tmp_path / "recipes" / "mine.toml").write_text(table + sources)
     monkeypatch.chdir(tmp_path)
 
