@@ -16,7 +16,12 @@ pytestmark = pytest.mark.program
 
 ALSO = {  # tests of others that an addition has to live with
     "rule": ["tests/demo/test_sites.py"],
-    "stage": ["tests/test_documents.py", "tests/report/test_render.py"],
+    "stage": [
+        "tests/test_documents.py",
+        "tests/report/test_render.py::test_what_happened_is_said",
+        "tests/report/test_render.py::test_a_stage_that_is_not_finished_is_not_run_yet",
+        "tests/report/test_render.py::test_every_number_leads_to_what_is_behind_it",
+    ],
     "evaluation": [],
 }
 DIFFS = re.findall(r"^```diff\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)

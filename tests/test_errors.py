@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import resource
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+import openwit as command
 from tests.running import REAL, ROOT, environment, openwit, settings
 from tests.small import FOLDERS, Small, contents
 
@@ -18,7 +21,21 @@ pytestmark = pytest.mark.program
 
 def complaint(*words: str, status: int, env: dict[str, str] | None = None) -> str:
     """The one line that a command prints when it refuses; before it there may be lines of progress."""
-    *progress, sentence = openwit(*words, status=status, env=env).splitlines()
+    return last_line(openwit(*words, status=status, env=env))
+
+
+def complaint_here(*words: str, env: dict[str, str] | None = None) -> str:
+    """The same of a command that is used wrongly, in this process: it is over before it would start another."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        for name, value in environment(env).items():
+            patch.setenv(name, value)
+        assert command.main(words) == 2, said.getvalue()
+    return last_line(said.getvalue())
+
+
+def last_line(said: str) -> str:
+    *progress, sentence = said.splitlines()
     assert all("/s" in line for line in progress), progress
     return sentence
 
@@ -51,12 +68,12 @@ def test_a_wrong_recipe_is_wrong_use(tmp_path: Path, verb: str, wrong: dict[str,
         table = tmp_path / "urls.csv"
         table.write_text("url,caption\nhttp://a.test/x.jpg,a dog\n")
         openwit("crawl", *recipe(tmp_path, **{"crawl.urls": [str(table)]}))
-    assert says in complaint(verb, *words, status=2)
+    assert says in complaint_here(verb, *words)
     assert not (tmp_path / "out" / FOLDERS["filter"] / "_manifest.json").exists()
 
 
 def test_a_recipe_that_is_not_there_or_not_toml(tmp_path: Path) -> None:
-    assert "there is no recipe nowhere.toml" in complaint("crawl", "--recipe", "nowhere.toml", status=2)
+    assert "there is no recipe nowhere.toml" in complaint_here("crawl", "--recipe", "nowhere.toml")
     (tmp_path / "r.toml").write_text("[crawl\n")
     assert "is not TOML" in complaint("crawl", "--recipe", str(tmp_path / "r.toml"), status=2)
 
@@ -136,7 +153,7 @@ def test_a_fetch_whose_manners_are_wrong_asks_nobody(
     for stage in ("queries", "crawl", "filter", "match"):
         shutil.copytree(small.out / FOLDERS[stage], tmp_path / FOLDERS[stage])
     before = len(small.web.requests)
-    said = complaint("fetch", *small.words(tmp_path, **wrong), status=2, env=small.env)
+    said = complaint_here("fetch", *small.words(tmp_path, **wrong), env=small.env)
     assert says in said and said.endswith("; correct it in the recipe or with --set")
     assert len(small.web.requests) == before
 

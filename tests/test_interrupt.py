@@ -67,7 +67,10 @@ def test_while_a_stage_of_all_starts(tmp_path: Path, data: Path, seconds: float)
 
 def test_a_stage_that_had_just_finished_is_the_last(tmp_path: Path, data: Path) -> None:
     """The stage answers with 0, and `all` remembers what it was asked."""
-    process = start("all", "--recipe", REAL, *settings(**{"run.out": str(tmp_path / "out")}))
+    (tmp_path / "words.txt").write_text("dog\ncat\n")
+    values: dict[str, object] = {"queries.lists": [str(tmp_path / "words.txt")], "queries.wordnet": []}
+    values |= {"run.out": str(tmp_path / "out"), "queries.wikipedia": []}
+    process = start("all", "--recipe", REAL, *settings(**values))
     wait_until(lambda: any("openwit queries" in line for line in processes(process.pid)))
     os.kill(process.pid, signal.SIGINT)  # it alone: the stage never hears of it
     out, err = process.communicate(timeout=120)

@@ -137,7 +137,7 @@ def test_on_a_store_thirty_milliseconds_away(tmp_path: Path, minio: str, capsys:
 
 
 def test_few_requests(tmp_path: Path, proxy: Proxy) -> None:
-    tasks = 400
+    tasks = 320  # for which a listing is quicker
     recipe = recipe_of(tmp_path, f"s3://{new_bucket()}/out")
     finished(recipe, tasks)
     stage = Stage(recipe, "filter", definition_of("filter")).look()
@@ -145,7 +145,7 @@ def test_few_requests(tmp_path: Path, proxy: Proxy) -> None:
     done = stage.job("candidates").receipts(tasks_of(stage.reads["crawl"], "candidate"))
     assert len(done) == tasks
     assert proxy.requests["GET"] == tasks and not proxy.requests["HEAD"]
-    assert proxy.requests["LIST"] <= 2  # 800 names
+    assert proxy.requests["LIST"] <= 2  # 640 names
     proxy.forget()
     assert openwit.main(["filter", "--recipe", recipe.path]) == 0
     assert sum(proxy.requests.values()) <= 20, proxy.requests

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -85,8 +85,9 @@ def test_the_command_is_a_module_too() -> None:
 
 def make(*words: str) -> str:
     """What make prints, whether or not these tests were started by another one."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    return subprocess.run(["make", *words], cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["make", *words], cwd=ROOT, env=running.environment(), capture_output=True, text=True, check=True
+    ).stdout
 
 
 def targets() -> list[str]:
@@ -123,6 +124,7 @@ def test_the_stages_of_the_makefile_are_the_verbs() -> None:
         assert dry(verb).splitlines()[-1].endswith(f"openwit {verb} --recipe recipes/tiny.toml")
 
 
+@cache
 def dry(target: str) -> str:
     """The commands behind a target, once everything is installed."""
     return make("-n", "-o", ".venv/bin/.installed", target, "RECIPE=tiny", "BENCH=none")
@@ -130,10 +132,9 @@ def dry(target: str) -> str:
 
 # ── the way out ──
 
-MODULES = ["pipeline.filter", "trainer.train", "dedup", "shards"]  # each kind of them
-SAYING = [
-    *(["openwit", verb, "--help"] for verb in openwit.VERBS),
-    *([module, "--help"] for module in MODULES if module != "dedup"),
+SAYING = [  # each kind of command
+    *(["openwit", verb, "--help"] for verb in ("all", "filter", "verify")),
+    *([module, "--help"] for module in ("pipeline.filter", "trainer.train", "shards")),
     ["dedup", "query", "--help"],
     ["openwit", "--help"],
     ["openwit"],
@@ -154,13 +155,39 @@ def ended(words: list[str], stdout: str, **env: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("words", SAYING, ids=" ".join)
-def test_a_reader_that_has_gone_ends_every_command_without_a_word(words: list[str], tmp_path: Path) -> None:
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(words: list[str], tmp_path: Path) -> None:
     """With the status that a shell has for it: what it was about to say may have been that something is wrong."""
     assert ended(words, "gone", OPENWIT_CONNECT_TO="") == (141, "")
 
 
+FORKS = """
+import importlib, os
+import openwit
+from core.command import exit_now
+for module, _, _ in openwit.VERBS.values():
+    if module:
+        importlib.import_module(module)
+for verb in openwit.VERBS:
+    pid = os.fork()
+    if not pid:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
+        exit_now(lambda _: openwit.main([verb, "--help"]))
+    print(verb, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+def test_a_reader_that_has_gone_ends_every_verb(tmp_path: Path) -> None:
+    """Forks of one process that has imported what each of them does: a start of every verb takes a minute."""
+    words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS]  # a fork of several threads
+    ran = subprocess.run(words, cwd=ROOT, env=running.environment(), capture_output=True, text=True, check=True)
+    assert dict(line.split() for line in ran.stdout.splitlines()) == dict.fromkeys(openwit.VERBS, "141")
+    assert ran.stderr == ""
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [SAYING[2], ["pipeline.filter", "--help"], *SAYING[-4:-1]], ids=" ".join)
+@pytest.mark.parametrize("words", [SAYING[1], ["pipeline.filter", "--help"], *SAYING[-4:-1]], ids=" ".join)
 def test_output_that_cannot_be_written_is_said(words: list[str], unbuffered: str) -> None:
     for stdout, why in ("full", "No space left on device"), ("closed", "Bad file descriptor"):
         status, said = ended(words, stdout, PYTHONUNBUFFERED=unbuffered, OPENWIT_CONNECT_TO="")

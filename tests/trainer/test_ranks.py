@@ -42,12 +42,12 @@ MODULE = "tests.trainer.one_rank"
 
 
 def test_the_parts_of_this_test_are_a_batch() -> None:
-    for world in (2, 4):
+    for world in (2, 3, 4):
         sizes = [len(range(ROWS)[rows_of(rank, world)]) for rank in range(world)]
         assert sum(sizes) == ROWS and len(set(sizes)) > 1
 
 
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", [3, *(pytest.param(world, marks=pytest.mark.slow) for world in (2, 4))])
 def test_as_many_processes_as_one(world: int, tmp_path: Path) -> None:
     out = tmp_path / "found.pt"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]

@@ -81,10 +81,12 @@ def test_a_checkpoint_comes_with_the_minutes(tmp_path: Path, monkeypatch: pytest
     assert steps == [1, 2, 3]
 
 
-def test_micro_batches_learn_the_same(learnt: Recipe, tmp_path: Path) -> None:
-    recipe = small_recipe(tmp_path, **LEARN, micro_batch=5)
-    run_training(recipe)
-    assert [row["loss"] for row in metrics(recipe)[:5]] == pytest.approx(
+def test_micro_batches_learn_the_same(learnt: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small_recipe(tmp_path, **LEARN, micro_batch=5, checkpoint_every=5)
+    stop_after(5, monkeypatch)
+    with pytest.raises(Failure, match="the disk is gone"):
+        run_training(recipe)
+    assert [row["loss"] for row in metrics(recipe)] == pytest.approx(
         [row["loss"] for row in metrics(learnt)[:5]], rel=1e-4
     )
 

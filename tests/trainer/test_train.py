@@ -112,6 +112,7 @@ run_training(small_recipe(Path(sys.argv[1]), **json.loads(sys.argv[2])))
 """
 
 
+@pytest.mark.program
 def test_a_training_that_is_killed_leaves_the_same_bytes(
     learnt: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_site_that_takes_long_to_read_does_not_make_its_neighbour_late(tmp_pat
 # ── a visit that ends early ──
 
 
+@pytest.mark.program
 def test_killed_it_visits_again_only_what_it_had_not_finished(tmp_path: Path) -> None:
     sites = {
         "quick.test": html(to(*"123") + image("q", "Quick")),
@@ -263,6 +264,7 @@ NOISE = [random.Random(i).randbytes(40).hex() for i in range(500)]
 SITEMAP = "".join(f"<url><loc>http://a.test/{name}</loc></url>" for name in NOISE)
 
 
+@pytest.mark.program
 @pytest.mark.parametrize(
     ("web", "place", "remedy"),
     [
