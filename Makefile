@@ -4,6 +4,7 @@ RECIPE ?= real
 PYTHON ?= python3
 export OPENWIT_DATA ?= ../shared/data
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE # where it is set, each of a thousand starts would compile our modules again
 ON := $(if $(ENGINE), --set engine.runner=$(ENGINE))
 STAGES := $(shell $(PYTHON) -m core.registry | awk '{print $$2}') report all # those of core/registry.py
 
@@ -29,19 +30,26 @@ demo: $(BIN)/.installed ## a small web of its own, every stage, a training, the 
 real: $(BIN)/.installed ## every stage on real pages and pictures (OPENWIT_DATA), served on 127.0.0.1
 	$(BIN)/python -m demo.localweb "$(OPENWIT_DATA)/web" -- $(BIN)/openwit all --recipe recipes/real.toml$(ON)
 
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder # 1.5 GB a worker
+PYTEST := $(BIN)/python -m pytest
+# One more than there are cores, for tests wait, too; four take 6 GB.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
+AT_ONCE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# The files that hold tests of a mark: to read all would take longest.
+MARKED = $$(grep -rl --include='*.py' 'mark\.$(1)' tests)
+
 test: $(BIN)/.installed ## the tests of every part, in minutes
-	$(PYTEST) -m 'not program and not slow and not engines and not dataflow and not cluster'
+	$(PYTEST) $(AT_ONCE) -m 'not program and not slow and not engines and not dataflow and not cluster'
 
 test-program: $(BIN)/.installed ## whole commands on a small web: killed, interrupted, misused, on full disks
-	$(PYTEST) -m 'program and not slow'
+	$(PYTEST) $(AT_ONCE) -m 'program and not slow' $(call MARKED,program)
 
+# Each test goes to a worker by itself: Spark runs beside Flink.
 test-engines: $(BIN)/.installed ## every stage on Spark and on Flink inside this machine
 	$(BIN)/openwit engines
-	$(BIN)/python -m pytest -m engines
+	$(PYTEST) -n 2 --dist loadgroup -m engines $(call MARKED,engines)
 
 test-dataflow: .venv-gcp/.installed ## the pipelines of every stage through Dataflow's dry run
-	.venv-gcp/bin/python -m pytest tests/pipeline -m dataflow
+	.venv-gcp/bin/python -m pytest -m dataflow $(call MARKED,dataflow)
 
 .venv-gcp/.installed: $(BIN)/.installed  # of its own: with the extra every start of Beam takes half as long again
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python .venv-gcp

@@ -17,8 +17,12 @@ REAL = str(ROOT / "recipes" / "real.toml")
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a command finds in its environment: as few threads as will do on a busy machine, and the real data."""
-    return {**os.environ, "OPENWIT_DATA": str(DATA), "OMP_NUM_THREADS": "2", **(more or {})}
+    """What a command finds in its environment: as few threads as will do on a busy machine, and the real data.
+
+    Nothing of a `make` that started these tests, which would be another's if they start one.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return {**ours, "OPENWIT_DATA": str(DATA), "OMP_NUM_THREADS": "2", **(more or {})}
 
 
 def start(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
