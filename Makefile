@@ -46,7 +46,7 @@ test-program: $(BIN)/.installed ## whole commands on a small web: killed, interr
 # Each test goes to a worker by itself: Spark runs beside Flink.
 test-engines: $(BIN)/.installed ## every stage on Spark and on Flink inside this machine
 	$(BIN)/openwit engines
-	$(PYTEST) -n 2 --dist loadgroup -m engines $(call MARKED,engines)
+	$(PYTEST) -n 2 --dist loadgroup -m 'engines and not slow' $(call MARKED,engines)
 
 test-dataflow: .venv-gcp/.installed ## the pipelines of every stage through Dataflow's dry run
 	.venv-gcp/bin/python -m pytest -m dataflow $(call MARKED,dataflow)

@@ -15,6 +15,7 @@ from core.files import digest
 from pipeline.tasks.attempt import Task
 from pipeline.tasks.lanes import in_lanes
 from shards.reader import Shards
+from tests.running import environment
 from tests.small import FOLDERS, PIPELINE, Small, contents, without_inputs
 
 pytestmark = [pytest.mark.program, pytest.mark.timeout(600)]
@@ -35,26 +36,20 @@ def test_the_small_web_is_not_trivial(small: Small) -> None:
     assert len(list((small.out / FOLDERS["fetch"] / "chunk_tar").iterdir())) >= 6
 
 
-def test_one_worker_and_shuffled_inputs(small: Small, tmp_path: Path) -> None:
-    shuffled = Small(small.out, small.archives[::-1], small.web)
-    shuffled.run(*PIPELINE, out=tmp_path, **{"engine.workers": 1})
-    same(small.out, tmp_path)
-
-
-def test_tasks_committed_in_random_order(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_worker_shuffled_inputs_and_tasks_committed_in_random_order(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def shuffled(tasks: Iterable[Task]) -> list[tuple[Task, ...]]:
         lanes = in_lanes(tasks)
         random.Random(digest([task.id for lane in lanes for task in lane])).shuffle(lanes)
         return lanes
 
     monkeypatch.setattr(pipeline.stage, "in_lanes", shuffled)
-    for name, value in small.env.items():
+    for name, value in environment(small.env).items():
         monkeypatch.setenv(name, value)
-    from tests.running import environment
-
-    monkeypatch.setenv("OPENWIT_DATA", environment()["OPENWIT_DATA"])
+    other = Small(small.out, small.archives[::-1], small.web)
     for name in PIPELINE:
-        assert command.main([name, *small.words(tmp_path, **{"engine.workers": 1})]) == 0
+        assert command.main([name, *other.words(tmp_path, **{"engine.workers": 1})]) == 0
     same(small.out, tmp_path)
 
 
