@@ -5,7 +5,8 @@
 The pictures of four fifths of each class of Caltech-101, and those of a clothing set, become a web with captions by
 template, which goes through every stage beside real sites; the model sees no label. What counts is the mean over the
 classes of the accuracy on the last fifth, zero-shot, with its 95 % interval (bootstrap over pictures within classes).
-The peer sees the labels: a linear classifier on raw pixels, ridge chosen on a part of its training pictures.
+The peer sees the labels: a linear classifier on raw pixels, ridge chosen on a part of its training pictures. The same
+fifth is evaluated by a linear probe and few-shot probes on the model's features, too, fitted on the other four.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from demo.localweb import LocalWeb, run_with
 from tests.conftest import DATA
 
 RECIPE, MADE = "recipes/caltech.toml", Path("out/caltech/made")
+SPLITS = MADE / "caltech101"  # train and test, a folder a class
 SETS = {"caltech101_72px": "caltech", "clothing_72px": "clothing"}
 HELD_OUT = 0.2  # of the pictures of each Caltech class
 HOSTS = 8
@@ -69,11 +71,17 @@ def is_held_out(name: str) -> bool:
 
 
 def write_web() -> None:
-    """The pictures as files of hosts, a table of their URLs with captions, the held-out ones as a tar with labels."""
+    """The pictures as files of hosts, a table of their URLs with captions, the held-out ones as a tar with labels.
+
+    And Caltech's as a set with both splits, for probes.
+    """
     pairs, labels, names = ["url\tcaption"], [], set()
     with tarfile.open(_new(MADE / "heldout.tar"), "w") as held_out:
         for kind, host in SETS.items():
             for number, (name, label, body) in enumerate(pictures(kind)):
+                if host == "caltech":
+                    split = "test" if is_held_out(name) else "train"
+                    _new(SPLITS / split / label / f"{number}.jpg").write_bytes(body)
                 if host == "caltech" and is_held_out(name):
                     info = tarfile.TarInfo(name)
                     info.size = len(body)
