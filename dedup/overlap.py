@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL.Image import Image
 
+from core import choice
 from core.errors import Failure, UsageError
 from core.files import digest, is_local, open_input
 from core.inputs import digest_file
@@ -52,6 +53,8 @@ BOUND = 60  # differing bits of 256 up to which an image is a candidate
 MOST = 20  # candidates of a picture: the nearest
 DETECTOR = "ph256"  # how candidates are found; a learned one has another name, and distances of its own
 FILE = "overlap.parquet"  # beside the stages' folders
+
+SOME = 32  # names of a set that its readers know it by, the first by hash
 
 PICTURES = 256  # decoded and hashed together
 MAX_BYTES = 64 << 20  # of one of them
@@ -254,9 +257,11 @@ def overlap(
 
 
 def _about(one: Hashed, review: Review | None, most: int) -> dict[str, Any]:
-    """What readers of the table have to know of a set: how many were asked about, and the threshold."""
+    """What readers of the table have to know of a set: how many were asked about, some of them, and the threshold."""
+    first = np.argsort(choice.rank(0, "overlap_names", one.of.name, (key.encode() for key in one.keys)), kind="stable")
     return {
         "asked": len(one.keys),
+        "some": sorted(one.keys[i] for i in first[:SOME]),
         "flat": one.flat,
         "others": one.others,
         "pictures": one.digest,

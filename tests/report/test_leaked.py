@@ -150,6 +150,10 @@ def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> 
     one = sets_of(recipe)["dtd"]
     assert one.numbers is None
     assert one.why.startswith("Pictures that leaked were not evaluated under that name: 1, test/04.png for one")
+    finish_overlap(recipe, [], {"dtd": {"pictures": "of the train split", "some": ["train/04.png", "train/05.png"]}})
+    one = sets_of(recipe)["dtd"]
+    assert one.numbers is None, "nothing of the train split leaked: that says nothing of the test split"
+    assert one.why.startswith("The pictures that were asked about were not evaluated under those names, train/04.png")
 
 
 def test_pictures_without_a_label_take_no_part(recipe: Recipe) -> None:
