@@ -1,12 +1,11 @@
 """web_shift: the classes of an evaluation set as the web shows them, a natural shift of it (section 3.3).
 
-    python -m benchmarks.web_shift --recipe recipes/caltech.toml --classes out/caltech/made/heldout.tsv
-        --without 'caltech*.test' --without 'clothing*.test' out/caltech/web_shift
-    .venv/bin/openwit eval --recipe recipes/caltech.toml --set 'eval.sets=["out/caltech/web_shift"]'
+    python -m benchmarks.web_shift --recipe recipes/mine.toml --classes classes.txt --without 'a*.test' mine/web_shift
+    .venv/bin/openwit eval --recipe recipes/mine.toml --set 'eval.sets=["mine/web_shift"]'
 
 takes the pictures of a recipe's pack that training held out, by a hash of their ids, and whose captions name exactly
 one class, in the singular or the plural. `--classes` is a file of class names, or of lines "name<TAB>class".
-`--without` leaves out hosts, here those that serve pictures of the evaluation set itself. What is written is
+`--without` leaves out hosts, such as those that serve pictures of the evaluation set itself. What is written is
 CLIP_benchmark's layout, with all classes, for a model has to choose among all. Of a class with fewer than 20 pictures
 an accuracy says that the machinery runs, and no more. Nobody has looked at the pictures: a "bass" may be a fish.
 """
@@ -24,8 +23,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from core import command, runs
 from core import recipe as recipes
-from core import runs
+from core.errors import UsageError
 from core.recipe import Recipe
 from evaluation.labels import class_names, read_labels, read_lines
 from shards.reader import Sample, Shards
@@ -66,11 +66,19 @@ def chosen(
 
 
 def write_shift(recipe: Recipe, classes: Sequence[str], without: Collection[str], folder: Path) -> Counter[str]:
-    """Write the set of a trained recipe; how many pictures each class has. UsageError where it is not trained."""
+    """Write the set of a trained recipe; how many pictures each class has.
+
+    UsageError where it is not trained, or where no picture that was held out names a class.
+    """
     trained, pack = (runs.require_finished(recipe, stage, "web_shift") for stage in ("train", "pack"))
     shards = Shards(pack.folder, pack)
     _, held_out = split(shards.image_ids, trained.facts["seed"], trained.facts["config"]["holdout"])
     found = chosen(shards, held_out.tolist(), classes, without)
+    if not found:
+        raise UsageError(
+            f"of the {len(held_out):,} images that training held out none names one of {len(classes)} classes: "
+            "hold out more (train.holdout), and train again"
+        )
     (folder / "test").mkdir(parents=True, exist_ok=True)
     (folder / "classnames.txt").write_text("".join(f"{name}\n" for name in classes))
     (folder / "test" / "nshards.txt").write_text("1\n")
@@ -102,9 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = read_lines(options.classes)
     labelled = any("\t" in line for line in lines)
     classes = sorted(set(read_labels(options.classes).values())) if labelled else class_names(lines, options.classes)
-    counts = write_shift(recipes.read(options.recipe), classes, options.without, options.folder)
-    print(said(counts, classes))
-    return 0
+
+    def work() -> None:
+        counts = write_shift(recipes.read(options.recipe), classes, options.without, options.folder)
+        print(said(counts, classes))
+
+    return command.exit_status("web_shift", work)
 
 
 if __name__ == "__main__":
