@@ -165,13 +165,16 @@ def names_in(path: str) -> set[str]:
 
 
 def read_scores(path: str, names: Collection[str]) -> pa.Table:
-    """The rows of SCORE that a file has under some names, sorted by image_id; all of them are held in memory."""
+    """The rows of SCORE that a file has under some names, sorted by image_id; all of them are held in memory.
+
+    A row whose value is null or not a number says nothing of its image, and is left out: pandas and polars write them.
+    """
     try:
         with open_input(path) as source, pq.ParquetFile(source) as file:
             _check(file.schema_arrow, path)
             found = [SCORE.empty_table()]
             for batch in file.iter_batches(columns=SCORE.names):
-                rows = pa.table(batch).select(SCORE.names).cast(SCORE)
+                rows = _with_values(pa.table(batch)).cast(SCORE)
                 found.append(rows.filter(pc.is_in(rows["name"], pa.array(sorted(names), pa.string()))))
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         raise Failure(f"{path} is no table of scores, or is damaged ({error}): write it anew") from error
@@ -179,12 +182,18 @@ def read_scores(path: str, names: Collection[str]) -> pa.Table:
     return rows.take(np.argsort(ids_in(rows["image_id"]), kind="stable"))
 
 
+def _with_values(rows: pa.Table) -> pa.Table:
+    rows = rows.select(SCORE.names)
+    return rows.filter(pc.invert(pc.is_null(rows["value"], nan_is_null=True)))
+
+
 def _check(schema: pa.Schema, path: str) -> None:
     """UsageError unless a file has an image_id of 16 bytes, a name and a value."""
     kinds = {field.name: field.type for field in schema}
     image_id, name, value = (kinds.get(column, pa.null()) for column in SCORE.names)
     text = name.value_type if pa.types.is_dictionary(name) else name
-    fits = (pa.types.is_fixed_size_binary(image_id) and image_id.byte_width == 16) or pa.types.is_binary(image_id)
+    is_variable = pa.types.is_binary(image_id) or pa.types.is_large_binary(image_id)  # as pandas and polars write it
+    fits = (pa.types.is_fixed_size_binary(image_id) and image_id.byte_width == 16) or is_variable
     if not (fits and (pa.types.is_string(text) or pa.types.is_large_string(text)) and _is_number(value)):
         said = ", ".join(f"{column} {kind}" for column, kind in kinds.items())
         raise UsageError(

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -28,7 +29,7 @@ IMAGES = pa.table(
         "format": ["JPEG", "PNG", "JPEG", None],
     }
 )
-FITS = scored([(A, "fit", 0.28), (A, "other", 9), (B, "fit", 0.3), (D, "fit", float("nan"))])
+FITS = scored([(A, "fit", 0.28), (A, "other", 9), (B, "fit", 0.3), (D, "fit", -1)])
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ FITS = scored([(A, "fit", 0.28), (A, "other", 9), (B, "fit", 0.3), (D, "fit", fl
         ({"format": "== JPEG"}, {B: "where:format", D: "missing:format"}),
         ({"format": "!= JPEG"}, {A: "where:format", C: "where:format", D: "missing:format"}),
         ({"fit": ">= 0.28"}, {C: "missing:fit", D: "where:fit"}),  # 0.28 as it is stored is a little more
-        ({"fit": "<= 0.3"}, {C: "missing:fit", D: "where:fit"}),  # and so is 0.3
+        ({"fit": "<= 0.3"}, {C: "missing:fit"}),  # and so is 0.3
         ({"fit": "> 0.28"}, {A: "where:fit", C: "missing:fit", D: "where:fit"}),
         ({"other": "== 9"}, {B: "missing:other", C: "missing:other", D: "missing:other"}),
         ({"nobody": "> 0"}, dict.fromkeys([A, B, C, D], "missing:nobody")),
@@ -115,6 +116,30 @@ def test_a_file_that_pandas_wrote_is_read(tmp_path: Path) -> None:
     assert read_scores(path, ["x"]) == scored([(A, "x", 2), (B, "x", 1)])
 
 
+def test_a_file_that_polars_wrote_is_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "s.parquet")
+    columns = {
+        "image_id": pa.array([B, A], pa.large_binary()),
+        "name": pa.array(["x", "x"], pa.large_string()),
+        "value": pa.array(np.array([0.25, 0.5], np.float16)),
+    }
+    pq.write_table(pa.table(columns), path)
+    assert names_in(path) == {"x"}
+    assert read_scores(path, ["x"]) == scored([(A, "x", 0.5), (B, "x", 0.25)])
+
+
+@pytest.mark.parametrize("condition", [">= 0", "< 0", "!= 0"])
+def test_what_is_no_number_says_nothing_of_an_image(tmp_path: Path, condition: str) -> None:
+    """pandas writes null for NaN, and polars NaN."""
+    path = str(tmp_path / "s.parquet")
+    values = pa.array([float("nan"), float("nan"), None, 1.0, -1.0])
+    pq.write_table(pa.table({"image_id": [A, A, B, C, D], "name": ["x"] * 5, "value": values}), path)
+    rows = read_scores(path, ["x"])
+    assert rows == scored([(C, "x", 1), (D, "x", -1)])
+    gone = unwanted(conditions([("x", condition)], OUTCOME), IMAGES, rows)
+    assert {image: why for image, why in gone.items() if image in (A, B)} == {A: "missing:x", B: "missing:x"}
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
@@ -122,7 +147,7 @@ def test_a_file_that_pandas_wrote_is_read(tmp_path: Path) -> None:
         ({"image_id": [A], "value": [1.0]}, "it has image_id binary, value double"),
         ({"image_id": [A], "name": ["x"], "value": ["1"]}, "value string"),
         ({"image_id": [b"short"], "name": ["x"], "value": [1.0]}, "widths must match"),
-        ({"image_id": [A], "name": ["x"], "value": pa.array([None], pa.float32())}, "null values"),
+        ({"image_id": pa.array([A, None]), "name": ["x", "x"], "value": [1.0, 2.0]}, "null values"),
         (None, "is no table of scores"),
     ],
 )
