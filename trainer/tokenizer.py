@@ -133,10 +133,13 @@ def _read_merges(path: str, known: set[str]) -> list[tuple[str, str]]:
     if "#version" not in header or not lines:
         raise _not_the_merges(path, "it holds no '#version' line followed by merges")
     merges: list[tuple[str, str]] = []
+    space = _byte_characters()[ord(" ")]  # no word has one here, so GPT-2's merges would all be read, and not one used
     for number, line in enumerate(lines[:MERGES], start=2):
         left, _, right = line.partition(" ")
         if not {left, right} <= known:
             raise _not_the_merges(path, f"line {number} merges what no line before it made")
+        if line.startswith(space):
+            raise _not_the_merges(path, f"line {number} has a word that begins with a space, as GPT-2's have")
         known.add(left + right)
         merges.append((left, right))
     return merges

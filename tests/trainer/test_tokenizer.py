@@ -162,6 +162,10 @@ def zipped(lines: list[str]) -> bytes:
         (zipped(["i n"] * (MERGES + 5)), "holds no '#version' line"),
         (zipped(["#version: 0.2", "i n", "in g"] + ["x yz"] * MERGES), "line 4 merges what no line before it made"),
         (zipped(["#version: 0.2", "i n x"] + ["x y"] * MERGES), "line 2 merges"),
+        (
+            zipped(["#version: 0.2", "\u0120 t", "\u0120 a", "h e"]),
+            "line 2 has a word that begins with a space, as GPT-2",
+        ),
     ],
 )
 def test_a_wrong_merges_file_is_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
