@@ -25,7 +25,7 @@ except ModuleNotFoundError:
 from core import command
 from core.claim import check
 from core.errors import UsageError
-from core.files import absolute, join, publish, publishing, read_bytes, shown, to_json
+from core.files import absolute, join, publish, publishing, read_bytes, remove, shown, to_json
 from core.inputs import reading
 from core.recipe import Recipe, read
 from core.runs import require_finished
@@ -54,7 +54,10 @@ def _from_options(options: argparse.Namespace) -> None:
 
 
 def export(recipe: Recipe, folder: str) -> None:
-    """Write the recipe's trained model into a folder (absolute); its config last, so that nothing loads half of it."""
+    """Write the recipe's trained model into a folder (absolute); its config last, so that nothing loads half of it.
+
+    The config of an earlier export goes first: its vocabulary is not that of the new weights.
+    """
     trained = require_finished(recipe, "train", "export")
     merges = stage.merges_of(recipe, recipe.config("train", TrainConfig).merges, trained)
     with reading(merges):
@@ -63,6 +66,7 @@ def export(recipe: Recipe, folder: str) -> None:
     is_released = hashlib.sha256(vocabulary).hexdigest() == _RELEASED
     config = open_clip_config(model.config, "" if is_released else join(folder, MERGES))
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    remove(join(folder, CONFIG))
     with publishing(join(folder, WEIGHTS)) as file:
         file.write(safetensors.torch.save(weights, {"format": "pt"}))
     if not is_released:

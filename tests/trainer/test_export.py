@@ -77,6 +77,20 @@ def test_what_cannot_be_exported_is_said(
     assert not (tmp_path / "to").exists()
 
 
+def test_an_export_that_is_cut_short_leaves_no_config_of_another_model(
+    learnt: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / CONFIG).write_text("{}")
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("safetensors.torch.save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        export(learnt, str(tmp_path))
+    assert not (tmp_path / CONFIG).exists()
+
+
 # ── open_clip's own eyes ──
 
 SMALL = ModelConfig(
