@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import NamedTuple
@@ -42,7 +42,7 @@ _AHEAD = 16  # samples that a reader reads at a time; up to three times as many 
 
 
 Read = tuple[RawSample, str]  # a sample, and a name of the pass that it was read in
-Example = tuple[npt.NDArray[np.uint8], Tensor, int, str]  # a row of a batch: crop, ids, number and name
+Example = tuple[npt.NDArray[np.uint8], Tensor, int, str, str]  # a row of a batch: crop, ids, number, name and pass
 
 
 class Streams:
@@ -90,7 +90,7 @@ class Streams:
         The order is drawn by (seed, first): going on after a kill is a new pass, and always the same one.
 
         Raises UsageError where the ranks do not divide the batch, and Failure where a sample or a shard is damaged and
-        may not be replaced, or where none is sound.
+        may not be replaced, where none is sound, or where there are fewer than a batch has.
         """
         share, rest = divmod(size, world)
         if rest:
@@ -106,7 +106,8 @@ class Streams:
                 for _ in range(first, last):
                     skipped_here = SkippedSamples()
                     self._fill(ready, share, made, skipped_here)
-                    images, ids, numbers, names = zip(*(ready.popleft() for _ in range(share)), strict=True)
+                    images, ids, numbers, names, passes = zip(*(ready.popleft() for _ in range(share)), strict=True)
+                    _require_enough(numbers, names, passes, size)
                     which, name = np.array(numbers, dtype=np.int64), names.__getitem__
                     yield Batch(torch.from_numpy(np.stack(images)), torch.stack(ids), which, skipped_here, name)
             finally:
@@ -207,7 +208,7 @@ class Streams:
     def _make(self, job: tuple[list[Read], SkippedSamples]) -> _Decoded:
         """The examples of those samples that can be decoded."""
         raws, skipped = job
-        crops, texts, numbers, names = [], [], [], []
+        crops, texts, numbers, names, passes = [], [], [], [], []
         for raw, scope in raws:
             try:
                 crop, text = self._example(raw, scope)
@@ -218,8 +219,9 @@ class Streams:
             texts.append(text)
             numbers.append(_number(raw))
             names.append(f"{raw.key} in {name_of(raw.shard)}")
+            passes.append(scope)
         ids = self._tokenizer.encode(texts, self._context)
-        return _Decoded(list(zip(crops, ids, numbers, names, strict=True)), skipped, len(raws))
+        return _Decoded(list(zip(crops, ids, numbers, names, passes, strict=True)), skipped, len(raws))
 
     def _example(self, raw: RawSample, scope: str) -> tuple[npt.NDArray[np.uint8], str]:
         """The crop and the caption of one sample in one pass."""
@@ -237,6 +239,20 @@ class _Decoded(NamedTuple):
     examples: list[Example]
     skipped: SkippedSamples
     tried: int
+
+
+def _require_enough(numbers: Sequence[int], names: Sequence[str], passes: Sequence[str], size: int) -> None:
+    """Failure where a batch has a sample in three passes, and with it all samples of the one between.
+
+    In two passes a sample may well be: a batch at the end of one goes on with the next.
+    """
+    times = Counter(number for number, _ in dict.fromkeys(zip(numbers, passes, strict=True)))
+    number, most = times.most_common(1)[0]
+    if most > 2:
+        raise Failure(
+            f"train.batch_size = {size:,}, but the shards hold fewer samples: {names[numbers.index(number)]} is "
+            f"{most:,} times in one batch, where it is its own negative: make the batch smaller, or name more shards"
+        )
 
 
 @contextmanager

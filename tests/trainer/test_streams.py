@@ -154,6 +154,16 @@ def test_fewer_and_uneven_shards_make_nobody_wait(
     assert len(seen(*itertools.chain(*ranks))) == shards * 6
 
 
+def test_a_batch_that_is_larger_than_the_data_is_an_error(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    img2dataset_folder(tmp_path, shards=2, each=6)
+    made = streams(tmp_path, tokenizer)
+    assert len(seen(next(made.batches(0, 1, 12, 1)))) == 12
+    with pytest.raises(
+        Failure, match=r"train.batch_size = 40, but the shards hold fewer .* is [34] times in one batch"
+    ):
+        next(made.batches(0, 1, 40, 1))
+
+
 def test_ranks_that_do_not_divide_a_batch_are_an_error(folder: Path, tokenizer: Tokenizer) -> None:
     with pytest.raises(UsageError, match="a batch of 32 cannot be shared by 3 ranks"):
         next(streams(folder, tokenizer).batches(0, 1, 32, 1, 0, 3))
@@ -287,7 +297,7 @@ def test_pictures_of_which_none_is_sound_end_the_run(tmp_path: Path, tokenizer: 
 def test_a_picture_made_to_hurt_is_held_to_the_same_limits_as_our_own(tmp_path: Path, tokenizer: Tokenizer) -> None:
     bomb = image(0)[:16] + (60_000).to_bytes(4, "big") * 2 + image(0)[24:]  # a PNG of 60,000 x 60,000 pixels
     write_tar(tmp_path / "a.tar", [("bomb.png", bomb), ("bomb.txt", b"a bomb"), *sample("0", 0)])
-    (batch,) = streams(tmp_path, tokenizer, "replace").batches(0, 1, 4, threads=1)
+    (batch,) = streams(tmp_path, tokenizer, "replace").batches(0, 1, 2, threads=1)
     assert (
         set(batch.skipped.counts) <= {"too_many_pixels", "not_an_image", "broken_image"} and len(set(seen(batch))) == 1
     )
