@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _from_options(options: argparse.Namespace) -> None:
+    if not options.to:  # of a shell's variable that is not set; it would be the folder one stands in
+        raise UsageError("--to is empty: name a folder")
     recipe = read(options.recipe, options.set)
     check(recipe)
     export(recipe, absolute(options.to))

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice, pairwise
+from pathlib import Path
 
 try:
     import tokenizers  # noqa: F401 (what trainer.tokenizer needs)
@@ -218,6 +219,8 @@ def write_vocabulary(options: argparse.Namespace) -> None:
         claim.check(recipe)
         pack = require_finished(recipe, "pack", "vocabulary")
         path = options.to or join(recipe.out, "vocabulary.txt.gz")
+    if "://" not in path and Path(path).is_dir():
+        raise UsageError(f"--to {path} is a folder: name a file, for example {join(path, 'vocabulary.txt.gz')}")
     words, captions = words_of(pack, cores())
     merges = learn(words, options.merges)
     if not merges:

@@ -74,6 +74,8 @@ def test_what_cannot_be_exported_is_said(
     Path("new.toml").write_text("")
     assert openwit.main(["export", "--recipe", "new.toml", "--to", "to"]) == 2
     assert "export reads what train makes, and" in capsys.readouterr().err
+    assert openwit.main(["export", "--recipe", "new.toml", "--to", ""]) == 2
+    assert "--to is empty: name a folder" in capsys.readouterr().err
     assert not (tmp_path / "to").exists()
 
 

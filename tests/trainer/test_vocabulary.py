@@ -153,6 +153,11 @@ def test_the_command_learns_from_a_pack(tmp_path: Path, one_core: None, capsys: 
     [
         (["--merges", "0"], 2, "--merges 0: a tokenizer reads 1 to 48,894 of them"),
         (["--merges", "48895"], 2, "--merges 48895: a tokenizer reads"),
+        (
+            ["--pack", "pack", "--to", "pack"],
+            2,
+            "--to pack is a folder: name a file, for example pack/vocabulary.txt.gz",
+        ),
         (["--pack", "nowhere"], 2, "nowhere is not a finished pack"),
         ([], 2, "vocabulary reads what pack makes, and"),
         (["--pack", "pack"], 1, "no two letters stand together in 2 places of the 1 captions of pack"),
