@@ -7,6 +7,7 @@ import gzip
 import http.client
 import itertools
 import os
+import re
 import select
 import signal
 import subprocess
@@ -40,6 +41,12 @@ _TRANSIENT = (TimeoutError, ConnectionError, http.client.HTTPException, urllib.e
 _IN_URLS = "!$%&'()*+,/:;=?@~"  # stand for themselves
 _GZIP = b"\x1f\x8b"
 _TAR = (".tar", ".tar.gz", ".tgz")
+_SEVERAL = re.compile(r"(\.tar|\.tgz|\.gz|\})::|::pipe:")  # sources in one string, as open_clip has them
+_NO_DATA = {  # how files begin that stand where a tar or weights should
+    b"version https://git-lfs": "a pointer of Git LFS without the file: run `git lfs pull` there",
+    b"<": "a web page, perhaps with an error of the server: open it to see what it says",
+}
+_COMPRESSED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK": "zip", b"PAR1": "parquet"}
 
 R = TypeVar("R")
 
@@ -72,6 +79,8 @@ def shards_in(sources: Sequence[str], recipe: str, key: str) -> list[str]:
     found: dict[str, None] = {}
     for source in sources:
         path = recipes.expand(source, recipe)
+        if _SEVERAL.search(path):  # a chain to fsspec, which would read the first one alone
+            raise UsageError(f"{recipe}: {key}: {name_of(path)} has several sources: give each as an entry of its own")
         if path.startswith((PIPE, *WEB)):
             found |= dict.fromkeys(_ranges(path, recipe, key))
         else:
@@ -92,6 +101,17 @@ def _tars_in(path: str) -> str:
     if path.endswith(_TAR) or has_magic(path) or ("://" not in path and not Path(path).is_dir()):
         return path
     return join(path, "*.tar")
+
+
+def no_data(start: bytes) -> str:
+    """What a file is that begins like this and holds no data, with the remedy; empty where nothing tells."""
+    return next((said for mark, said in _NO_DATA.items() if start.startswith(mark)), "")
+
+
+def no_tar(start: bytes) -> str:
+    """What a file is that begins like this and is no tar; empty where nothing tells."""
+    form = next((name for mark, name in _COMPRESSED.items() if start.startswith(mark)), "")
+    return no_data(start) or (f"{form}, and only plain tars and gzip are read: write it anew as one" if form else "")
 
 
 def name_of(shard: str) -> str:

@@ -9,10 +9,13 @@ a picture is held until the end of its shard, in case the missing member follows
 
 from __future__ import annotations
 
+import codecs
+import itertools
 import json
 import re
 import tarfile
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +24,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from core.errors import describe
 from core.files import join
-from trainer.sources import PIPE, WEB, Readable, ShardError, opened
+from trainer.sources import PIPE, WEB, Readable, ShardError, no_tar, opened
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "tif", "tiff")
 CAPTIONS = ("txt", "text", "caption", "json.caption", "json.text", "json.alt_text", "json.alt")
@@ -31,6 +34,7 @@ MAX_TEXT = 1 << 20  # bytes of a caption, or of the json that it stands in
 _MAX_EXTENDED = 1 << 20  # bytes of a long name or of a pax header
 _MAX_BESIDE = 16 << 20  # bytes of a file with the sizes of shards, beside them
 _MAX_WAITING = 256 << 20  # bytes of incomplete samples that are held
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # begin texts that Windows saves as "Unicode"
 _EXTENDED = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
 )  # fmt: skip
@@ -92,7 +96,8 @@ def samples_of(shard: str, members: Members, stop: threading.Event) -> Iterator[
     try:
         with opened(shard, stop) as file:
             tar = CheckedTar(file)
-            for sample in _complete(_parts(tar, members), members, shard):
+            parts = itertools.chain.from_iterable(_separated(part, members) for part in _parts(tar, members))
+            for sample in _complete(parts, members, shard):
                 seen += 1
                 pictures += not (isinstance(sample, Skipped) and sample.reason == "no_picture")
                 yield sample
@@ -151,12 +156,38 @@ def _splitter(endings: set[str]) -> Callable[[str], tuple[str, str]]:
     return split
 
 
+def _separated(part: dict[str, Any], members: Members) -> Iterator[dict[str, Any]]:
+    """A sample, and what only looks like further members of it: photo.v2.jpg with photo.v2.txt, behind photo.jpg."""
+    endings = members.endings()
+    others: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for name in part:
+        if not name.startswith("__") and name not in endings:
+            ending = max((known for known in endings if name.endswith(f".{known}")), key=len, default="")
+            others[name.removesuffix(f".{ending}")][ending] = part[name]
+    own = {
+        more: {"__key__": f"{part['__key__']}.{more}", **found}
+        for more, found in others.items()
+        if not isinstance(_to_sample({"__key__": "", **found}, members, ""), Skipped)
+    }
+    apart = {f"{more}.{ending}" for more in own for ending in others[more]}
+    yield {name: data for name, data in part.items() if name not in apart}
+    yield from own.values()
+
+
 def _complete(parts: Iterator[dict[str, Any]], members: Members, shard: str) -> Iterator[RawSample | Skipped]:
-    """Samples with picture and caption; those whose members are not consecutive are joined."""
+    """Samples with picture and caption; those whose members are not consecutive are joined.
+
+    Of those that would take more memory than there may be the first are given up: they are damage if the rest follows.
+    """
     waiting: dict[str, dict[str, Any]] = {}
+    given_up: dict[str, Skipped] = {}
     held = 0  # bytes
     for part in parts:
         key = part["__key__"]
+        if key in given_up and isinstance(_to_sample(part, members, shard), Skipped):
+            detail = f"more than {_MAX_WAITING:,} bytes stand between its members: sort the tar by name"
+            given_up[key] = Skipped("members_apart", shard, key, detail)
+            continue
         sample = {**waiting.get(key, {}), **part}
         made = _to_sample(sample, members, shard)
         if key in waiting:
@@ -167,9 +198,11 @@ def _complete(parts: Iterator[dict[str, Any]], members: Members, shard: str) -> 
             while held > _MAX_WAITING:
                 oldest = waiting.pop(next(iter(waiting)))
                 held -= _bytes(oldest)
-                yield _to_sample(oldest, members, shard)
+                if isinstance(lost := _to_sample(oldest, members, shard), Skipped):
+                    given_up[oldest["__key__"]] = lost
         else:
             yield made
+    yield from given_up.values()
     for sample in waiting.values():
         yield _to_sample(sample, members, shard)
 
@@ -205,7 +238,7 @@ def _captions(sample: dict[str, Any], name: str) -> tuple[str, ...]:
     if len(data) > MAX_TEXT:
         raise ValueError(f"{ending} has {len(data):,} bytes, of at most {MAX_TEXT:,}")
     if not path:
-        found: Any = data.decode("utf-8-sig")
+        found: Any = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
     else:
         found = json.loads(data) if data else None  # it takes NaN, which pandas writes for an empty cell
         for step in path:
@@ -276,6 +309,8 @@ class CheckedTar:
             pass
         if self._error:
             raise self._error
+        if self._at < tarfile.BLOCKSIZE and (what := no_tar(bytes(self._header))):
+            raise ShardError("shard_damaged", f"it is no tar: {what}")
         if self._header or self._body:
             raise ShardError("shard_cut", f"it ends within a member, after {self._at:,} bytes")
         if not self._ended and not whole:
@@ -312,7 +347,7 @@ class CheckedTar:
             elif at:
                 self._error = _damaged(at, f"{error}; what follows is lost")
             else:
-                raise ShardError("shard_damaged", f"it is no tar: {error}") from error
+                raise ShardError("shard_damaged", f"it is no tar: {no_tar(header) or error}") from error
             return
         if kind == tarfile.GNUTYPE_SPARSE:
             raise _damaged(at, "a sparse file")

@@ -67,6 +67,8 @@ def test_what_a_web_server_or_a_command_gives_is_not_asked_for_yet() -> None:
         ("{folder}/nothing", "which is not there"),
         ("{folder}/..", r"\*\.tar, which is not there"),
         ("pipe:cat {{0..1", "correct the range"),
+        ("{folder}/00000.tar::{folder}/00001.tar", "has several sources: give each as an entry of its own"),
+        ("pipe:cat a.tar::pipe:cat b.tar", "has several sources"),
         ("ftp://127.0.0.1:9/x.tar", r"which cannot be looked for \(ConnectionRefusedError"),
     ],
 )

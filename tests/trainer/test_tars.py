@@ -123,12 +123,20 @@ def test_a_caption_that_cannot_be_read_is_damage(tmp_path: Path, name: str, data
     ("name", "data"),
     [
         ("0.txt", b"\xef\xbb\xbfa red square"),
+        ("0.txt", "a red square".encode("utf-16")),
         ("0.json", b'\xef\xbb\xbf{"caption": "a red square"}'),
         ("0.json", '{"caption": "a red square"}'.encode("utf-16")),
         ("0.json", b'{"caption": "a red square", "similarity": NaN, "punsafe": Infinity}'),
         ("0.json", b'{"caption": NaN, "text": "a red square"}'),
     ],
-    ids=["mark before text", "mark before json", "utf-16", "an empty cell of pandas", "an empty caption of pandas"],
+    ids=[
+        "mark before text",
+        "utf-16 text",
+        "mark before json",
+        "utf-16",
+        "an empty cell of pandas",
+        "an empty caption of pandas",
+    ],
 )
 def test_captions_as_other_tools_write_them(tmp_path: Path, name: str, data: bytes) -> None:
     raws, lost = read(write_tar(tmp_path / "a.tar", [("0.jpg", image(0)), (name, data)]))
@@ -163,6 +171,16 @@ def test_further_members_of_a_sample_are_left_alone(tmp_path: Path) -> None:
     assert [(raw.key, raw.image) for raw in raws] == [(f"{i:03}", image(i)) for i in range(3)] and not lost
 
 
+def test_a_sample_that_looks_like_members_of_the_one_before_is_none_of_them(tmp_path: Path) -> None:
+    names = ["photo", "photo.v2", "photo.v3"]  # as `tar cf a.tar *` has them
+    shard = write_tar(tmp_path / "a.tar", [member for i, key in enumerate(names) for member in sample(key, i)])
+    raws, lost = read(shard)
+    assert [(raw.key, raw.image, raw.captions) for raw in raws] == [
+        (key, image(i), (caption(i),)) for i, key in enumerate(names)
+    ]
+    assert not lost
+
+
 def test_members_in_another_order_are_put_together(tmp_path: Path) -> None:
     members = [member for i in range(5) for member in sample(f"{i:03}", i)]
     members.sort(key=lambda member: member[0].rpartition(".")[2])  # all pictures, then all json, then all texts
@@ -179,7 +197,12 @@ def test_parts_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pictures = [(f"{i}.jpg", image(i)) for i in range(4)]
     texts = [(f"{i}.txt", caption(i).encode()) for i in range(4)]
     raws, lost = read(write_tar(tmp_path / "a.tar", [*pictures, *texts]))
-    assert len(raws) + sum(one.reason == "no_caption" for one in lost) == 4 and 1 <= len(raws) < 4
+    assert 1 <= len(raws) < 4 and sorted([*keys(raws), *(one.key for one in lost)]) == ["0", "1", "2", "3"]
+    assert all(one.reason == "members_apart" and one.is_damage for one in lost)
+    _, lost = read(write_tar(tmp_path / "b.tar", pictures))
+    assert [(one.reason, one.is_damage) for one in lost] == [("no_caption", False)] * 4
+    raws, _ = read(write_tar(tmp_path / "c.tar", [*pictures, *sample("0", 5)]))
+    assert [(raw.key, raw.captions) for raw in raws] == [("0", (caption(5),))]
 
 
 def test_upper_case_endings_and_a_name_that_comes_twice(tmp_path: Path) -> None:
@@ -269,14 +292,21 @@ def test_several_tars_in_one_are_not_read_as_the_first_alone(folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
-    [(b"", "shard_cut"), (b"<html>" * 500, "shard_damaged"), (bytes(20480), "shard_short")],
-    ids=["empty", "a page", "zeros"],
+    ("data", "reason", "said"),
+    [
+        (b"", "shard_cut", ""),
+        (b"<html>" * 500, "shard_damaged", "a web page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "shard_damaged", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "shard_damaged", "git lfs pull"),
+        (b"\xfd7zXZ" + bytes(5000), "shard_damaged", "xz, and only plain tars and gzip are read"),
+        (bytes(20480), "shard_short", ""),
+    ],
+    ids=["empty", "a page", "an error", "a pointer", "xz", "zeros"],
 )
-def test_what_is_no_tar(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_what_is_no_tar(tmp_path: Path, data: bytes, reason: str, said: str) -> None:
     (tmp_path / "a.tar").write_bytes(data)
     raws, lost = read(tmp_path / "a.tar")
-    assert not raws and [one.reason for one in lost] == [reason]
+    assert not raws and [one.reason for one in lost] == [reason] and said in lost[0].detail
 
 
 def test_a_shard_that_is_not_there(tmp_path: Path) -> None:
