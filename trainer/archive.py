@@ -101,7 +101,8 @@ def read_tensors(file: BinaryIO, path: str, within: Callable[[Mapping[str, Any]]
             return {name: _tensor(archive, members, folder, tensor) for name, tensor in stored.items()}
     except _NotTensors as error:
         raise Failure(
-            f"{path} holds {error}: nothing of it was run or loaded; take the weights from where you trust"
+            f"{path} holds {error}: nothing of it was run or loaded; take the weights from where you trust, or save "
+            "their state dict alone"
         ) from None
     except (zipfile.BadZipFile, EOFError, LookupError, ValueError, TypeError, RuntimeError, OSError) as error:
         reason = describe(error).split("\n", 1)[0]

@@ -4,11 +4,13 @@
     model = model_of(weights, "ViT-B-32.pt")
 
 Nothing in a file is executed. Names become those of OpenAI's models, which are `trainer.model`'s. A state dict does not
-say which GELU it was trained with: open_clip's models not called "-quickgelu" load, and give other features here.
+say which GELU it was trained with: open_clip's models not called "-quickgelu" load, and give other features here. They
+are refused only where open_clip's own config lies beside them.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -26,13 +28,16 @@ from core.files import open_input
 from trainer.archive import printable, read_tensors
 from trainer.model import CLIP, ModelConfig
 from trainer.resnet import STRIDE
+from trainer.sources import no_data
 
 Weights = dict[str, Tensor]
 
 _WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before each name
+_START = 64  # bytes by which a file of something else is told
 _TRANSFORMERS = ("text_model.", "vision_model.")  # what its CLIPModel puts before the names of its towers
 _TEXT = "text."  # what open_clip puts before the names of the text tower in its CustomTextCLIP
 _NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # of OpenAI's modules
+_OPEN_CLIP, _OPEN_CLIP_CONFIG = "open_clip_", "open_clip_config.json"  # how its files are called on the Hub
 _UPDATES = "num_batches_tracked"  # of a batch norm; unused where the momentum is fixed
 MAX_LAYERS = 1_000  # in one tower; more are refused before a model is built
 _WIDE_HEADS = {1280: 80, 1408: 88, 1664: 104, 1792: 112}  # by width: of open_clip's ViT-H, -g, -bigG and -e
@@ -52,9 +57,12 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
             tensors = read_tensors(file, path, _state_dict)
         elif start[8:] == b"{":
             tensors = _read_safetensors(file, path)
+        elif said := no_data(file.read(_START)):
+            raise Failure(f"{path} holds no weights, but {said}")
         else:
             remedy = "torch.save of any version since 1.6 writes such a zip"
             raise Failure(f"{path} is neither a zip of torch's nor safetensors: save the weights anew ({remedy})")
+    _require_quick_gelu(path)
     kept = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in _NOT_WEIGHTS}
     weights = {
         _openai_name(name): tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()
@@ -65,6 +73,25 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
     for name in [name for name in weights if name.endswith("running_mean")]:  # not every torch has counted updates
         weights.setdefault(name.removesuffix("running_mean") + _UPDATES, torch.tensor(0))
     return weights
+
+
+def _require_quick_gelu(path: str) -> None:
+    """Failure where open_clip's config beside its weights says that they were trained with another GELU."""
+    folder, _, name = path.rpartition("/")
+    if not name.startswith(_OPEN_CLIP):
+        return
+    beside = f"{folder}/{_OPEN_CLIP_CONFIG}" if folder else _OPEN_CLIP_CONFIG
+    try:
+        with open_input(beside) as file:
+            quick = json.load(file)["model_cfg"].get("quick_gelu")
+    except (Failure, OSError, ValueError, LookupError, TypeError, AttributeError):
+        return  # not every folder has one
+    if not quick:
+        raise Failure(
+            f"{path} was trained with another activation than CLIP's, as {_OPEN_CLIP_CONFIG} beside it says (no "
+            "quick_gelu), and would give other features here: take a model that open_clip calls -quickgelu; to start a "
+            "training from these all the same, give a copy of the file alone"
+        )
 
 
 def _state_dict(content: Mapping[str, Any]) -> Any:
@@ -110,9 +137,7 @@ def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
         with torch.device("meta"):
             expected = {name: tuple(tensor.shape) for name, tensor in CLIP(config).state_dict().items()}
     except (KeyError, ValueError, UsageError, RuntimeError) as error:
-        reason = (
-            f"there is no {printable(error.args[0])}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
-        )
+        reason = _missing(weights, error.args[0]) if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
         raise Failure(f"{path} does not hold the weights of a CLIP ({reason})") from error
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in sorted({*expected, *shapes}):
@@ -121,6 +146,12 @@ def config_of(weights: Mapping[str, Tensor], path: str) -> ModelConfig:
             misfit = f"{printable(name)} is {here}, where its sizes ask for {wanted}"
             raise Failure(f"{path} does not hold the weights of a CLIP: {misfit}")
     return config
+
+
+def _missing(weights: Mapping[str, Tensor], name: str) -> str:
+    like = next((other for other in weights if other.endswith(f".{name}")), None) or next(iter(weights), None)
+    others = f", but {printable(like)}: save the state dict of the model alone, by its own names" if like else ""
+    return f"there is no {printable(name)}{others}"
 
 
 def _sizes(weights: Mapping[str, Tensor]) -> ModelConfig:

@@ -138,7 +138,8 @@ def test_a_batch_norm_whose_updates_nobody_counted_is_read(tmp_path: Path) -> No
     [
         (b"", "neither a zip of torch's nor safetensors"),
         (b"\x80\x02cposix\nsystem\nX\x02\0\0\0ls\x85R.", "neither a zip of torch's nor safetensors"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "neither a zip of torch's nor safetensors"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "holds no weights, but a pointer of Git LFS .*git lfs pull"),
+        (b"<!doctype html><title>404</title>", "holds no weights, but a web page"),
         (b"PK\x03\x04 and no more", "no archive of torch's, or is damaged"),
         (b"\xff\0\0\0\0\0\0\0{and no more", "no safetensors file, or is damaged"),
         (b"\xff\xff\xff\xff\xff\xff\xff\xff{}", "no safetensors file, or is damaged"),
@@ -174,6 +175,10 @@ def changed(config: ModelConfig, **tensors: Tensor | None) -> Weights:
     ("weights", "reason"),
     [
         ({}, "there is no 'visual.conv1.weight'"),
+        (
+            {f"state_dict_ema.{name}": tensor for name, tensor in changed(VIT).items()},
+            "there is no 'visual.conv1.weight', but 'state_dict_ema.visual.conv1.weight': save the state dict",
+        ),
         (changed(VIT, visual__proj=None), "there is no 'visual.attnpool.positional_embedding'"),
         (
             changed(VIT, visual__proj=torch.ones(64, 9)),
@@ -209,6 +214,28 @@ def test_a_tower_with_wider_heads_is_refused() -> None:
         wide = CLIP(replace(MODELS["ViT-L/14"], vision_width=1280, vision_layers=1)).state_dict()
     with pytest.raises(Failure, match=r"image tower is 1280 wide, and has heads of 80 instead of 64"):
         config_of(wide, "weights.pt")
+
+
+@pytest.mark.parametrize(
+    ("config", "is_read"),
+    [
+        ('{"model_cfg": {"embed_dim": 8}}', False),
+        ('{"model_cfg": {"embed_dim": 8, "quick_gelu": false}}', False),
+        ('{"model_cfg": {"embed_dim": 8, "quick_gelu": true}}', True),
+        ("[]", True),
+        (None, True),
+    ],
+)
+def test_open_clips_config_tells_of_another_activation(tmp_path: Path, config: str | None, is_read: bool) -> None:
+    path = tmp_path / "open_clip_pytorch_model.bin"
+    write(path, made(VIT).state_dict())
+    if config:
+        (tmp_path / "open_clip_config.json").write_text(config)
+    if is_read:
+        assert config_of(read_weights(str(path)), str(path)) == VIT
+    else:
+        with pytest.raises(Failure, match=r"trained with another activation .*-quickgelu"):
+            read_weights(str(path))
 
 
 def test_weights_of_transformers_are_told_by_their_names() -> None:
