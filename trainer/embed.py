@@ -51,7 +51,7 @@ from trainer.evals.encoder import Encoder, load_encoder
 from trainer.images import evaluation_crop
 from trainer.model import CLIP
 from trainer.stopping import ended_by_sigterm
-from trainer.weights import model_of, read_weights
+from trainer.weights import model_of, read_weights, require_quick_gelu
 
 RULES_VERSION = 2
 STEP = "embed"
@@ -157,6 +157,7 @@ def _model_of_file(recipe: recipes.Recipe, config: Config) -> _Model:
     )
 
     def load() -> CLIP:
+        require_quick_gelu(weights.path)
         with reading(weights):
             return model_of(read_weights(weights.path), weights.path)
 

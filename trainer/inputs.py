@@ -23,7 +23,7 @@ from trainer.sources import shards_in
 from trainer.streams import Streams, digest_of
 from trainer.tars import CAPTIONS, IMAGES
 from trainer.tokenizer import Tokenizer
-from trainer.weights import at_image_size, config_of, read_weights
+from trainer.weights import at_image_size, config_of, read_weights, require_quick_gelu
 
 
 class Inputs:
@@ -77,6 +77,7 @@ class Inputs:
         if "init" not in self._files:
             return
         with self._reading("init") as path:
+            require_quick_gelu(path)
             weights = read_weights(path)
         there = config_of(weights, path)
         if broken := next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None):

@@ -4,8 +4,8 @@
     model = model_of(weights, "ViT-B-32.pt")
 
 Nothing in a file is executed. Names become those of OpenAI's models, which are `trainer.model`'s. A state dict does not
-say which GELU it was trained with: open_clip's models not called "-quickgelu" load, and give other features here. They
-are refused only where open_clip's own config lies beside them.
+say which GELU it was trained with: open_clip's models not called "-quickgelu" load, and give other features here. Where
+open_clip's own config lies beside them, `require_quick_gelu` tells.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
         else:
             remedy = "torch.save of any version since 1.6 writes such a zip"
             raise Failure(f"{path} is neither a zip of torch's nor safetensors: save the weights anew ({remedy})")
-    _require_quick_gelu(path)
     kept = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in _NOT_WEIGHTS}
     weights = {
         _openai_name(name): tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()
@@ -75,20 +74,24 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
     return weights
 
 
-def _require_quick_gelu(path: str) -> None:
-    """Failure where open_clip's config beside its weights says that they were trained with another GELU."""
+def require_quick_gelu(path: str) -> None:
+    """Failure where open_clip's config beside its weights says that they were trained with another GELU.
+
+    To be asked before `model_of`, by whoever has no other activation for the model.
+    """
     folder, _, name = path.rpartition("/")
     if not name.startswith(_OPEN_CLIP):
         return
     beside = f"{folder}/{_OPEN_CLIP_CONFIG}" if folder else _OPEN_CLIP_CONFIG
     try:
         with open_input(beside) as file:
-            quick = json.load(file)["model_cfg"].get("quick_gelu")
-    except (Failure, OSError, ValueError, LookupError, TypeError, AttributeError):
+            said = json.load(file)
+            quick = said.get("model_cfg", said).get("quick_gelu")
+    except (Failure, OSError, ValueError, AttributeError):
         return  # not every folder has one
     if not quick:
         raise Failure(
-            f"{path} was trained with another activation than CLIP's, as {_OPEN_CLIP_CONFIG} beside it says (no "
+            f"{path} was trained with another activation than OpenAI's, as {_OPEN_CLIP_CONFIG} beside it says (no "
             "quick_gelu), and would give other features here: take a model that open_clip calls -quickgelu; to start a "
             "training from these all the same, give a copy of the file alone"
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import safetensors.torch
 import torch
 
 import openwit
@@ -150,6 +151,7 @@ def test_a_pack_of_one_picture_in_three_shards(tmp_path: Path) -> None:
         ("other merges", "makes 515 tokens, and the model knows 49,408: name the merges"),
         ("other train.merges", "train.merges is not the file that the model was trained with"),
         ("no weights", "model.pt does not hold the weights of a CLIP"),
+        ("another GELU", "was trained with another activation than OpenAI's"),
         ("not finite", "has features that are not finite: the weights are broken"),
     ],
 )
@@ -165,6 +167,10 @@ def test_what_it_cannot_embed_with_is_said(
         del keys["merges"]
     elif damage == "other merges":
         keys["merges"] = str(tmp_path / "few.gz")
+    elif damage == "another GELU":
+        keys["weights"] = str(tmp_path / "open_clip_model.safetensors")
+        safetensors.torch.save_file(CLIP(SMALL).state_dict(), keys["weights"])
+        (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {}}')
     elif damage == "other train.merges":
         keys, train["merges"] = {}, str(tmp_path / "few.gz")
     else:

@@ -92,6 +92,14 @@ def test_a_step_that_does_not_fit_names_the_micro_batch_that_does(
         run_training(small_recipe(tmp_path, steps=4))
 
 
+def test_weights_of_another_activation_are_said_before_a_step(tmp_path: Path) -> None:
+    path = tmp_path / "open_clip_model.bin"
+    torch.save(CLIP(SMALL).state_dict(), path)
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {"quick_gelu": false}}')
+    with pytest.raises(Failure, match=r"trained with another activation than OpenAI's"):
+        run_training(small_recipe(tmp_path, init=str(path)))
+
+
 def test_weights_that_are_not_finite_are_said_before_a_step(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path, init=str(tmp_path / "broken.pt"))
     weights = CLIP(SMALL).state_dict()
