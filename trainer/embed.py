@@ -157,7 +157,7 @@ def _model_of_file(recipe: recipes.Recipe, config: Config) -> _Model:
     )
 
     def load() -> CLIP:
-        require_quick_gelu(weights.path)
+        require_quick_gelu(weights.path, "take a model that open_clip calls -quickgelu")
         with reading(weights):
             return model_of(read_weights(weights.path), weights.path)
 

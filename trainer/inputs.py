@@ -77,7 +77,8 @@ class Inputs:
         if "init" not in self._files:
             return
         with self._reading("init") as path:
-            require_quick_gelu(path)
+            alone = "to start from these all the same, give a copy of the file alone"
+            require_quick_gelu(path, f"take a model that open_clip calls -quickgelu; {alone}")
             weights = read_weights(path)
         there = config_of(weights, path)
         if broken := next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None):

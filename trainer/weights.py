@@ -74,7 +74,7 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
     return weights
 
 
-def require_quick_gelu(path: str) -> None:
+def require_quick_gelu(path: str, remedy: str) -> None:
     """Failure where open_clip's config beside its weights says that they were trained with another GELU.
 
     To be asked before `model_of`, by whoever has no other activation for the model.
@@ -92,8 +92,7 @@ def require_quick_gelu(path: str) -> None:
     if not quick:
         raise Failure(
             f"{path} was trained with another activation than OpenAI's, as {_OPEN_CLIP_CONFIG} beside it says (no "
-            "quick_gelu), and would give other features here: take a model that open_clip calls -quickgelu; to start a "
-            "training from these all the same, give a copy of the file alone"
+            f"quick_gelu), and would give other features here: {remedy}"
         )
 
 

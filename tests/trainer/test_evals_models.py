@@ -216,6 +216,13 @@ def test_a_model_that_computes_otherwise_is_refused_by_name(
         models.find(recipe, recipe.config("eval", Config))
 
 
+def test_a_file_whose_folder_names_another_activation_is_refused(tmp_path: Path, merges: str) -> None:
+    path = f"{as_folder(made(), tmp_path / 'a', quick_gelu=False)}/open_clip_model.safetensors"
+    recipe = recipe_of(tmp_path, models={"a": path}, merges=merges, sets=["x/y"])
+    with pytest.raises(Failure, match=r"trained with another activation .* name the folder, whose config is followed"):
+        models.find(recipe, recipe.config("eval", Config))
+
+
 def test_weights_that_git_did_not_fetch_are_named(tmp_path: Path, merges: str) -> None:
     folder = Path(as_folder(made(), tmp_path / "a"))
     (folder / "open_clip_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")

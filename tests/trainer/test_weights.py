@@ -233,11 +233,11 @@ def test_open_clips_config_tells_of_another_activation(tmp_path: Path, config: s
     if config:
         (tmp_path / "open_clip_config.json").write_text(config)
     if is_read:
-        require_quick_gelu(str(path))
+        require_quick_gelu(str(path), "take another")
     else:
-        with pytest.raises(Failure, match=r"trained with another activation .*-quickgelu"):
-            require_quick_gelu(str(path))
-        require_quick_gelu(str(tmp_path / "of another.bin"))
+        with pytest.raises(Failure, match=r"trained with another activation .*features here: take another"):
+            require_quick_gelu(str(path), "take another")
+        require_quick_gelu(str(tmp_path / "of another.bin"), "take another")
 
 
 def test_weights_of_transformers_are_told_by_their_names() -> None:

@@ -26,7 +26,7 @@ from trainer.evals.encoder import Model, load_encoder
 from trainer.export import CONFIG, MERGES
 from trainer.images import MEAN, STD
 from trainer.model import CLIP, QuickGELU, heads
-from trainer.weights import model_of, read_weights
+from trainer.weights import model_of, read_weights, require_quick_gelu
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # of open_clip's folders, the first there is
 
@@ -61,7 +61,7 @@ def find(recipe: recipes.Recipe, config: Config) -> list[Model]:
 def _model(recipe: recipes.Recipe, config: Config, name: str, path: str) -> Model:
     key, place = f"eval.models.{name}", recipes.expand(path, recipe.path)
     fs, inner = filesystem(place)
-    about = _folder(place) if fs.isdir(inner) else _Folder(stage.source(recipe, key, path), True, "")
+    about = _folder(place) if fs.isdir(inner) else _file(stage.source(recipe, key, path))
     merges = about.merges or _merges(recipe, config)
     for one in (about.weights, merges):
         require_no_pointer(one)
@@ -77,6 +77,12 @@ def _model(recipe: recipes.Recipe, config: Config, name: str, path: str) -> Mode
         digest(weights.digest, about.is_quick, vocabulary.digest),
         lambda: load_encoder(load, vocabulary, stage.device()),
     )
+
+
+def _file(path: str) -> _Folder:
+    """Weights by themselves, which have QuickGELU. Failure where a config of open_clip's beside them says otherwise."""
+    require_quick_gelu(path, "name the folder, whose config is followed")
+    return _Folder(path, True, "")
 
 
 def _merges(recipe: recipes.Recipe, config: Config) -> str:
