@@ -196,10 +196,10 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor, read: Tensor | None = None, packing: Packing | None = None) -> Tensor:
-        """`read`, int64 [n]: the position of the only token of each row whose output is wanted, [n, 1, w] then."""
-        if read is not None:
-            return self._single_query(x, read, packing)
+    def forward(self, x: Tensor, pool_at: Tensor | None = None, packing: Packing | None = None) -> Tensor:
+        """`pool_at`, int64 [n]: the position of the only token of each row whose output is wanted, [n, 1, w] then."""
+        if pool_at is not None:
+            return self._single_query(x, pool_at, packing)
         qkv = self._by_rows(linear(x, self.in_proj_weight, self.in_proj_bias), packing)  # [n, l, 3 w]
         n, length, _ = qkv.shape
         query, key, value = qkv.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [n, h, l, w/h]
@@ -208,13 +208,13 @@ class Attention(nn.Module):
         out: Tensor = self.out_proj(mixed if packing is None else packing.pack(mixed))
         return out
 
-    def _single_query(self, x: Tensor, read: Tensor, packing: Packing | None) -> Tensor:
+    def _single_query(self, x: Tensor, pool_at: Tensor, packing: Packing | None) -> Tensor:
         width = x.shape[-1]
-        query = linear(gathered_tokens(x, read, packing), self.in_proj_weight[:width], self.in_proj_bias[:width])
+        query = linear(gathered_tokens(x, pool_at, packing), self.in_proj_weight[:width], self.in_proj_bias[:width])
         pairs = self._by_rows(linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]), packing)  # [n, l, 2 w]
         n, length, _ = pairs.shape
         key, value = pairs.view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)  # each [n, h, l, w/h]
-        seen = torch.arange(length, device=x.device) <= read[:, None] if self.causal else None  # [n, l]
+        seen = torch.arange(length, device=x.device) <= pool_at[:, None] if self.causal else None  # [n, l]
         mixed = F.scaled_dot_product_attention(
             query.view(n, 1, self.heads, -1).transpose(1, 2),  # [n, h, 1, w/h]
             key,
@@ -241,16 +241,16 @@ class Block(nn.Module):
         )
         self.ln_2 = LayerNorm(width)
 
-    def forward(self, x: Tensor, read: Tensor | None = None, packing: Packing | None = None) -> Tensor:
-        """`read` as of `Attention`: the output is [n, 1, w] then."""
-        mixed = self.attn(self.ln_1(x), read, packing)
-        x = (x if read is None else gathered_tokens(x, read, packing)) + mixed
+    def forward(self, x: Tensor, pool_at: Tensor | None = None, packing: Packing | None = None) -> Tensor:
+        """`pool_at` as of `Attention`: the output is [n, 1, w] then."""
+        mixed = self.attn(self.ln_1(x), pool_at, packing)
+        x = (x if pool_at is None else gathered_tokens(x, pool_at, packing)) + mixed
         x = x + self.mlp(self.ln_2(x))
         return x
 
 
 class Transformer(nn.Module):
-    """A stack of blocks, [n, l, w] -> [n, l, w], or of packed tokens, [t, w] -> [t, w].
+    """A stack of blocks and the pooling of one token of each row, [n, l, w] or packed [t, w] -> [n, w].
 
     `recompute`: a block keeps its input alone for the backward pass, which computes the rest again
     (`recompute_activations` sets it). The gradients are the same.
@@ -261,15 +261,15 @@ class Transformer(nn.Module):
         self.recompute = False
         self.resblocks = nn.Sequential(*(Block(width, heads, causal) for _ in range(layers)))
 
-    def forward(self, x: Tensor, read: Tensor | None = None, packing: Packing | None = None) -> Tensor:
-        """`read`, int64 [n]: the position of the only token of each row that is read, [n, w] then.
+    def forward(self, x: Tensor, pool_at: Tensor, packing: Packing | None = None) -> Tensor:
+        """`pool_at`, int64 [n]: the position of the token of each row that is pooled.
 
         The last block computes keys and values of all tokens and everything else of that one: a tenth of a tower less.
         """
-        last = len(self.resblocks) - 1
-        for number, block in enumerate(self.resblocks):
-            x = recomputed(block, self.recompute, x, read if number == last else None, packing)
-        return x if read is None else x[:, 0]
+        *blocks, last = self.resblocks
+        for block in blocks:
+            x = recomputed(block, self.recompute, x, None, packing)
+        return recomputed(last, self.recompute, x, pool_at, packing)[:, 0]
 
 
 class VisionTransformer(nn.Module):
