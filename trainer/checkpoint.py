@@ -18,14 +18,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from core.errors import Failure
 from core.files import Hashed, Pending, join, names_in, open_input, publishing, read_bytes, remove, to_json
 from core.manifest import Manifest, Part
 from trainer.data import SkippedSamples
 from trainer.model import CLIP, ModelConfig
-from trainer.optim import halve_text_weights
+from trainer.optim import FULL_PRECISION, Storage, stored
 from trainer.precision import LossScale
 from trainer.stage import part
 
@@ -106,18 +105,10 @@ def latest(folder: str) -> str | None:
     return join(folder, names[-1]) if names else None
 
 
-def room(folder: str, sizes: ModelConfig, keep: int, *, half_moments: bool = False, half_text: bool = False) -> int:
-    """Bytes that a training has yet to write: its checkpoints, each of them the weights and two moments of each.
-
-    `half_moments` and `half_text`: which of them are kept in bfloat16, see `trainer.optim.adamw`.
-    """
-    with torch.device("meta"):
-        model = CLIP(sizes)
-    if half_text:
-        halve_text_weights(model)
-    state: dict[str, Tensor] = model.state_dict()
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    moments = 2 * (2 if half_moments else 4) * sum(parameter.numel() for parameter in model.parameters())
+def room(folder: str, sizes: ModelConfig, keep: int, storage: Storage = FULL_PRECISION) -> int:
+    """Bytes that a training has yet to write: its checkpoints, each of them the weights and two moments of each."""
+    model, moments = stored(sizes, storage)
+    weights: int = sum(tensor.nbytes for tensor in model.state_dict().values())
     return max(0, keep + 1 - len(_names(folder))) * (weights + moments)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from trainer.model import CLIP, ModelConfig
-from trainer.optim import halve_text_weights
+from trainer.optim import FULL_PRECISION, Storage, stored
 from trainer.resnet import EXPANSION, STRIDE
 
 _PEAKS: tuple[tuple[str, float, float], ...] = (  # name in CUDA; dense bfloat16 FLOP/s; bytes/s of its memory
@@ -107,14 +107,14 @@ class Cost:
         return found and (self.flops / found[0], (self.activation_bytes + self.weight_bytes) / found[1])
 
 
-def step_cost(config: ModelConfig, batch: int, tokens: int, *, half: bool = True, half_moments: bool = False) -> Cost:
-    """Of a step of `batch` pairs whose texts have so many tokens, in bfloat16 (`half`) or float32."""
+def step_cost(config: ModelConfig, batch: int, tokens: int) -> Cost:
+    """Of a step of `batch` pairs whose texts have so many tokens: products in bfloat16, weights and moments float32."""
     forward = image_flops(config) + text_flops(config, tokens)
     with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in CLIP(config).parameters())
-    kept = _image_activations(config, half) + _block_activations(config.text_layers, config.text_width, tokens, half)
-    moved = 3 * 4 + (4 if half_moments else 8) * 2  # weight read and written, gradient read, both moments both
-    return Cost(3 * batch * forward, 2 * batch * kept, moved * weights)
+        weights = sum(parameter.nbytes for parameter in CLIP(config).parameters())
+    kept = _image_activations(config, half=True)
+    kept += _block_activations(config.text_layers, config.text_width, tokens, half=True)
+    return Cost(3 * batch * forward, 2 * batch * kept, 7 * weights)  # read gradient; read and write weight, two moments
 
 
 def _image_activations(config: ModelConfig, half: bool) -> float:
@@ -187,22 +187,15 @@ def memory_needed(
     *,
     half: bool,
     recompute: bool,
-    half_moments: bool = False,
-    half_text: bool = False,
+    storage: Storage = FULL_PRECISION,
 ) -> float:
     """A lower bound of the bytes to train with micro-batches of so many pairs, whose texts have so many tokens each.
 
     Weights, gradients, two moments, and the activations that the backward pass reads: with `recompute` those of one
-    block. Activations are bfloat16 where `half`, and so are both moments where `half_moments` and the weights of the
-    text tower where `half_text` (see `trainer.optim.adamw`); all else is float32.
+    block. Activations are bfloat16 where `half`, moments and weights as `storage` says, all else is float32.
     """
-    with torch.device("meta"):
-        model = CLIP(config)
-    if half_text:
-        halve_text_weights(model)
-    parameters = list(model.parameters())
-    kept = sum(parameter.numel() * (parameter.element_size() + 4) for parameter in parameters)  # with the gradient
-    kept += 2 * (2 if half_moments else 4) * sum(parameter.numel() for parameter in parameters)
+    model, moments = stored(config, storage)
+    kept = moments + sum(parameter.nbytes + 4 * parameter.numel() for parameter in model.parameters())  # with gradients
     layers = max(config.text_layers, 1)
     image = _image_activations(config, half)
     text = _block_activations(config.text_layers, config.text_width, tokens, half)

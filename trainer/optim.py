@@ -27,6 +27,17 @@ BETA1 = 0.9  # of all models
 _RATES = {"RN50x16": 4e-4, "RN50x64": 3.6e-4, "ViT-L/14": 4e-4, "ViT-L/14@336": 2e-5}  # of all others 5e-4
 
 
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """The types, float32 or bfloat16, in which a training keeps Adam's moments and the weights of the text tower."""
+
+    moments: torch.dtype = torch.float32
+    text_weights: torch.dtype = torch.float32
+
+
+FULL_PRECISION = Storage()
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the paper trains a model with, where it differs from model to model."""
@@ -81,20 +92,19 @@ def adamw(
     weight_decay: float,
     betas: tuple[float, float],
     epsilon: float,
-    half_moments: bool = False,
-    half_text: bool = False,
+    storage: Storage = FULL_PRECISION,
     seed: int = 0,
 ) -> torch.optim.Optimizer:
     """AdamW over all parameters of a model on its device; torch's own, unless something is stored in bfloat16.
 
-    `half_text` converts the text tower's weights in the model itself. The random numbers of the rounding are a function
-    of `seed`, the step and the parameter's number, so a resumed run and every rank round alike.
+    The text tower's weights are converted in the model itself. The random numbers of the rounding are a function of
+    `seed`, the step and the parameter's number, so a resumed run and every rank round alike.
     """
-    if half_text:
+    if storage.text_weights == torch.bfloat16:
         halve_text_weights(model)
     groups = parameter_groups(model, weight_decay)
-    if half_moments or half_text:
-        return HalfAdamW(groups, learning_rate, betas, epsilon, torch.bfloat16 if half_moments else torch.float32, seed)
+    if torch.bfloat16 in (storage.moments, storage.text_weights):
+        return HalfAdamW(groups, learning_rate, betas, epsilon, storage.moments, seed)
     # One pass over each parameter: on a CPU a seventh of the time that torch's default, a loop of ten passes, takes.
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
 
@@ -109,6 +119,15 @@ def halve_text_weights(model: CLIP) -> None:
         if id(parameter) in decayed and not name.startswith("visual."):
             parameter.data = parameter.data.to(torch.bfloat16)
             parameter.grad_dtype = torch.float32
+
+
+def stored(sizes: ModelConfig, storage: Storage) -> tuple[CLIP, int]:
+    """A model without values (on torch's device "meta") in the types of `storage`, and the bytes of its two moments."""
+    with torch.device("meta"):
+        model = CLIP(sizes)
+    if storage.text_weights == torch.bfloat16:
+        halve_text_weights(model)
+    return model, 2 * storage.moments.itemsize * sum(parameter.numel() for parameter in model.parameters())
 
 
 class HalfAdamW(torch.optim.Optimizer):

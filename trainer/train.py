@@ -42,7 +42,7 @@ from trainer.evals.midway import Midway
 from trainer.flops import memory_needed
 from trainer.inputs import Inputs, counts, described
 from trainer.model import CLIP, ModelConfig, compile_towers, recompute_activations
-from trainer.optim import adamw
+from trainer.optim import Storage, adamw
 from trainer.precision import LossScale
 from trainer.ranks import SINGLE_PROCESS, Ranks, local_ranks, process_group
 from trainer.stopping import ended_by_sigterm
@@ -79,7 +79,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
     is_done = is_first and _nothing_to_do(recipe, folder, facts)
     if ranks.any_rank(is_done, stage.device()):
         return
-    room = checkpoint.room(folder, sizes, config.keep_checkpoints, **_halves(config))
+    room = checkpoint.room(folder, sizes, config.keep_checkpoints, _storage(config))
     with exclusive(folder, "train", room) if is_first else nullcontext(_no_lock) as require_lock:
         tokenizer = inputs.tokenizer()
         _check_memory(recipe, config, sizes, ranks)
@@ -146,9 +146,8 @@ def _facts(
     }
 
 
-def _halves(config: Config) -> dict[str, bool]:
-    """What is stored in bfloat16, by the names that `trainer.optim.adamw` has for it."""
-    return {"half_moments": config.moments == "bfloat16", "half_text": config.text_weights == "bfloat16"}
+def _storage(config: Config) -> Storage:
+    return Storage(moments=getattr(torch, config.moments), text_weights=getattr(torch, config.text_weights))
 
 
 def _check_memory(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks) -> None:
@@ -162,7 +161,7 @@ def _check_memory(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ra
     half = config.precision != "float32"
 
     def needed(pairs: int, tokens: int) -> float:
-        return memory_needed(sizes, pairs, tokens, half=half, recompute=config.recompute, **_halves(config))
+        return memory_needed(sizes, pairs, tokens, half=half, recompute=config.recompute, storage=_storage(config))
 
     pairs = min(config.micro_batch or share, share)
     if needed(pairs, SHORTEST) <= free:
@@ -202,7 +201,7 @@ def _start(
         weight_decay=config.weight_decay,
         betas=(config.beta1, config.beta2),
         epsilon=config.epsilon,
-        **_halves(config),
+        storage=_storage(config),
         seed=seed,
     )
     state = State(model, optimiser, LossScale.of(config.precision))

@@ -17,7 +17,7 @@ from core.errors import Failure
 from core.manifest import Receipt, write_manifest
 from trainer.checkpoint import State, latest, load_model, restore, room, save, write_model
 from trainer.model import CLIP, MODELS, ModelConfig
-from trainer.optim import adamw, parameter_groups
+from trainer.optim import Storage, adamw, parameter_groups
 
 SIZES = ModelConfig(
     embed_dim=4,
@@ -107,20 +107,20 @@ def test_room_is_what_checkpoints_take(saved: Path, tmp_path: Path) -> None:
     assert 12 * weights < saved.stat().st_size
 
 
-@pytest.mark.parametrize("half_moments", [False, True])
-@pytest.mark.parametrize("half_text", [False, True])
-def test_room_counts_half_precision_as_half(tmp_path: Path, half_moments: bool, half_text: bool) -> None:
+@pytest.mark.parametrize("moments", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("text_weights", [torch.float32, torch.bfloat16])
+def test_room_counts_half_precision_as_half(tmp_path: Path, moments: torch.dtype, text_weights: torch.dtype) -> None:
     sizes = replace(MODELS["tiny-RN"], vocab=1_000)
-    halves = {"half_moments": half_moments, "half_text": half_text}
+    storage = Storage(moments=moments, text_weights=text_weights)
     model = CLIP(sizes)
-    settings = {"learning_rate": 1e-3, "weight_decay": 0.2, "betas": (0.9, 0.98), "epsilon": 1e-6}
-    state = State(model, adamw(model, **settings, **halves))  # type: ignore[arg-type]
+    optimiser = adamw(model, learning_rate=1e-3, weight_decay=0.2, betas=(0.9, 0.98), epsilon=1e-6, storage=storage)
+    state = State(model, optimiser)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter, dtype=torch.float32)
     state.optimiser.step()
     state.metrics.append((1.0,))
     save(str(tmp_path / "there"), state, FACTS, "", 1)
-    needed = room(str(tmp_path / "none"), sizes, 1, **halves) / 2
+    needed = room(str(tmp_path / "none"), sizes, 1, storage) / 2
     written = Path(str(latest(str(tmp_path / "there")))).stat().st_size
     assert needed < written < 1.05 * needed
 

@@ -20,6 +20,7 @@ from trainer.flops import (
     utilisation,
 )
 from trainer.model import CLIP, MODELS
+from trainer.optim import Storage
 
 
 @pytest.mark.parametrize(
@@ -98,9 +99,8 @@ def test_utilisation_is_three_forward_passes_over_what_was_possible() -> None:
 
 def test_bytes_of_a_step() -> None:
     config = MODELS["ViT-B/32"]
-    cost, half = step_cost(config, 8, 77), step_cost(config, 8, 77, half_moments=True)
+    cost = step_cost(config, 8, 77)
     assert cost.weight_bytes == 28 * 151_277_313
-    assert half.weight_bytes == 20 * 151_277_313
     assert cost.flops == pytest.approx(3 * 8 * (image_flops(config) + text_flops(config, 77)))
     assert step_cost(config, 16, 77).activation_bytes == 2 * cost.activation_bytes
 
@@ -124,14 +124,14 @@ def test_the_table_says_what_bounds_each_model() -> None:
 def test_memory_counts_what_is_kept_in_half_precision_as_half() -> None:
     config = MODELS["ViT-B/32"]
 
-    def weights(**halves: bool) -> float:
-        return memory_needed(config, 0, 77, half=False, recompute=False, **halves)
+    def weights(**half: torch.dtype) -> float:
+        return memory_needed(config, 0, 77, half=False, recompute=False, storage=Storage(**half))
 
     assert weights() == 16 * 151_277_313  # weight, gradient and two moments
-    assert weights(half_moments=True) == 12 * 151_277_313
+    assert weights(moments=torch.bfloat16) == 12 * 151_277_313
     gains_and_biases = 12 * 13 * 512 + 2 * 512  # of twelve blocks, and of the last norm
-    assert weights() - weights(half_text=True) == 2 * (63_428_096 - gains_and_biases)
-    assert weights(half_moments=True, half_text=True) < weights(half_moments=True)
+    assert weights() - weights(text_weights=torch.bfloat16) == 2 * (63_428_096 - gains_and_biases)
+    assert weights(moments=torch.bfloat16, text_weights=torch.bfloat16) < weights(moments=torch.bfloat16)
 
 
 @pytest.mark.parametrize("model", ["tiny", "tiny-RN"])

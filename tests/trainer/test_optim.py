@@ -14,8 +14,10 @@ from core.errors import UsageError
 from trainer.loss import clip_temperature_, contrastive_loss
 from trainer.model import CLIP, MODELS, ModelConfig
 from trainer.optim import (
+    FULL_PRECISION,
     HalfAdamW,
     Settings,
+    Storage,
     adamw,
     halve_text_weights,
     learning_rate,
@@ -122,11 +124,18 @@ def test_settings_are_those_of_the_tables(model: str, settings: Settings) -> Non
 # ── half precision ────────────────────────────────────────────────────────────────────────────────
 
 
-def make(half_moments: bool = False, half_text: bool = False) -> tuple[CLIP, torch.optim.Optimizer]:
+HALF_MOMENTS, HALF_TEXT = Storage(moments=torch.bfloat16), Storage(text_weights=torch.bfloat16)
+HALF = Storage(moments=torch.bfloat16, text_weights=torch.bfloat16)
+
+
+def optimiser_of(model: CLIP, storage: Storage = HALF) -> torch.optim.Optimizer:
+    return adamw(model, learning_rate=3e-3, weight_decay=0.2, betas=(0.9, 0.98), epsilon=1e-6, storage=storage, seed=5)
+
+
+def make(storage: Storage = FULL_PRECISION) -> tuple[CLIP, torch.optim.Optimizer]:
     torch.manual_seed(0)
     model = CLIP(MODEL)
-    rates = {"learning_rate": 3e-3, "weight_decay": 0.2, "betas": (0.9, 0.98), "epsilon": 1e-6}
-    return model, adamw(model, **rates, half_moments=half_moments, half_text=half_text, seed=5)  # type: ignore[arg-type]
+    return model, optimiser_of(model, storage)
 
 
 def draw_gradients(model: CLIP, step: int) -> None:
@@ -160,11 +169,9 @@ def test_own_arithmetic_is_torchs_bit_for_bit() -> None:
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(
-    "options", [{"half_moments": True}, {"half_text": True}, {"half_moments": True, "half_text": True}]
-)
-def test_a_run_in_half_precision_follows_the_exact_one(options: dict[str, bool]) -> None:
-    (exact, expected), (half, optimiser) = make(), make(**options)
+@pytest.mark.parametrize("storage", [HALF_MOMENTS, HALF_TEXT, HALF])
+def test_a_run_in_half_precision_follows_the_exact_one(storage: Storage) -> None:
+    (exact, expected), (half, optimiser) = make(), make(storage)
     start = {name: parameter.detach().clone() for name, parameter in exact.named_parameters()}
     for model, one in ((exact, expected), (half, optimiser)):
         run(model, one, 0, 40)
@@ -176,7 +183,7 @@ def test_a_run_in_half_precision_follows_the_exact_one(options: dict[str, bool])
 
 def test_half_weights_move_by_less_than_they_can_hold() -> None:
     """A step of 1e-4 is a tenth of the distance between neighbours at 0.2: to the nearest, no weight would move."""
-    (exact, expected), (half, optimiser) = make(), make(half_text=True)
+    (exact, expected), (half, optimiser) = make(), make(HALF_TEXT)
     start = exact.text_projection.detach().clone()
     for model, one in ((exact, expected), (half, optimiser)):
         for group in one.param_groups:
@@ -188,7 +195,7 @@ def test_half_weights_move_by_less_than_they_can_hold() -> None:
 
 
 def test_what_is_stored_in_half_precision() -> None:
-    model, optimiser = make(half_moments=True, half_text=True)
+    model, optimiser = make(HALF)
     run(model, optimiser, 0, 1)
     half = {name for name, parameter in model.named_parameters() if parameter.dtype == torch.bfloat16}
     block = "transformer.resblocks.0"
@@ -226,14 +233,14 @@ def test_rounding_by_chance_is_unbiased_and_to_a_neighbour(value: float) -> None
 
 
 def test_a_resumed_run_in_half_precision_is_the_same_bit_for_bit() -> None:
-    model, optimiser = make(half_moments=True, half_text=True)
+    model, optimiser = make(HALF)
     run(model, optimiser, 0, 3)
     file = io.BytesIO()
     torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict()}, file)
     run(model, optimiser, 3, 6)
     file.seek(0)
     saved = torch.load(file, weights_only=True)
-    again, resumed = make(half_moments=True, half_text=True)
+    again, resumed = make(HALF)
     again.load_state_dict(saved["model"])
     resumed.load_state_dict(saved["optimiser"])
     run(again, resumed, 3, 6)
@@ -269,12 +276,7 @@ def plain(model: CLIP) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameter_groups(model, 0.2), betas=(0.9, 0.98), eps=1e-6)
 
 
-def half(model: CLIP) -> torch.optim.Optimizer:
-    rates = {"learning_rate": 3e-3, "weight_decay": 0.2, "betas": (0.9, 0.98), "epsilon": 1e-6}
-    return adamw(model, **rates, half_moments=True, half_text=True)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("make_optimiser", [plain, half])
+@pytest.mark.parametrize("make_optimiser", [plain, optimiser_of])
 def test_sixteen_random_pairs_are_learnt_by_heart(make_optimiser: Callable[[CLIP], torch.optim.Optimizer]) -> None:
     torch.manual_seed(0)
     model = CLIP(MODEL)
