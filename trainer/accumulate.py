@@ -85,7 +85,7 @@ def gradients(
     generator = torch.get_rng_state()
     model.zero_grad(set_to_none=True)
     try:
-        counts = _counts(len(images), len(ids), micro_batch, device, ranks)
+        counts = _counts(len(images), len(ids), micro_batch, ranks)
         norms = batchnorm.norms_of(model.visual)
         statistics = _batch_statistics(norms, batch_norm, counts, micro_batch, ranks)
         runner = _Runner(device, autocast, ranks, interrupted, keep_graphs=max(counts) <= micro_batch)
@@ -112,11 +112,11 @@ def gradients(
         raise
 
 
-def _counts(images: int, texts: int, micro_batch: int, device: torch.device, ranks: Ranks) -> list[int]:
+def _counts(images: int, texts: int, micro_batch: int, ranks: Ranks) -> list[int]:
     """Rows of each rank; all ranks raise UsageError if one has none."""
     if micro_batch < 1 or images != texts:
         raise UsageError(f"{images:,} images and {texts:,} texts, {micro_batch:,} at a time: there is no batch")
-    counts = [int(count) for count in ranks.all_gather(torch.tensor([images], device=device))[0].tolist()]
+    counts = ranks.all_gather_object(images)
     if min(counts) < 1:
         raise UsageError(f"a batch of {sum(counts):,} on {ranks.world} ranks leaves a rank without a pair: start fewer")
     return counts
@@ -166,11 +166,11 @@ class _Runner:
         for micro_batch in micro_batches:
             stop = self.interrupted()
             if together:
-                stop = self.ranks.any_rank(stop, self.device)
+                stop = self.ranks.any_rank(stop)
             if stop:
                 break
             yield micro_batch
-        if self.ranks.any_rank(stop, self.device):
+        if self.ranks.any_rank(stop):
             raise Interrupted
 
     def encode(self, micro_batch: _MicroBatch) -> Tensor:

@@ -67,11 +67,11 @@ class Ranks:
         self._run(lambda: dist.all_gather_object(values, value))
         return values
 
-    def any_rank(self, here: bool, device: torch.device) -> bool:
+    def any_rank(self, here: bool) -> bool:
         """Whether `here` is True on any rank."""
         if self.world == 1:
             return here
-        flag = torch.tensor([float(here)], device=device)
+        flag = torch.tensor([float(here)], device="cuda" if dist.get_backend() == "nccl" else "cpu")
         self.all_reduce_([flag])
         return bool(flag)
 

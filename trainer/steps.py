@@ -54,7 +54,7 @@ def run(
             finally:  # also after an error: of a sample, another rank, the next step
                 training.save()  # before the threads that read are waited for: a server may be silent
         # Also a barrier: if a rank ended before the first has saved, torchrun would kill that one.
-        is_interrupted = ranks.any_rank(state.step < config.steps or training.is_evaluation_due(), stage.device())
+        is_interrupted = ranks.any_rank(state.step < config.steps or training.is_evaluation_due())
     if is_interrupted:
         if stop.received and stop.received.name == "SIGINT":
             raise KeyboardInterrupt
@@ -83,7 +83,7 @@ class _Training:
         with suppress(StopRequested), stop.interruptible():
             batch = next(batches)
         waited = time.monotonic() - started
-        if self._ranks.any_rank(batch is None, stage.device()) or batch is None:
+        if self._ranks.any_rank(batch is None) or batch is None:
             return False
         try:
             tokens = step(self._state, batch, self._config, self._ranks, lambda: stop.received is not None)

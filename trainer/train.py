@@ -77,7 +77,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
     inputs = Inputs(recipe, config)
     facts = _facts(recipe, config, sizes, inputs.digests(), ranks)
     is_done = is_first and _nothing_to_do(recipe, folder, facts)
-    if ranks.any_rank(is_done, stage.device()):
+    if ranks.any_rank(is_done):
         return
     room = checkpoint.room(folder, sizes, config.keep_checkpoints, _storage(config))
     with exclusive(folder, "train", room) if is_first else nullcontext(_no_lock) as require_lock:
@@ -211,7 +211,7 @@ def _start(
         other = "" if machine == here else f" (made on {machine}, not {here}: the last bits may differ)"
         if ranks.rank == 0:
             print(f"train: going on after step {state.step:,}{other}", flush=True)
-    if len(set(ranks.all_gather(torch.tensor([state.step], device=stage.device()))[0].tolist())) > 1:
+    if len(set(ranks.all_gather_object(state.step))) > 1:
         raise Failure(f"the ranks do not see the same checkpoints in {folder}: put run.out on a disk that all share")
     return state
 

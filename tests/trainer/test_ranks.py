@@ -152,7 +152,7 @@ def test_alone_nothing_is_asked_of_anybody(monkeypatch: pytest.MonkeyPatch) -> N
         assert ranks is SINGLE_PROCESS
         rows = torch.randn(3, 2, requires_grad=True)
         assert torch.equal(ranks.all_gather(rows)[0], rows) and not ranks.all_gather(rows)[0].requires_grad
-        assert ranks.any_rank(True, torch.device("cpu")) and not ranks.any_rank(False, torch.device("cpu"))
+        assert ranks.any_rank(True) and not ranks.any_rank(False)
 
 
 def test_a_number_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
