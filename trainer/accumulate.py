@@ -102,7 +102,7 @@ def gradients(
         ranks.all_reduce_([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
         running = statistics.running(ranks)
         with torch.no_grad():
-            sums = [loss, (image_features - text_features).square().sum(), image_tower.length, text_tower.length]
+            sums = [loss, (image_features - text_features).square().sum(), image_tower.norm_sum, text_tower.norm_sum]
             tokens = sum(part.tokens for part in texts)
             figures = _figures(sums, tokens, image_features, text_features, sum(counts), ranks)
             return StepMetrics(scale=float(factor), **figures, _running=running)
@@ -194,7 +194,7 @@ class _Tower:
     ) -> None:
         self._micro_batches, self._runner, self._norms = micro_batches, runner, norms
         self._statistics = statistics or batchnorm.BatchStatistics()
-        self.length = torch.zeros((), device=runner.device)  # sum of the norms of the features before normalisation
+        self.norm_sum = torch.zeros((), device=runner.device)  # of the norms of all features before normalisation
 
     def forward(self) -> Tensor:
         """Unit features [n, e] in the order of the batch, a leaf of the graph."""
@@ -214,7 +214,7 @@ class _Tower:
             except batchnorm.StatisticsMissing:
                 continue
             micro_batch.kept = features if self._runner.keep_graphs else None
-            self.length += raw.detach().norm(dim=1).sum()
+            self.norm_sum += raw.detach().norm(dim=1).sum()
             found.append((micro_batch, features.detach()))
         if not found:
             return None
@@ -286,21 +286,20 @@ def _figures(
     sums: Sequence[Tensor], tokens: int, image_features: Tensor, text_features: Tensor, n: int, ranks: Ranks
 ) -> dict[str, Any]:
     """The metrics, from this rank's sums of: loss, squared distances of pairs, norms of images and of texts."""
-    total = torch.stack([*(value.double() for value in sums), image_features.new_tensor(tokens, dtype=torch.float64)])
-    ranks.all_reduce_([total])
-    loss, apart, of_image, of_text, read = total.tolist()
+    totals = torch.stack([*(value.double() for value in sums), image_features.new_tensor(tokens, dtype=torch.float64)])
+    ranks.all_reduce_([totals])
+    loss, squared_distance, image_norm, text_norm, all_tokens = totals.tolist()
     sample = slice(max(1, UNIFORMITY_ROWS // ranks.world))  # of each rank
-    images, texts = ranks.all_gather(torch.stack([image_features[sample], text_features[sample]], dim=1))[0].unbind(
-        dim=1
-    )
+    both = torch.stack([image_features[sample], text_features[sample]], dim=1)
+    images, texts = ranks.all_gather(both)[0].unbind(dim=1)
     return {
         "loss": loss,
-        "alignment": apart / n,
+        "alignment": squared_distance / n,
         "uniformity_images": _uniformity(images),
         "uniformity_texts": _uniformity(texts),
-        "norm_images": of_image / n,
-        "norm_texts": of_text / n,
-        "tokens": int(read),
+        "norm_images": image_norm / n,
+        "norm_texts": text_norm / n,
+        "tokens": int(all_tokens),
     }
 
 
@@ -309,5 +308,5 @@ def _uniformity(features: Tensor) -> float:
     n = len(features)
     if n == 1:
         return 0.0
-    near = torch.exp(4 * (features @ features.T) - 4)  # |x - y|^2 = 2 - 2 x y
-    return math.log(float(near.sum() - near.diagonal().sum()) / (n * (n - 1)))
+    potential = torch.exp(4 * (features @ features.T) - 4)  # |x - y|^2 = 2 - 2 x y
+    return math.log(float(potential.sum() - potential.diagonal().sum()) / (n * (n - 1)))

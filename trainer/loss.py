@@ -18,7 +18,7 @@ from trainer.model import CLIP
 from trainer.ranks import SINGLE_PROCESS, Ranks
 from trainer.stopping import Interrupted
 
-TILE = {"cpu": 1024}  # rows and columns of a logits tile: two tiles of 4 MiB stay in a processor's cache
+CPU_TILE = 1024  # rows and columns of a logits tile: two tiles of 4 MiB stay in a processor's cache
 GPU_TILE = 4096  # the same on other devices: 64 MiB, large enough to be worth the launch of a kernel
 
 Tiles = Iterator[tuple[slice, slice, Tensor, Tensor]]  # see _tiles
@@ -32,6 +32,9 @@ def contrastive_loss(
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Symmetric cross entropy over all N x N pairs, in nats []: row i of `images` belongs to row i of `texts`.
+
+    As in figure 3, with labels = 0 … N - 1 and logits = scale * images @ texts.T:
+    (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2.
 
     `images` and `texts` are unit features [n, e], `scale` = exp(logit_scale). Computed in float32 at least, under
     autocast too: in bfloat16 the gradient is off by a tenth once the scale nears 100. Memory O(N e); 8 N^2 e
@@ -89,11 +92,11 @@ def _log_sums(tiles: Tiles, rows: Tensor, columns: Tensor, first: int) -> tuple[
     column_lse = rows.new_full((len(columns),), -math.inf)
     positives = torch.empty_like(row_lse)
     for row_slice, column_slice, logits, scratch in tiles:
-        for sums, part, dim in ((row_lse, row_slice, 1), (column_lse, column_slice, 0)):
+        for lse, part, dim in ((row_lse, row_slice, 1), (column_lse, column_slice, 0)):
             largest = logits.amax(dim=dim, keepdim=True)
             torch.sub(logits, largest, out=scratch)
-            some = scratch.exp_().sum(dim=dim).log_().add_(largest.squeeze(dim))
-            sums[part] = torch.logaddexp(sums[part], some)
+            of_tile = scratch.exp_().sum(dim=dim).log_().add_(largest.squeeze(dim))
+            lse[part] = torch.logaddexp(lse[part], of_tile)
         pairs, start = _positives(logits, row_slice, column_slice, first)
         positives[start : start + len(pairs)] = pairs
     return row_lse, column_lse, positives
@@ -115,7 +118,7 @@ def _feature_gradients(
 
 def _tiles(rows: Tensor, columns: Tensor, interrupted: Callable[[], bool]) -> Tiles:
     """Each logits tile with its rows, its columns, and a scratch buffer of its shape; the next tile reuses both."""
-    side = TILE.get(rows.device.type, GPU_TILE)
+    side = CPU_TILE if rows.device.type == "cpu" else GPU_TILE
     size = min(side, len(rows)) * min(side, len(columns))
     memory = rows.new_empty(2, size)  # reused: fresh pages cost more than the writes
     for top in range(0, len(rows), side):

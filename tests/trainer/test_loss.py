@@ -100,7 +100,7 @@ def test_the_order_of_the_pairs_does_not_matter_but_the_pairing_does(seed: int, 
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Logits a side of a tile."""
     side: int = request.param
-    monkeypatch.setitem(losses.TILE, "cpu", side)
+    monkeypatch.setattr(losses, "CPU_TILE", side)
     return side
 
 
