@@ -27,16 +27,16 @@ Values = Mapping[str, float | None]
 
 
 class Telemetry:
-    """Appends to `folder`/speed.jsonl and, if `curves` names a local folder, to TensorBoard's event files there.
+    """Appends to `folder`/speed.jsonl and, with `tensorboard`, to TensorBoard's event files beside it.
 
-    `step` is the last completed one: when a run resumes, lines after it are removed, since those steps are made again.
-    On a disk a line is written with its step, on an object store with the next checkpoint. Raises UsageError where
-    TensorBoard is asked for and is not installed, or `curves` is not local.
+    `step` is the last completed one: when a run resumes, what was logged after it is removed, since those steps are
+    made again. On a disk a line is written with its step, on an object store with the next checkpoint. Raises
+    UsageError where TensorBoard is asked for and is not installed, or `folder` is not local.
     """
 
-    def __init__(self, folder: str, step: int, curves: str | None = None) -> None:
+    def __init__(self, folder: str, step: int, tensorboard: bool = False) -> None:
         self._path = join(folder, NAME)
-        self._curves = None if curves is None else _writer(curves, step + 1)
+        self._events = require_tensorboard(folder)(folder, purge_step=step + 1) if tensorboard else None
         self._lines = [line for line in _written(folder) if _step(line) <= step]  # on a store: all of them
         self._publish()
         self._file = Path(self._path).open("a") if is_local(folder) else None  # noqa: SIM115 (until __exit__)
@@ -51,17 +51,17 @@ class Telemetry:
                 self._file.flush()
         else:
             self._lines.append(line)
-        if self._curves is not None:
+        if self._events is not None:
             for name, value in finite.items():
                 if value is not None:
-                    self._curves.add_scalar(name, value, step)
+                    self._events.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Write what is buffered; called with each checkpoint."""
         if not self._file:
             self._publish()
-        if self._curves is not None:
-            self._curves.flush()
+        if self._events is not None:
+            self._events.flush()
 
     def _publish(self) -> None:
         publish(self._path, "".join(f"{line}\n" for line in self._lines).encode())
@@ -78,8 +78,8 @@ class Telemetry:
         if self._file:
             with os_errors_as_failure(self._path):
                 self._file.close()
-        if self._curves is not None:
-            self._curves.close()
+        if self._events is not None:
+            self._events.close()
 
 
 def throughput(
@@ -127,8 +127,3 @@ def require_tensorboard(folder: str) -> Any:
     except ImportError as error:
         raise UsageError("tensorboard is not installed: pip install '.[tensorboard]', or do not ask for it") from error
     return SummaryWriter
-
-
-def _writer(folder: str, first: int) -> Any:
-    """TensorBoard's writer; earlier events of the steps from `first` on are purged."""
-    return require_tensorboard(folder)(folder, purge_step=first)

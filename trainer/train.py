@@ -93,7 +93,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
             runs.begin(folder, facts)
         threads = config.threads or max(1, runs.cores() // local_ranks())
         batches = examples.batches(before, config.steps, config.batch_size, threads, ranks.rank, ranks.world)
-        log = Telemetry(log_folder, before, log_folder if config.tensorboard else None) if is_first else None
+        log = Telemetry(log_folder, before, config.tensorboard) if is_first else None
         try:
             with log or nullcontext():
                 save = partial(_save_checkpoint, folder, state, facts, config, ranks, log, require_lock)

@@ -89,7 +89,7 @@ def test_memory_is_what_a_process_has_used() -> None:
 def test_asking_for_tensorboard_without_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UsageError, match=r"tensorboard is not installed: pip install '\.\[tensorboard\]'"):
-        Telemetry(str(tmp_path), 0, str(tmp_path / "curves"))
+        Telemetry(str(tmp_path), 0, tensorboard=True)
 
 
 def test_a_training_says_so_before_it_makes_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,9 +100,9 @@ def test_a_training_says_so_before_it_makes_anything(tmp_path: Path, monkeypatch
     assert not Path(recipe.folder("train")).exists()
 
 
-def test_events_are_not_written_to_a_store(tmp_path: Path) -> None:
+def test_events_are_not_written_to_a_store() -> None:
     with pytest.raises(UsageError, match="only be written on a disk, not to memory://curves"):
-        Telemetry(str(tmp_path), 0, "memory://curves")
+        Telemetry("memory://curves", 0, tensorboard=True)
 
 
 @pytest.mark.filterwarnings("ignore")  # protobuf's and tensorboard's own
@@ -110,12 +110,11 @@ def test_curves_of_a_resumed_run_have_each_step_once(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    curves = tmp_path / "curves"
     for first, last in ((0, 7), (5, 9)):  # the second goes on after step 5
-        with Telemetry(str(tmp_path), first, str(curves)) as telemetry:
+        with Telemetry(str(tmp_path), first, tensorboard=True) as telemetry:
             for step in range(first + 1, last + 1):
                 telemetry.add(step, {"loss": float(last), "mfu": None})
-    events = EventAccumulator(str(curves))
+    events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert events.Tags()["scalars"] == ["loss"]
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [
