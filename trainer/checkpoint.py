@@ -63,6 +63,11 @@ class State:
         """Steps done."""
         return len(self.metrics)
 
+    @property
+    def last(self) -> dict[str, float]:
+        """The METRICS of the last step, by name."""
+        return dict(zip(METRICS, self.metrics[-1], strict=True))
+
 
 def save(folder: str, state: State, facts: Mapping[str, Any], machine: str, keep: int) -> None:
     """Write the checkpoint of this step, and remove all but the last `keep`."""

@@ -97,8 +97,8 @@ class _Training:
         if self._log:
             pairs, world = self._config.batch_size, self._ranks.world
             flops = forward_flops(self._state.model.config, pairs, tokens) / world
-            figures = dict(zip(METRICS, self._state.metrics[-1], strict=True))
-            self._log.add(self._state.step, {**figures, **throughput(pairs, seconds, waited, flops, stage.device())})
+            speed = throughput(pairs, seconds, waited, flops, stage.device())
+            self._log.add(self._state.step, {**self._state.last, **speed})
 
     def is_evaluation_due(self) -> bool:
         """Whether this rank has yet to evaluate the model of this step: the first rank does, every so many steps."""
@@ -133,7 +133,7 @@ class _Training:
         state, speed = self._state, self._steps * self._config.batch_size / self._seconds
         replaced = f", {sum(state.skipped.counts.values()):,} samples replaced" if state.skipped else ""
         waiting = self._waited / self._seconds
-        return f"loss {state.metrics[-1][0]:.3f}, {speed:,.0f} samples/s, {waiting:.0%} waiting for data{replaced}"
+        return f"loss {state.last['loss']:.3f}, {speed:,.0f} samples/s, {waiting:.0%} waiting for data{replaced}"
 
 
 def step(

@@ -114,7 +114,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
         print(f"train: {state.skipped} were replaced by other samples; the first: {state.skipped.example}")
     print(
         f"train: {state.step:,} steps of {config.batch_size:,} on {described(examples)}, "
-        f"loss {state.metrics[-1][0]:.3f} → {shown(folder)} in {time.time() - began:.1f} s"
+        f"loss {state.last['loss']:.3f} → {shown(folder)} in {time.time() - began:.1f} s"
     )
 
 
