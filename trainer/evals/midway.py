@@ -14,6 +14,7 @@ from trainer.evals import retrieval, zeroshot
 from trainer.evals.config import Config, check
 from trainer.evals.encoder import Encoder
 from trainer.model import CLIP
+from trainer.streams import Streams
 from trainer.tokenizer import Tokenizer
 
 
@@ -23,7 +24,7 @@ class Midway:
     UsageError where a file that the recipe names is not there, or one of two that belong together, or neither does.
     """
 
-    def __init__(self, recipe: recipes.Recipe, tokenizer: Tokenizer, examples: object) -> None:
+    def __init__(self, recipe: recipes.Recipe, tokenizer: Tokenizer, examples: Examples | Streams) -> None:
         self._config, self._seed = recipe.config("eval", Config), recipe.run.seed
         check(recipe.path, self._config)
         given = {"eval.pictures": self._config.pictures, "eval.labels": self._config.labels}
