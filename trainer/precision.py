@@ -39,8 +39,9 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 class LossScale:
     """What the loss is multiplied by, so that small gradients do not vanish in float16: always a power of two.
 
-    It halves at an overflow, whose step is skipped, and doubles after 2,000 steps without one. The fields are its
-    state: `LossScale(**asdict(scale))` goes on from there.
+    It halves at an overflow, whose step is skipped, and doubles after 2,000 steps without one. Not
+    torch.amp.GradScaler: that would also skip a step whose loss itself is not finite, and say nothing. The fields are
+    its state: `LossScale(**asdict(scale))` goes on from there.
     """
 
     value: float = 1.0

@@ -20,9 +20,9 @@ def recomputed(block: nn.Module, on: bool, *inputs: Any) -> Tensor:
         out: Tensor = block(*inputs)
         return out
     has_norms = any(isinstance(module, nn.BatchNorm2d) for module in block.modules())
-    # torch.compile cannot take a context in here, and there is none to take without norms.
-    around: dict[str, Any] = {"context_fn": lambda: _contexts(block)} if has_norms else {}
-    out = checkpoint(block, *inputs, use_reentrant=False, **around)
+    # Only where norms need it: torch.compile does not support a context_fn.
+    contexts: dict[str, Any] = {"context_fn": lambda: _contexts(block)} if has_norms else {}
+    out = checkpoint(block, *inputs, use_reentrant=False, **contexts)
     return out
 
 

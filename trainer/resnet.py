@@ -22,8 +22,10 @@ STRIDE = 32  # pixels of the image a side of the last stage's cell: 2 and 2 in t
 
 
 class Bottleneck(nn.Module):
-    """x + conv1x1(conv3x3(conv1x1(x))), [n, inputs, h, w] -> [n, 4 width, h/stride, w/stride]; all convolutions have
-    stride one: an average pool before them downsamples, in the shortcut as well."""
+    """x + conv1x1(conv3x3(conv1x1(x))), [n, inputs, h, w] -> [n, 4 width, h/stride, w/stride].
+
+    All convolutions have stride one: an average pool downsamples, before the last of them and in the shortcut.
+    """
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()

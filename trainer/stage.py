@@ -88,7 +88,7 @@ def how_it_ran(started: float, work: Mapping[str, Mapping[str, float]], **more: 
 
 
 def device() -> torch.device:
-    """Where models run: the first CUDA device, or the CPU."""
+    """Where models run: this process's CUDA device (a rank has its own, see `trainer.ranks`), or the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
