@@ -83,8 +83,9 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
     with exclusive(folder, "train", room) if is_first else nullcontext(_no_lock) as require_lock:
         tokenizer = inputs.tokenizer()
         _check_memory(recipe, config, sizes, ranks)
-        examples = inputs.examples(tokenizer, replace(sizes, vocab=tokenizer.vocab))
-        state = _start(folder, replace(sizes, vocab=tokenizer.vocab), config, recipe.run.seed, inputs, facts, ranks)
+        sizes = replace(sizes, vocab=tokenizer.vocab)
+        examples = inputs.examples(tokenizer, sizes)
+        state = _start(folder, sizes, config, recipe.run.seed, inputs, facts, ranks)
         before = state.step
         midway = Midway(recipe, tokenizer, examples) if is_first and config.evaluate_every else None
         if is_first:
@@ -119,8 +120,9 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
 
 
 def _nothing_to_do(recipe: recipes.Recipe, folder: str, facts: dict[str, Any]) -> bool:
-    before = read_manifest(folder)
-    was, now = (before.facts if before else facts)["config"].get("steps"), facts["config"]["steps"]
+    """Whether the model is there, made from the same; says what another number of steps would do to its schedule."""
+    before, now = read_manifest(folder), facts["config"]["steps"]
+    was = before.facts["config"].get("steps") if before else now
     if was != now and not recipe.check:
         print(
             f"train: {now:,} steps are another schedule than {was:,}, from the first step on: the learning rate is a "
@@ -179,11 +181,7 @@ def _start(
     folder: str, sizes: ModelConfig, config: Config, seed: int, inputs: Inputs, facts: dict[str, Any], ranks: Ranks
 ) -> State:
     """A new model and its optimiser, or where the last checkpoint left them."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    torch.use_deterministic_algorithms(True)
-    # Every tensor of ours is written before it is read; filling it first would double the cost.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.manual_seed(seed)
+    _be_deterministic(seed)
     model = CLIP(sizes)
     path = checkpoint.latest(folder)
     if path is None:
@@ -214,6 +212,14 @@ def _start(
     if len(set(ranks.all_gather_object(state.step))) > 1:
         raise Failure(f"the ranks do not see the same checkpoints in {folder}: put run.out on a disk that all share")
     return state
+
+
+def _be_deterministic(seed: int) -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
+    torch.use_deterministic_algorithms(True)
+    # Every tensor of ours is written before it is read; filling it first would double the cost.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.manual_seed(seed)
 
 
 def _save_checkpoint(
