@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import resource
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from core.files import is_local, join, names_in, os_errors_as_failure, publish, 
 from trainer.flops import peak_flops, utilisation
 
 NAME = "speed.jsonl"
+_STATUS = Path("/proc/self/status")  # Linux
 
 Values = Mapping[str, float | None]
 
@@ -99,11 +101,15 @@ def throughput(
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak bytes so far: allocated on the device, or resident of this process on a CPU."""
+    """Peak bytes so far: allocated on the device, or resident of this process on a CPU.
+
+    On Linux not getrusage's, which a process inherits from the one that started it (by vfork), if that had more.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if found := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text() if _STATUS.exists() else ""):
+        return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _written(folder: str) -> list[str]:

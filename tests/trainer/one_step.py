@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from trainer.data import Batch
 from trainer.model import CLIP, MODELS
 from trainer.optim import adamw
 from trainer.ranks import SINGLE_PROCESS
+from trainer.telemetry import peak_memory
 
 
 def step(name: str, pairs: int, micro_batch: int) -> float:
@@ -51,4 +51,4 @@ def step(name: str, pairs: int, micro_batch: int) -> float:
 
 if __name__ == "__main__":
     loss = step(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
-    print(loss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    print(loss, peak_memory(torch.device("cpu")) / 2**30)
