@@ -126,7 +126,7 @@ def restore(path: str, state: State, facts: Mapping[str, Any]) -> str:
         raise Failure(f"{path} is no checkpoint of this version of openwit: move it away to train anew")
     if changed := _changed(json.loads(content["facts"]), json.loads(to_json(facts))):
         raise Failure(
-            f"{path} was made with another {', '.join(changed)}: set that back to go on from it, "
+            f"{path} was made with another {', '.join(map(_key, changed))}: set that back to go on from it, "
             f"or remove {path.rsplit('/', 1)[0]} to train anew"
         )
     state.model.load_state_dict(content["model"])
@@ -154,6 +154,11 @@ def _load(path: str, sha256: str, remedy: str) -> Any:
         except _BROKEN as error:
             reason = str(error).split("\n", 1)[0]
             raise Failure(f"{path} is damaged ({reason}): {remedy}") from error
+
+
+def _key(fact: str) -> str:
+    """What a fact is called in a recipe, if it is one of its keys."""
+    return f"train.{fact.removeprefix('config.')}" if fact.startswith("config.") else fact
 
 
 def _changed(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -67,7 +67,7 @@ def _from_recipe(recipe: recipes.Recipe) -> None:
 
 def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks = SINGLE_PROCESS) -> None:
     """Train a model of the given sizes on the recipe's data, unless that is done already."""
-    began, is_first = time.time(), ranks.rank == 0
+    began, clock, is_first = time.time(), time.monotonic(), ranks.rank == 0
     config = completed(config, sizes, stage.device())
     check(recipe.path, config, sizes, ranks.world)
     folder = recipe.folder("train")
@@ -106,7 +106,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
         if not is_first:
             return
         parts = [*checkpoint.write_model(folder, state.model, _model_facts(facts)), *metrics]
-        seconds, here = time.time() - began, state.step - before
+        seconds, here = time.monotonic() - clock, state.step - before
         work = {"steps": {"here": here, "of": state.step, "seconds": round(seconds, 3)}}
         ran = stage.how_it_ran(began, work, samples_per_second=round(here * config.batch_size / seconds, 1))
         inputs.require_unchanged()
@@ -115,7 +115,7 @@ def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ran
         print(f"train: {state.skipped} were replaced by other samples; the first: {state.skipped.example}")
     print(
         f"train: {state.step:,} steps of {config.batch_size:,} on {described(examples)}, "
-        f"loss {state.last['loss']:.3f} → {shown(folder)} in {time.time() - began:.1f} s"
+        f"loss {state.last['loss']:.3f} → {shown(folder)} in {time.monotonic() - clock:.1f} s"
     )
 
 

@@ -174,7 +174,7 @@ def changed(**some: Any) -> dict[str, Any]:
     ("facts", "names"),
     [
         (changed(seed=2), "seed"),
-        (changed(config={"steps": 10, "model": "y"}), "config.model, config.steps"),
+        (changed(config={"steps": 10, "model": "y"}), "train.model, train.steps"),
         (changed(inputs={"pack": "abd"}, seed=0), "inputs.pack, seed"),
         (changed(determined_by={}), "determined_by"),
     ],

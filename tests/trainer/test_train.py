@@ -163,7 +163,7 @@ def test_a_changed_recipe_does_not_go_on_from_an_old_checkpoint(
         patch.setattr("core.runs.write_manifest", stop)
         with pytest.raises(KeyboardInterrupt):
             run_training(recipe)
-    with pytest.raises(Failure, match=r"checkpoint-00000003-\w+\.pt was made with another config\.steps: set"):
+    with pytest.raises(Failure, match=r"checkpoint-00000003-\w+\.pt was made with another train\.steps: set"):
         run_training(small_recipe(tmp_path, steps=5))
 
 
