@@ -63,10 +63,10 @@ def gradients(
     batch_norm: BatchNorms,
     autocast: Context = nullcontext,
     ranks: Ranks = SINGLE_PROCESS,
-    scale: float = 1.0,
+    loss_scale: float = 1.0,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> StepMetrics:
-    """Put `scale` times the gradient of the loss over the rows of all ranks into `.grad` of each parameter.
+    """Put `loss_scale` times the gradient of the loss over the rows of all ranks into `.grad` of each parameter.
 
     `images` uint8 [n, s, s, 3] and `ids` int64 [n, context] are this rank's rows, on the CPU; images may be on the
     device, if it has room. At most `micro_batch` of them at a time have their graph there; where that is all of them
@@ -96,7 +96,7 @@ def gradients(
         image_features, text_features = image_tower.forward(), text_tower.forward()
         factor = model.logit_scale.exp()
         loss = contrastive_loss(image_features, text_features, factor, ranks, interrupted)
-        torch.autograd.backward(loss, loss.new_tensor(scale))
+        torch.autograd.backward(loss, loss.new_tensor(loss_scale))
         image_tower.backward(image_features)
         text_tower.backward(text_features)
         ranks.all_reduce_([parameter.grad for parameter in model.parameters() if parameter.grad is not None])

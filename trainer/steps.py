@@ -158,7 +158,7 @@ def step(
             batch_norm=config.batch_norm,
             autocast=partial(precision.autocast, stage.device(), config.precision),
             ranks=ranks,
-            scale=state.loss_scale.value,
+            loss_scale=state.loss_scale.value,
             interrupted=interrupted,
         )
         norm = state.loss_scale.unscale_(state.model.parameters())

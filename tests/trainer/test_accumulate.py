@@ -262,7 +262,7 @@ def test_gradients_are_scaled_as_asked_and_loss_is_not() -> None:
     model, (images, ids) = model_of(VIT), batch(6)
     plain = gradients(model, images, ids, micro_batch=6, batch_norm="micro")
     once = gradient(model)
-    scaled = gradients(model, images, ids, micro_batch=2, batch_norm="micro", scale=1024.0)
+    scaled = gradients(model, images, ids, micro_batch=2, batch_norm="micro", loss_scale=1024.0)
     assert scaled.loss == pytest.approx(plain.loss)
     assert error(gradient(model) / 1024, once) < 1e-10
 
