@@ -22,6 +22,7 @@ the recipe's memory allows.
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Container, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -83,7 +84,7 @@ class Unwanted(NamedTuple):
     """What says which images are not wanted, beside conditions on their outcomes."""
 
     scored: list[str]  # parts of the table score that have those of its images
-    listed: set[bytes]  # ids that pack.drop lists
+    listed: list[bytes]  # ids that pack.drop lists, ascending
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,8 +194,9 @@ def pack_shards(task: Task, config: Config, attempt: Attempt) -> None:
     for source in lists:
         with attempt.reading(source) as path:
             listed |= droplists.read_keys(path)
+    unwanted = Unwanted(scored, sorted(listed))
     for shard in range(first, end):
-        pack_shard(shard, shards, inputs, Unwanted(scored, listed), config, attempt)
+        pack_shard(shard, shards, inputs, unwanted, config, attempt)
 
 
 def pack_shard(shard: int, shards: int, inputs: Inputs, unwanted: Unwanted, config: Config, attempt: Attempt) -> None:
@@ -234,7 +236,8 @@ def merged(
     outcomes = read_range(fetch.paths("outcome"), OUTCOME, lo, hi)
     captioned = read_range(dedup.paths("caption"), CAPTION, lo, hi)
     if config.where or says.listed:
-        listed = {id_ for id_ in says.listed if lo <= id_ and (hi is None or id_ < hi)}
+        end = None if hi is None else bisect_left(says.listed, hi)
+        listed = set(says.listed[bisect_left(says.listed, lo) : end])
         unwanted = _unwanted(config, outcomes, read_range(says.scored, SCORE, lo, hi), listed, left_out, attempt)
         captioned = captioned.filter(
             pa.array([id_ not in unwanted for id_ in captioned["image_id"].to_pylist()], pa.bool_())
