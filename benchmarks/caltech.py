@@ -79,10 +79,10 @@ def write_web() -> None:
     with tarfile.open(_new(MADE / "heldout.tar"), "w") as held_out:
         for kind, host in SETS.items():
             for number, (name, label, body) in enumerate(pictures(kind)):
+                is_test = host == "caltech" and is_held_out(name)
                 if host == "caltech":
-                    split = "test" if is_held_out(name) else "train"
-                    _new(SPLITS / split / label / f"{number}.jpg").write_bytes(body)
-                if host == "caltech" and is_held_out(name):
+                    _new(SPLITS / ("test" if is_test else "train") / label / f"{number}.jpg").write_bytes(body)
+                if is_test:
                     info = tarfile.TarInfo(name)
                     info.size = len(body)
                     held_out.addfile(info, io.BytesIO(body))

@@ -100,6 +100,12 @@ def said(counts: Counter[str], classes: Sequence[str]) -> str:
     return "\n".join([*lines, f"{claim} can be claimed: n >= {LEAST}"])
 
 
+def _classes(path: str) -> Sequence[str]:
+    lines = read_lines(path)
+    labelled = any("\t" in line for line in lines)
+    return sorted(set(read_labels(path).values())) if labelled else class_names(lines, path)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="web_shift", description=__doc__)
     parser.add_argument("--recipe", required=True)
@@ -107,11 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", action="append", default=[], help="a pattern of hosts; may be given several times")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(argv)
-    lines = read_lines(options.classes)
-    labelled = any("\t" in line for line in lines)
-    classes = sorted(set(read_labels(options.classes).values())) if labelled else class_names(lines, options.classes)
 
     def work() -> None:
+        classes = _classes(options.classes)
         counts = write_shift(recipes.read(options.recipe), classes, options.without, options.folder)
         print(said(counts, classes))
 
