@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 
 from core.errors import Failure, UsageError
 from evaluation.annotations import as_path, fold_all, folded, near, read_rows, refuse
+from evaluation.labels import MISSING
 from evaluation.wording import listed
 
 COLUMNS = {
@@ -36,7 +37,7 @@ DONT_KNOW = frozenset(
 )
 
 
-_NOBODY = frozenset({"na", "n/a", "#n/a", "nan", "<na>", "none", "null"})  # what R, pandas and Excel write for a gap
+_NOBODY = {word.casefold() for word in MISSING} | {"na"}  # what pandas, Excel and R write for a gap
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ _START = 64  # bytes by which a file of something else is told
 _TRANSFORMERS = ("text_model.", "vision_model.")  # what its CLIPModel puts before the names of its towers
 _TEXT = "text."  # what open_clip puts before the names of the text tower in its CustomTextCLIP
 _NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # of OpenAI's modules
-_OPEN_CLIP, _OPEN_CLIP_CONFIG = "open_clip_", "open_clip_config.json"  # how its files are called on the Hub
+_OPEN_CLIP, CONFIG = "open_clip_", "open_clip_config.json"  # how open_clip's files are called on the Hub
 _UPDATES = "num_batches_tracked"  # of a batch norm; unused where the momentum is fixed
 MAX_LAYERS = 1_000  # in one tower; more are refused before a model is built
 _WIDE_HEADS = {1280: 80, 1408: 88, 1664: 104, 1792: 112}  # by width: of open_clip's ViT-H, -g, -bigG and -e
@@ -82,7 +82,7 @@ def require_quick_gelu(path: str, remedy: str) -> None:
     folder, _, name = path.rpartition("/")
     if not name.startswith(_OPEN_CLIP):
         return
-    beside = f"{folder}/{_OPEN_CLIP_CONFIG}" if folder else _OPEN_CLIP_CONFIG
+    beside = f"{folder}/{CONFIG}" if folder else CONFIG
     try:
         with open_input(beside) as file:
             said = json.load(file)
@@ -91,7 +91,7 @@ def require_quick_gelu(path: str, remedy: str) -> None:
         return  # not every folder has one
     if not quick:
         raise Failure(
-            f"{path} was trained with another activation than OpenAI's, as {_OPEN_CLIP_CONFIG} beside it says (no "
+            f"{path} was trained with another activation than OpenAI's, as {CONFIG} beside it says (no "
             f"quick_gelu), and would give other features here: {remedy}"
         )
 

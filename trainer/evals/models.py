@@ -23,10 +23,10 @@ from evaluation.examples import require_no_pointer
 from trainer import stage
 from trainer.evals.config import Config
 from trainer.evals.encoder import Model, load_encoder
-from trainer.export import CONFIG, MERGES
+from trainer.export import MERGES
 from trainer.images import MEAN, STD
 from trainer.model import CLIP, QuickGELU, heads
-from trainer.weights import model_of, read_weights, require_quick_gelu
+from trainer.weights import CONFIG, model_of, read_weights, require_quick_gelu
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # of open_clip's folders, the first there is
 
