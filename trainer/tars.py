@@ -18,6 +18,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from webdataset.tariterators import group_by_keys, tar_file_expander
@@ -96,7 +97,8 @@ def samples_of(shard: str, members: Members, stop: threading.Event) -> Iterator[
     try:
         with opened(shard, stop) as file:
             tar = CheckedTar(file)
-            parts = itertools.chain.from_iterable(_separated(part, members) for part in _parts(tar, members))
+            separated = partial(_separated, members=members, endings=members.endings())
+            parts = itertools.chain.from_iterable(map(separated, _parts(tar, members)))
             for sample in _complete(parts, members, shard):
                 seen += 1
                 pictures += not (isinstance(sample, Skipped) and sample.reason == "no_picture")
@@ -156,9 +158,8 @@ def _splitter(endings: set[str]) -> Callable[[str], tuple[str, str]]:
     return split
 
 
-def _separated(part: dict[str, Any], members: Members) -> Iterator[dict[str, Any]]:
+def _separated(part: dict[str, Any], members: Members, endings: set[str]) -> Iterator[dict[str, Any]]:
     """A sample, and what only looks like further members of it: photo.v2.jpg with photo.v2.txt, behind photo.jpg."""
-    endings = members.endings()
     others: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for name in part:
         if not name.startswith("__") and name not in endings:
