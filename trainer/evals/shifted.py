@@ -109,13 +109,14 @@ def inside(
     By features float32 [n, e] and classifier of ImageNet itself: no picture is read again.
     """
     words = sets.load("imagenet").prompts(choice).texts()
-    if len(words) < N_CLASSES:
+    insides = [*_insides(pictures, others)]
+    if len(words) < N_CLASSES or not insides:
         return []
     vectors = context.vectors
+    weights = vectors.classifier(f"{SHARED}.{choice}", words)
     rows: Rows = []
-    for shift, chosen, judge in _insides(pictures, others):
+    for shift, chosen, judge in insides:
         asked = context.asked(shift.inside, "zero-shot", choice)
-        weights = vectors.classifier(f"{SHARED}.{choice}", words)
         basis = digest(RULES_VERSION, vectors.basis(one, "test"), _identity(judge), words, context.seed)
         make = functools.partial(_zero_shot, asked, judge, vectors, features[chosen], weights)
         rows += context.kept.tables("inside", f"{shift.inside}.{choice}", basis, _TABLES, make)["result"].to_pylist()
