@@ -61,7 +61,7 @@ class Decoder:
                 await self._end()
                 return Refused("decoder_timeout", f"not decoded after {self._seconds:g} s")
             except (asyncio.IncompleteReadError, ConnectionError):
-                await self._end()
+                await self._end(self._seconds)
                 return Refused("decoder_crashed", f"the decoder ended with status {process.returncode}")
             except BaseException:  # else its answer would be taken for the next one's
                 await self._end()
@@ -79,11 +79,19 @@ class Decoder:
             process_group=0,  # out of reach of Ctrl-C, which would make this picture's the decoder's fault
         )
 
-    async def _end(self) -> None:
+    async def _end(self, wait: float = 0) -> None:
+        """Kill the process, unless it ends by itself within `wait` seconds.
+
+        A process that is ending is not killed: before Python 3.13 `kill` would take its status away from asyncio
+        (python/cpython#87744).
+        """
         process, self._process = self._process, None
         if process is None:
             return
-        if process.returncode is None:
+        try:
+            async with asyncio.timeout(wait):
+                await process.wait()
+        except TimeoutError:
             process.kill()
         await process.communicate()
 
