@@ -35,7 +35,7 @@ from core import choice
 from core.runs import cores
 from shards.reader import Shards
 from tests.conftest import DATA
-from trainer import stage
+from trainer import hardware
 from trainer.data import Batch, Examples
 from trainer.flops import cost_table, image_flops, peak_flops, text_flops, utilisation
 from trainer.model import CLIP, MODELS, compile_towers
@@ -112,7 +112,7 @@ class Report:
     """What was measured over its goal, and what was not."""
 
     def __init__(self) -> None:
-        self.device, self.started = stage.device(), time.monotonic()
+        self.device, self.started = hardware.device(), time.monotonic()
         self.of_goals: dict[str, float] = {}
         self.missing: list[str] = []
 
@@ -208,7 +208,7 @@ def main() -> None:
     is_cuda = report.device.type == "cuda"
     sizes = ON_CUDA if is_cuda else ON_CPU
     peer_is_here = peers.is_importable("open_clip", "open_clip")
-    print(f"{stage.machine()}, torch {torch.__version__}, {sizes.precision}{', compiled' if is_cuda else ''}")
+    print(f"{hardware.machine()}, torch {torch.__version__}, {sizes.precision}{', compiled' if is_cuda else ''}")
     if not peer_is_here:
         report.missing.append("open_clip (it is not installed)")
     first, *others = sizes.models

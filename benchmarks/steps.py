@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks import peers
 from tests.conftest import DATA
-from trainer import stage
+from trainer import hardware
 from trainer import steps as training
 from trainer.checkpoint import State
 from trainer.config import Config, completed
@@ -87,7 +87,7 @@ def ours(
         precision=precision,
         micro_batch=micro_batch,
     )
-    config = completed(config, model.config, stage.device())
+    config = completed(config, model.config, hardware.device())
     assert config.beta2 is not None and config.epsilon is not None
     betas = (config.beta1, config.beta2)
     optimiser = adamw(model, learning_rate=RATE, weight_decay=DECAY, betas=betas, epsilon=config.epsilon)
@@ -150,7 +150,7 @@ def seconds(step: Step) -> tuple[float, Done]:
     """Seconds of a step, and what it says."""
     started = time.perf_counter()
     done = step()
-    if stage.device().type == "cuda":
+    if hardware.device().type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started, done
 

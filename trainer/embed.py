@@ -43,7 +43,7 @@ from core.progress import Progress
 from core.tables import ID, declare, name_of
 from shards.reader import Shards
 from shards.scores import SCORE
-from trainer import stage
+from trainer import hardware, stage
 from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.data import captions, in_order, picture
@@ -93,7 +93,7 @@ class _Model:
 
     def encoder(self) -> Encoder:
         """Both towers on the device. UsageError where the weights are not of this tokenizer."""
-        return load_encoder(self.load, self.merges, stage.device())
+        return load_encoder(self.load, self.merges, hardware.device())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,19 +1,15 @@
-"""What `train`, `eval` and `embed` share as stages: input files, parts and counts for the manifest, the device.
+"""What `train`, `eval` and `embed` share as stages: input files, and parts and counts for the manifest.
 
 How a run of any stage begins and ends is in core/runs.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from core import recipe as recipes
 from core import runs
@@ -22,6 +18,7 @@ from core.files import Hashed, Pending, digest, join
 from core.inputs import Source, digest_file
 from core.manifest import Counts, Manifest, Part, Receipt
 from core.tables import name_of
+from trainer import hardware
 
 _PACKAGES = ("torch", "numpy", "pillow", "tokenizers", "pyarrow")
 
@@ -84,32 +81,4 @@ def finish(
 
 def how_it_ran(started: float, work: Mapping[str, Mapping[str, float]], **more: Any) -> bytes:
     """`_run.json` of a run that began so many seconds after 1970: see `runs.how_it_ran`."""
-    return runs.how_it_ran(started, _PACKAGES, work, machine=machine(), **more)
-
-
-def device() -> torch.device:
-    """Where models run: this process's CUDA device (a rank has its own, see `trainer.ranks`), or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def free_memory() -> int | None:
-    """Free bytes of the device; on a CPU of the machine or the container; None where neither tells."""
-    if device().type == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    try:
-        found = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    free = [int(found[1]) * 1024] if found else []
-    group = Path("/sys/fs/cgroup")
-    with suppress(OSError, ValueError, KeyError):  # no limit, or of another kind
-        used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        free.append(int((group / "memory.max").read_text()) - int(used["anon"]))
-    return min(free, default=None)
-
-
-def machine() -> str:
-    """What the last bits of a result depend on beside torch: the processor and the number of threads."""
-    if device().type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"CPU {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    return runs.how_it_ran(started, _PACKAGES, work, machine=hardware.machine(), **more)

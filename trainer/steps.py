@@ -12,7 +12,7 @@ import torch
 
 from core.errors import Failure
 from core.progress import Progress
-from trainer import precision, stage
+from trainer import hardware, precision
 from trainer.accumulate import StepMetrics, gradients
 from trainer.checkpoint import METRICS, State
 from trainer.config import Config
@@ -97,7 +97,7 @@ class _Training:
         if self._log:
             pairs, world = self._config.batch_size, self._ranks.world
             flops = forward_flops(self._state.model.config, pairs, tokens) / world
-            speed = throughput(pairs, seconds, waited, flops, stage.device())
+            speed = throughput(pairs, seconds, waited, flops, hardware.device())
             self._log.add(self._state.step, {**self._state.last, **speed})
 
     def is_evaluation_due(self) -> bool:
@@ -156,7 +156,7 @@ def step(
             batch.ids,
             micro_batch=micro_batch,
             batch_norm=config.batch_norm,
-            autocast=partial(precision.autocast, stage.device(), config.precision),
+            autocast=partial(precision.autocast, hardware.device(), config.precision),
             ranks=ranks,
             loss_scale=state.loss_scale.value,
             interrupted=interrupted,

@@ -35,7 +35,7 @@ from core.errors import Failure
 from core.exclusive import exclusive
 from core.files import join, publishing, shown
 from core.manifest import Part, read_manifest
-from trainer import checkpoint, stage, steps
+from trainer import checkpoint, hardware, stage, steps
 from trainer.checkpoint import METRICS, State
 from trainer.config import Config, check, completed, sizes_of
 from trainer.evals.midway import Midway
@@ -68,7 +68,7 @@ def _from_recipe(recipe: recipes.Recipe) -> None:
 def train(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks = SINGLE_PROCESS) -> None:
     """Train a model of the given sizes on the recipe's data, unless that is done already."""
     began, clock, is_first = time.time(), time.monotonic(), ranks.rank == 0
-    config = completed(config, sizes, stage.device())
+    config = completed(config, sizes, hardware.device())
     check(recipe.path, config, sizes, ranks.world)
     folder = recipe.folder("train")
     log_folder = f"{folder}_log"  # throughput differs from run to run, so the log is no part of the folder
@@ -154,10 +154,10 @@ def _storage(config: Config) -> Storage:
 
 def _check_memory(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks) -> None:
     """Failure, with the micro-batch that fits, where a step needs more memory than there is."""
-    free = stage.free_memory()
+    free = hardware.free_memory()
     if free is None:
         return
-    if stage.device().type == "cpu":
+    if hardware.device().type == "cpu":
         free //= local_ranks()
     share = config.batch_size // ranks.world
     half = config.precision != "float32"
@@ -186,7 +186,7 @@ def _start(
     path = checkpoint.latest(folder)
     if path is None:
         inputs.start(model)
-    model.to(stage.device())
+    model.to(hardware.device())
     if config.recompute:
         recompute_activations(model)
     if config.compile:
@@ -254,7 +254,7 @@ def _machine(config: Config, ranks: Ranks) -> str:
     """What the last bits of the weights depend on, beside the facts."""
     more = [f"micro-batches of {config.micro_batch:,}"] if config.micro_batch else []
     more += [f"{ranks.world} ranks"] if ranks.world > 1 else []
-    return ", ".join([stage.machine(), *more])
+    return ", ".join([hardware.machine(), *more])
 
 
 def _no_lock() -> None:

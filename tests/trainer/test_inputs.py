@@ -15,7 +15,7 @@ from core.recipe import Recipe
 from tests.trainer.helpers import SMALL, run_training, small_recipe
 from tests.trainer.others import header_at, img2dataset_folder
 from tests.trainer.test_train import metrics
-from trainer import stage, train
+from trainer import hardware, train
 from trainer.config import Config
 from trainer.flops import memory_needed
 from trainer.inputs import Inputs
@@ -81,13 +81,13 @@ def test_a_step_that_does_not_fit_names_the_micro_batch_that_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fits_28 = int(memory_needed(SMALL, 28, train.SHORTEST, half=False, recompute=False))
-    monkeypatch.setattr(stage, "free_memory", lambda: fits_28)
+    monkeypatch.setattr(hardware, "free_memory", lambda: fits_28)
     with pytest.raises(Failure, match=r"32 pairs at once need .* GB are free: set train\.micro_batch = (\d+)") as error:
         run_training(small_recipe(tmp_path))
     fits = int(str(error.value).rsplit(" ", 1)[1])
     assert 1 <= fits < 28  # texts may be longer
     run_training(small_recipe(tmp_path, micro_batch=fits, steps=3))
-    monkeypatch.setattr(stage, "free_memory", lambda: 1_000_000)
+    monkeypatch.setattr(hardware, "free_memory", lambda: 1_000_000)
     with pytest.raises(Failure, match="take a smaller model"):
         run_training(small_recipe(tmp_path, steps=4))
 

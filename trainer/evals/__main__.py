@@ -33,7 +33,7 @@ from core.files import digest, join, publishing, shown, to_json
 from core.inputs import reading
 from core.manifest import Counts, Part, Receipt
 from shards.reader import Shards
-from trainer import stage
+from trainer import hardware, stage
 from trainer.checkpoint import load_model
 from trainer.data import split
 from trainer.evals import inputs, retrieval, side_by_side, zeroshot
@@ -101,7 +101,7 @@ def _own(given: Inputs) -> Model | None:
     if given.trained is None:
         return None
     merges = given.files["merges"]
-    encoder = Encoder(load_model(given.trained), Tokenizer(merges.path), stage.device())
+    encoder = Encoder(load_model(given.trained), Tokenizer(merges.path), hardware.device())
     known = digest([part.sha256 for part in given.trained.parts if part.table in _MODEL], merges.digest)
     return Model(OWN, known, lambda: encoder)
 

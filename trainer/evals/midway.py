@@ -8,7 +8,7 @@ from core import recipe as recipes
 from core import runs
 from core.errors import UsageError
 from evaluation.labels import read
-from trainer import stage
+from trainer import hardware, stage
 from trainer.data import Examples
 from trainer.evals import retrieval, zeroshot
 from trainer.evals.config import Config, check
@@ -42,7 +42,7 @@ class Midway:
     def results(self, model: CLIP) -> list[dict[str, Any]]:
         """A row a metric, as `eval` has them: name, metric, value, low, high, n, chance."""
         rows: list[dict[str, Any]] = []
-        encoder, threads = Encoder(model, self._tokenizer, stage.device()), runs.cores()
+        encoder, threads = Encoder(model, self._tokenizer, hardware.device()), runs.cores()
         if self._files:
             pictures, labels = self._files
             rows += zeroshot.evaluate(encoder, pictures, labels, self._config.templates, threads).results

@@ -20,7 +20,7 @@ from core.errors import Failure, UsageError
 from core.files import digest, filesystem, join, names_in, open_input
 from core.inputs import Source, digest_file, reading
 from evaluation.examples import require_no_pointer
-from trainer import stage
+from trainer import hardware, stage
 from trainer.evals.config import Config
 from trainer.evals.encoder import Model, load_encoder
 from trainer.export import MERGES
@@ -75,7 +75,7 @@ def _model(recipe: recipes.Recipe, config: Config, name: str, path: str) -> Mode
     return Model(
         name,
         digest(weights.digest, about.is_quick, vocabulary.digest),
-        lambda: load_encoder(load, vocabulary, stage.device()),
+        lambda: load_encoder(load, vocabulary, hardware.device()),
     )
 
 
