@@ -47,3 +47,13 @@ def test_the_five_likeliest_answers_are_in_order_and_of_equal_ones_the_first() -
     (row,) = table.to_pylist()
     assert row["predicted"] == ["b", "c", "g", "f", "e"]
     assert row["scores"] == pytest.approx((np.exp([5, 5, 4, 3, 2]) / np.exp(scores).sum()).tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("n", [3, 5, 60])
+def test_of_many_equal_answers_the_first_five_are_named(n: int) -> None:
+    """As when two classes have one name: ImageNet's have."""
+    scores = np.random.default_rng(0).integers(0, 12, (400, n)).astype(np.float32)
+    answers = np.array([f"{i}" for i in range(n)])
+    ids = [f"{i}" for i in range(len(scores))]
+    table = judged.examples(ASKED, ids, [["0"]] * len(ids), scores.__getitem__, answers.tolist(), None, True)
+    assert table["predicted"].to_pylist() == answers[np.argsort(-scores, axis=1, kind="stable")[:, :5]].tolist()

@@ -45,7 +45,7 @@ from trainer.evals.tables import OWN, Rows
 from trainer.stopping import ended_by_sigterm
 from trainer.tokenizer import Tokenizer
 
-RULES_VERSION = 5
+RULES_VERSION = 6
 
 
 def main(argv: Sequence[str] | None = None) -> int:

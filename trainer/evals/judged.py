@@ -137,11 +137,8 @@ def examples(
     chosen, values = np.empty((len(ids), top), np.int64), np.empty((len(ids), top), np.float32)
     for at in range(0, len(ids), _ROWS):
         some = scores(slice(at, at + _ROWS))
-        best = np.argpartition(-some, top - 1, axis=1)[:, :top] if top < len(answers) else _all(some)
+        best = chosen[at : at + _ROWS] = _highest(some, top)
         found = np.take_along_axis(some, best, axis=1)
-        order = np.lexsort((best, -found))
-        best, found = np.take_along_axis(best, order, axis=1), np.take_along_axis(found, order, axis=1)
-        chosen[at : at + _ROWS] = best
         values[at : at + _ROWS] = softmax(some, found) if probabilities else found
     columns = {
         "set": pa.repeat(asked.set, len(ids)),
@@ -157,8 +154,14 @@ def examples(
     return pa.table(columns, schema=EXAMPLE)
 
 
-def _all(some: Floats) -> npt.NDArray[np.int64]:
-    return np.tile(np.arange(some.shape[1]), (len(some), 1))
+def _highest(some: Floats, k: int) -> npt.NDArray[np.int64]:
+    """Of each row of [n, answers] the k highest, the highest first, of equal ones the first: int64 [n, k]."""
+    best = np.argpartition(-some, k - 1, axis=1)[:, :k]
+    found = np.take_along_axis(some, best, axis=1)
+    best = np.take_along_axis(best, np.lexsort((best, -found)), axis=1)
+    is_tied = (some >= found.min(axis=1, keepdims=True)).sum(axis=1) > k  # the last of the k with some that are not
+    best[is_tied] = np.argsort(-some[is_tied], axis=1, kind="stable")[:, :k]
+    return best
 
 
 def softmax(logits: npt.NDArray[Any], of: npt.NDArray[Any]) -> npt.NDArray[Any]:

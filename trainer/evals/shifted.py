@@ -31,7 +31,7 @@ from trainer.evals.probing import Probe
 from trainer.evals.tables import EXAMPLE, FRAME, RESULT, Rows
 from trainer.evals.vectors import Vectors
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 METHOD = "imagenet-probe"  # fitted on ImageNet's training pictures, judged on others
 SHARED = "imagenet-classes"  # names the classifier of all 1,000, one for all sets
 

@@ -27,7 +27,7 @@ from trainer.evals.kept import Made
 from trainer.evals.probing import Probe
 from trainer.evals.tables import EXAMPLE, RESULT, Rows
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 
 
 def evaluate(context: ModelContext, sets: Sequence[EvalSet]) -> Rows:
