@@ -83,4 +83,5 @@ def test_fifty_thousand_images_with_cached_features_take_ten_seconds(tmp_path: P
         took[prompts] = time.process_time() - started
         assert accuracy["n"] == IMAGES and 0.5 < accuracy["value"] < top_5["value"] < 1
     assert encoder.asked == IMAGES, "their features were read the second time"
+    print(f"CPU seconds: {took}")
     assert took["contextless"] <= SECONDS, took
