@@ -64,7 +64,8 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]PATH",
-        help="a tar or a folder of pictures; may be given several times; default: the recipe's eval.pictures",
+        help="a tar or a folder of pictures, CLIP_benchmark's folder, or Parquet; may be given several times; default: "
+        "the recipe's eval.pictures",
     )
 
 

@@ -13,6 +13,8 @@ by 10 %, none by 20 %; 45 % of those turned by 3 degrees (500 web photos).
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import io
 import json
 import os
@@ -39,12 +41,14 @@ from core.tables import ID, declare, read_batches, read_table
 from core.tars import tar_members
 from dedup.allpairs import K64, K256
 from dedup.hashes import fingerprints
+from dedup.listed import read_listed
 from dedup.pictures import read_picture
 from dedup.review import Review
 from dedup.scan import COLUMNS, scan
 from dedup.tables import CAPTION, FINGERPRINT, GROUP, OVERLAP
 from dedup.views import Prints
 from evaluation.class_folders import is_hidden
+from evaluation.examples import Files
 from evaluation.labels import is_picture, normal
 from evaluation.wording import listed
 from shards.format import SAMPLE
@@ -69,19 +73,29 @@ OUTCOME = declare("outcome", 1, {"image_id": (ID, "of the image"), "image_url": 
 
 @dataclass(frozen=True)
 class EvalSet:
-    """The pictures of an evaluation set: a tar, or a local folder."""
+    """The pictures of an evaluation set: a tar, a local folder of pictures or of CLIP_benchmark's tars, or Parquet."""
 
     name: str
     path: str
 
+    @functools.cached_property
+    def listed(self) -> Files | None:
+        """Where they lie within tables or numbered tars: under the ids that eval gives them."""
+        return read_listed(self.name, self.path)
+
     def digest(self) -> str:
-        """Identifies the pictures: of a tar its content, of a folder the names and contents of its files."""
+        """Identifies the pictures: of a tar its content, else their names and contents."""
+        if self.listed:
+            return digest(*((name, hashlib.sha256(body).hexdigest()) for name, body in self.members()))
         if not _is_folder(self.path):
             return digest_file(self.path)
         return digest(*((name, digest_file(str(file))) for name, file in _files(self.path)))
 
     def members(self, wanted: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
         """Names and bytes of its files, or of those that are wanted."""
+        if self.listed:
+            yield from ((name, files[0]) for name, files in self.listed.bodies() if wanted is None or name in wanted)
+            return
         if _is_folder(self.path):
             yield from (
                 (name, file.read_bytes()) for name, file in _files(self.path) if wanted is None or name in wanted
@@ -159,19 +173,19 @@ class Hashed:
 
 def hashed(one: EvalSet) -> Hashed:
     """Hash all pictures of a set. Failure where it is damaged, or what is called a picture cannot be decoded."""
-    if not _is_folder(one.path) and (is_picture(one.path) or one.path.lower().endswith(_NO_TARS)):
+    if not (one.listed or _is_folder(one.path)) and (is_picture(one.path) or one.path.lower().endswith(_NO_TARS)):
         raise Failure(f"{one.path} is no tar: give a tar or a folder of pictures, unpacked from it")
     others: list[str] = []
 
     def opened() -> Iterator[tuple[str, Image]]:
         for name, body in one.members():
-            if any(is_hidden(part) for part in name.split("/") if part not in (".", "..")):
+            if not one.listed and any(is_hidden(part) for part in name.split("/") if part not in (".", "..")):
                 others.append(name)
                 continue
             try:
                 yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}")
             except Failure:
-                if is_picture(name):
+                if one.listed or is_picture(name):  # ids have no extension
                     raise
                 others.append(name)
 
