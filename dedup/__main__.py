@@ -104,8 +104,15 @@ def overlap(options: argparse.Namespace) -> None:
         table = overlaps.overlap(hashed, dataset, judged, options.most, before)
         with publishing(path) as file:
             pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        clean.write_clean(recipe.out, table, {one.of.name: one.keys for one in hashed}, before)
     names = {one.of.name for one in hashed}
-    if others := sorted(set(before[1]["sets"]) - names) if before else []:
+    known = before[1]["sets"] if before else {}
+    for one in hashed:
+        if (reviewer := known.get(one.of.name, {}).get("reviewer")) and one.of.name not in judged:
+            print(
+                f"overlap: {one.of.name} was judged by {reviewer}, and is not any more: this run has no --review of it"
+            )
+    if others := sorted(known.keys() - names):
         print(f"overlap: {', '.join(others)} in {shown(path)} stays as it is")
     rows = [row for row in overlaps.leaked(table).to_pylist() if row["eval_set"] in names]
     for one in hashed if len(hashed) > 1 else []:

@@ -319,6 +319,11 @@ def _judge(rows: list[dict[str, Any]], reviews: Mapping[str, Review]) -> None:
     """The verdict of each candidate where a person gave one, and whether it counts as a leak."""
     there = {(row["eval_set"], row["key"], row["image_id"]) for row in rows}
     for name, review in reviews.items():
+        if review.threshold > BOUND:
+            raise Failure(
+                f"{review.path} has the threshold {review.threshold}, and candidates differ in at most {BOUND} bits: "
+                "set it on the contact sheet"
+            )
         gone = sorted((key, id_.hex()) for key, id_ in review.verdicts if (name, key, id_) not in there)
         if gone:
             raise Failure(

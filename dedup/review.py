@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -36,7 +37,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     set: str
     pictures: str
     threshold: Annotated[int, msgspec.Meta(ge=0, le=MAX_BOUND)]
-    reviewer: Annotated[str, msgspec.Meta(min_length=1)]
+    reviewer: Annotated[str, msgspec.Meta(pattern=r"\S")]
     date: datetime.date
     verdicts: list[_Verdict]
 
@@ -58,7 +59,7 @@ def read_review(path: str, detector: str) -> Review:
     """A saved review. Failure names the file and what is wrong in it; UsageError where it is not there."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        said = json.loads(text)
+        said = json.loads(text, object_pairs_hook=_once)
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"there is no review {path}: give the file that the contact sheet saved") from None
     except ValueError as error:
@@ -79,6 +80,15 @@ def read_review(path: str, detector: str) -> Review:
             raise Failure(f"{path} judges {one.key} and {one.image_id} twice: leave one of the verdicts")
         verdicts[pair] = one.verdict
     return Review(path, found.set, found.pictures, found.threshold, found.reviewer, found.date.isoformat(), verdicts)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a file that somebody may have edited: of two values of one key the last would count."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise ValueError(f"{twice!r} stands in it twice")
+    return found
 
 
 def by_set(reviews: Sequence[Review], digests: dict[str, str]) -> dict[str, Review]:

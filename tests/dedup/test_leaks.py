@@ -177,6 +177,24 @@ def test_a_review_decides(made: Project) -> None:
     assert openwit.main(["overlap", *made.words(), *words]) == 2
 
 
+def test_a_key_that_stands_twice_is_named(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else the last value would count, and a person who edits the file does not see which that is."""
+    overlap(made)
+    path = review_of(made)
+    path.write_text(path.read_text().replace('"threshold": 0', '"threshold": 0, "threshold": 60'))
+    words = ["--pictures", str(made.folder.parent / "set.tar"), "--review", str(path)]
+    assert openwit.main(["overlap", *made.words(), *words]) == 1
+    assert "review.json is no review ('threshold' stands in it twice)" in capsys.readouterr().err
+
+
+def test_a_judgement_that_is_not_given_again_is_missed(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    overlap(made)
+    overlap(made, "--review", str(review_of(made)))
+    assert "is not any more" not in capsys.readouterr().out
+    assert len({row["key"] for row in overlap(made) if row["leak"]}) == len(LEAKED)
+    assert "overlap: set was judged by me, and is not any more: this run has no --review" in capsys.readouterr().out
+
+
 def test_a_set_that_is_not_asked_about_again_stays(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
     overlap(made)  # a review names the pictures that it is of
     first = overlap(made, "--review", str(review_of(made)))
@@ -234,7 +252,9 @@ STRANGER = {"key": "041.jpg", "image_id": "00" * 16, "verdict": "same"}
         ({"format": "openwit leak review 2"}, "of the format 'openwit leak review 2', not 'openwit leak review 1'"),
         ({"detector": "sscd"}, "candidates of the detector 'sscd', not 'ph256'"),
         ({"threshold": 65}, "$.threshold"),
+        ({"threshold": 61, "verdicts": []}, "the threshold 61, and candidates differ in at most 60 bits"),
         ({"reviewer": ""}, "$.reviewer"),
+        ({"reviewer": "  "}, "$.reviewer"),
         ({"date": "yesterday"}, "$.date"),
         ({"note": "x"}, "unknown field `note`"),
     ],
