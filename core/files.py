@@ -372,6 +372,12 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
 
 
+def file_name_of_its_own(text: str) -> str:
+    """The same, and with a part of the text's digest where letters were lost: no two texts have one name."""
+    plain = file_name(text)
+    return plain if plain == text else f"{plain}-{digest(text)[:8]}"
+
+
 # ── digests ───────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -24,6 +24,7 @@ from core.exclusive import exclusive
 from core.files import join, names_in, publishing, shown
 from core.manifest import read_manifest
 from core.recipe import Recipe, read
+from dedup import clean
 from dedup import overlap as overlaps
 from dedup.allpairs import K64, K256
 from dedup.decontaminate import decontaminate
@@ -100,7 +101,7 @@ def overlap(options: argparse.Namespace) -> None:
     with exclusive(join(recipe.out, LOCK), "overlap"):  # two at once would each write a table without the other's sets
         hashed = [overlaps.hashed(one) for one in sets]
         judged = by_set(reviews, {one.of.name: one.digest for one in hashed})
-        before = _before(path, dataset) if overlaps.FILE in names_in(recipe.out) else None
+        before = _before(recipe.out, dataset) if overlaps.FILE in names_in(recipe.out) else None
         table = overlaps.overlap(hashed, dataset, judged, options.most, before)
         with publishing(path) as file:
             pq.write_table(table, file, compression="zstd", write_page_checksum=True)
@@ -122,12 +123,14 @@ def overlap(options: argparse.Namespace) -> None:
     print(f"overlap: {_said({(row['eval_set'], row['key']) for row in rows}, hashed)} → {shown(path)}")
 
 
-def _before(path: str, dataset: overlaps.Dataset) -> tuple[pa.Table, dict[str, Any]] | None:
+def _before(out: str, dataset: overlaps.Dataset) -> tuple[pa.Table, dict[str, Any]] | None:
     """What the table has of other sets; None, which is said, where it is of another run of dedup."""
+    path = join(out, overlaps.FILE)
     table, about = overlaps.read_overlap(path)
     if about["dedup"] == dataset.dedup.digest:
         return table, about
     print(f"overlap: {shown(path)} was of another run of dedup: ask again about {', '.join(sorted(about['sets']))}")
+    clean.forget(out, about["sets"])
     return None
 
 

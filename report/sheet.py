@@ -19,7 +19,7 @@ from PIL import Image
 from core import command
 from core.claim import check
 from core.errors import Failure, UsageError
-from core.files import digest, file_name, join, names_in, publish, shown
+from core.files import file_name_of_its_own, join, names_in, publish, shown
 from core.manifest import read_manifest
 from core.recipe import read
 from dedup.__main__ import add_pictures, asked_sets
@@ -70,9 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def stem(name: str) -> str:
-    """What the files of a set are called, each set's otherwise: by its digest too, where a name has other letters."""
-    plain = file_name(name)
-    return f"leaks-{plain}" if plain == name else f"leaks-{plain}-{digest(name)[:8]}"
+    """What the files of a set are called."""
+    return f"leaks-{file_name_of_its_own(name)}"
 
 
 def known(one: EvalSet, sets: Mapping[str, Any]) -> Mapping[str, Any]:

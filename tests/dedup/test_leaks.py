@@ -214,6 +214,31 @@ def test_a_set_that_is_not_asked_about_again_stays(made: Project, capsys: pytest
     assert image_id(url_of(40)).hex() in listed and image_id(url_of(0)).hex() in listed
 
 
+def test_the_ids_that_did_not_leak_are_listed(made: Project) -> None:
+    """Of each set, also of one that is not asked about again when the shards are others."""
+    made.run("pack")
+    names = {f"{i:03}.jpg" for i in range(N)}
+    leaks = {f"{i:03}.jpg" for i in LEAKED}
+    again = f"動物={made.folder.parent}/set.tar"
+    overlap(made, "--pictures", again)
+    files = sorted(made.folder.glob("clean-*.txt"))
+    assert len(files) == 2 and files[0].name == "clean-_-" + files[0].stem[-8:] + ".txt"
+    assert [file.read_text().splitlines() for file in files] == [sorted(names - leaks)] * 2
+    overlap(made, "--review", str(review_of(made)))
+    assert set(files[1].read_text().split()) == names - {"040.jpg"}  # as it was judged
+    assert openwit.main(["decontaminate", *made.words()]) == 0
+    assert openwit.main(["pack", *made.words(), "--set", f'pack.drop=["{made.folder}/decontaminate.txt"]']) == 0
+    overlap(made)
+    assert [set(file.read_text().split()) for file in files] == [names] * 2
+    files[0].write_text("000.jpg\n")  # of another state of the table, as if a run had been killed
+    overlap(made)
+    assert not files[0].exists() and files[1].exists()
+    overlap(made, "--pictures", again)
+    made.write("dedup", {"c1": [FINGERPRINT.empty_table()]})
+    overlap(made)
+    assert not files[0].exists() and set(files[1].read_text().split()) == names
+
+
 def test_two_at_once_do_not_lose_a_set(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
     overlap(made)
     before = (made.folder / "overlap.parquet").read_bytes()
