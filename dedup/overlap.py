@@ -20,7 +20,7 @@ import json
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from core import choice
@@ -272,7 +273,7 @@ def overlap(
 
 def _about(one: Hashed, review: Review | None, most: int) -> dict[str, Any]:
     """What readers of the table have to know of a set: how many were asked about, some of them, and the threshold."""
-    first = np.argsort(choice.rank(0, "overlap_names", one.of.name, (key.encode() for key in one.keys)), kind="stable")
+    first = np.argsort(_ranks(one.of.name, one.keys), kind="stable")
     return {
         "asked": len(one.keys),
         "some": sorted(one.keys[i] for i in first[:SOME]),
@@ -283,6 +284,24 @@ def _about(one: Hashed, review: Review | None, most: int) -> dict[str, Any]:
         "threshold": review.threshold if review else K256,
         "reviewer": review.reviewer if review else "",
     }
+
+
+def not_asked(name: str, about: Mapping[str, Any], keys: Collection[str]) -> list[str]:
+    """Pictures among `keys` that a set was not asked about, by the names that the table says of it.
+
+    These are the first by hash, so any of `keys` before the last of them would be one: a few missing pictures among
+    many may stay unseen, a tenth of them is not.
+    """
+    some, listed = set(about.get("some", ())), list(keys)  # tables of before do not say it
+    if not some or not listed:
+        return []
+    ranks = _ranks(name, listed)
+    end = ranks.max() if len(some) == about["asked"] else _ranks(name, sorted(some)).max()
+    return sorted(key for key, rank in zip(listed, ranks, strict=True) if rank <= end and key not in some)
+
+
+def _ranks(name: str, keys: Iterable[str]) -> NDArray[np.uint64]:
+    return choice.rank(0, "overlap_names", name, (key.encode() for key in keys))
 
 
 def _add_facts(rows: list[dict[str, Any]], dataset: Dataset) -> None:

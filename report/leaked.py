@@ -132,7 +132,10 @@ def by_set(found: Overlap, results: Manifest | None) -> list[SetLeaks]:
         leaked[name].add(key)
     by_model, same = _answers(found, results) if results else ({}, set())
     answers = {name: some[OWN] for name, some in by_model.items() if OWN in some}
-    why = {name: _why_not(leaked[name], answers.get(name, {}), said, name in same) for name, said in found.sets.items()}
+    why = {
+        name: _why_not(name, leaked[name], answers.get(name, {}), said, name in same)
+        for name, said in found.sets.items()
+    }
     compared = {name: leaked[name] & answers[name].keys() for name in sorted(found.sets) if not why[name]}
     numbers = leaks.summary(
         [leaks.split(name, _right(answers[name]), overlapping) for name, overlapping in compared.items()]
@@ -173,7 +176,7 @@ def _answers(found: Overlap, results: Manifest) -> tuple[dict[str, dict[str, eva
     return evals.answers_by_set(results, found.sets.keys() - same) | dict.fromkeys(same, of_tar), same
 
 
-def _why_not(leaked: set[str], answers: evals.Answers, said: Mapping[str, Any], same: bool) -> str:
+def _why_not(name: str, leaked: set[str], answers: evals.Answers, said: Mapping[str, Any], same: bool) -> str:
     """Why a set has no statistics; empty where it has. `said`: what overlap said of it."""
     if not answers:
         return "eval has no results of these pictures, so what the leak does to an accuracy is not known."
@@ -193,6 +196,11 @@ def _why_not(leaked: set[str], answers: evals.Answers, said: Mapping[str, Any], 
         return (
             f"Only {said['asked']:,} pictures were asked about, and {len(answers):,} evaluated, so the others are not "
             "known to be clean: ask openwit overlap about all that eval reads."
+        )
+    if not same and (missing := overlap.not_asked(name, said, answers)):
+        return (
+            f"Not all pictures that were evaluated were asked about, {missing[0]} for one, so they are not known to be "
+            "clean: ask openwit overlap about the pictures that eval reads, under the same names."
         )
     if leaked.issuperset(answers):
         return "All of its pictures that were evaluated are in the dataset, so there is no clean part to compare with."

@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.manifest import read_manifest
 from core.recipe import Recipe
+from dedup import overlap as overlaps
+from dedup.overlap import EvalSet, Hashed
 from report import leaked
 from report.leaked import SetLeaks
 from tests.report.finished import (
@@ -196,3 +199,22 @@ def test_results_of_another_pack_are_pointed_out(recipe: Recipe) -> None:
     finish(recipe, "eval", files={"pictures": PICTURES}, inputs=["train"])
     finish(recipe, "train", lambda attempt: attempt.note("again"))
     assert "was not trained on the pack that is there now" in page_of(recipe).text
+
+
+def test_pictures_of_which_some_were_not_asked_about_are_not_taken_for_clean(recipe: Recipe) -> None:
+    """As many were asked about as were evaluated, and under other names: of a third nothing is known."""
+    about = {"model": "trained", "set": "dtd", "method": "zero-shot", "prompts": "paper", "label": ["banded"]}
+    examples = [{**about, "id": f"{i:03}.png", "rank": 1 + i % 2} for i in range(300)]
+    finish_training(recipe, [1.0], RESULTS, tables={"example": examples})
+
+    def why(asked: list[str]) -> str:
+        prints = {name: np.zeros((len(asked), *shape), np.uint8) for name, shape in (("flags", ()), ("ph256", (32,)))}
+        said = overlaps._about(Hashed(EvalSet("dtd", ""), "of a folder", asked, prints, 0), None, 20)
+        finish_overlap(recipe, [{"eval_set": "dtd", "key": "000.png"}], {"dtd": said})
+        return sets_of(recipe)["dtd"].why
+
+    names = [f"{i:03}.png" for i in range(300)]
+    assert why(names) == why([*names, *(f"train/{i}.png" for i in range(900))]) == ""
+    for others in (names[:200] + [f"new/{i}.png" for i in range(100)], names[:20]):
+        assert re.search(r"not known to be clean: ask openwit overlap", why(others))
+    assert "Not all pictures that were evaluated were asked about" in why([*names[:200], *map(str, range(100))])
