@@ -8,6 +8,7 @@ classes keeps its accuracy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isclose
 
 from evaluation import adaptation, paper
 from evaluation.adaptation import Change, Step
@@ -26,14 +27,26 @@ Sides = dict[str, tuple[float, float]]  # by shift: on ImageNet's pictures of it
 
 
 def sides(by_set: Mapping[str, Row], outside: Mapping[str, Row] | None = None) -> Sides:
-    """The accuracies of both sides, of the shifts that have both; `outside`: of the shifts, where they are others."""
+    """The accuracies of both sides, of the shifts that have both in the same classes.
+
+    `outside`: of the shifts, where they are others.
+    """
     outside = by_set if outside is None else outside
     found: Sides = {}
     for shift in SHIFTS:
         x, y = by_set.get(inside_of(shift)), outside.get(shift.registered)
-        if x is not None and y is not None:
+        if x is not None and y is not None and same_classes(x, by_set.get(shift.registered, y)):
             found[shift.name] = float(x["value"]), float(y["value"])
     return found
+
+
+def same_classes(inside: Row, outside: Row) -> bool:
+    """Whether one is chosen among as many classes on both sides, as far as their rows say what guessing would get.
+
+    Of ImageNet-A or -R without some of its classes, one is chosen among those that are there.
+    """
+    x, y = inside.get("chance"), outside.get("chance")
+    return x is None or y is None or isclose(x, y, rel_tol=1e-6)
 
 
 def inside_of(shift: Shift) -> str:

@@ -32,7 +32,7 @@ from report import survey as surveys
 from report.funnel import LABELS, funnel
 from report.plots import Numbers, by_rank, curve, histogram
 
-REPORT_VERSION = 12  # raise it when the same stages would give another page
+REPORT_VERSION = 13  # raise it when the same stages would give another page
 
 RESULTS = 16  # evaluations of one model, of which more are folded away
 INPUTS = 24  # files that a stage read whose digests are listed

@@ -40,9 +40,14 @@ class OnShift:
     scores: Sequence[Score]
     n: int  # examples
     a_class: float  # examples, on average
-    whole: bool  # whether it has as many examples as the published set
+    published: int  # examples of the set as it was published
     clip: float | None
     resnet: float | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has as many examples as the published set."""
+        return self.n >= self.published
 
     @property
     def few(self) -> bool:
@@ -122,7 +127,7 @@ def on_shifts(rows: Sequence[Row], names: Sequence[str]) -> list[OnShift]:
                     scores=scores,
                     n=n,
                     a_class=n / known.classes,
-                    whole=n >= known.test,
+                    published=known.test,
                     clip=_of_paper("table_16", "zero-shot CLIP", in_paper(shift.registered)),
                     resnet=_of_paper_figure(in_paper(shift.registered)),
                 )
@@ -181,7 +186,9 @@ def _lacks(scores: Sequence[Score]) -> bool:
 
 def _inside(zero_shot: Mapping[str, Row], shift: Shift) -> float | None:
     row = zero_shot.get(adapted.inside_of(shift))
-    return None if row is None else float(row["value"])
+    if row is None or not adapted.same_classes(row, zero_shot[shift.registered]):
+        return None
+    return float(row["value"])
 
 
 def _of_paper(table: str, model: str, column: str) -> float | None:

@@ -90,6 +90,17 @@ def test_few_examples_of_a_part_of_a_set_claim_nothing() -> None:
     assert found.uncompared == ["ImageNetV2", "ImageNet-R"]
 
 
+def test_a_shift_without_some_of_its_classes_is_not_compared() -> None:
+    """One of 100 is chosen there, and one of 200 among ImageNet's pictures: not the same classes."""
+    rows = [{**row, "chance": 1 / 200} for row in adapted_rows()]
+    assert len(found_in(rows).robustness[0].shifts) == 7
+    part = [{**row, "chance": 1 / 100, "n": 15_000} if row["set"] == "imagenet_r" else row for row in rows]
+    found = found_in(part)
+    assert found.uncompared == ["ImageNet-R"] and "imagenet-r" not in found.robustness[0].shifts
+    (of_r,) = (one for one in found.shifts if one.title == "ImageNet-R")
+    assert of_r.scores[0].inside is None and not of_r.few and not of_r.whole
+
+
 def test_a_weak_model_is_on_no_line() -> None:
     rows = [of_set("imagenet", "zero-shot", 0.0), of_set("imagenet_v2", "zero-shot", 0.01)]
     found = found_in(rows)
@@ -106,6 +117,7 @@ def test_it_is_a_part_of_the_page_where_shifts_were_evaluated(tmp_path: Path) ->
         "ImageNetV2 56.2 % 54.2 % to 58.2 % 63.3 % 10,000 10.0 70.1 % 64.3 %",
         "ImageNet-R 69.3 % 67.3 % to 71.3 % n/a 400 2.0 88.9 % 37.7 %",
         "ImageNet-R has 2.0 examples a class, fewer than 20",
+        "From the paper: zero-shot CLIP as in table 16,",
         "this model 63.3 % 56.2 % 1.2 ",  # 0.438 / 0.367 mistakes
         "Effective robustness is the accuracy above that line;",
         "It is missing for: ImageNet-R.",
@@ -141,6 +153,15 @@ def finished(tmp_path: Path, clips: int, sets: Mapping[str, Mapping[str, Sequenc
     results = read_manifest(recipe.folder("eval"))
     assert results is not None
     return results, rows
+
+
+def test_a_part_of_a_set_is_said_to_be_one(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path)
+    finish_all(recipe)
+    finish_training(recipe, [1.0], [{**row, "n": 30_000} for row in rows_of(B_32)])
+    text = page_of(recipe).text
+    assert "ImageNet Sketch has 30,000 of its 50,889 examples here. If they lack classes" in text
+    assert text.count("examples here. If they lack classes") == 1
 
 
 def test_intervals_are_over_the_examples_of_both_sides(tmp_path: Path) -> None:
