@@ -64,6 +64,7 @@ class SetLeaks:
     without_result: int = 0  # leaked pictures that were not evaluated, as they have no label
     why: str = ""
     others: Mapping[str, leaks.Split] = field(default_factory=dict)  # by other models, on the same pictures
+    judged: bool = False  # whether the threshold is a person's
 
     @property
     def leak(self) -> Leak:
@@ -153,6 +154,7 @@ def by_set(found: Overlap, results: Manifest | None) -> list[SetLeaks]:
             without_result=len(leaked[name] - answers[name].keys()) if name in rows else 0,
             why=why[name],
             others=_others(by_model[name], compared[name]) if name in rows else {},
+            judged=bool(said["reviewer"]),
         )
         for name, said in sorted(found.sets.items())
     ]

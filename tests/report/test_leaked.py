@@ -77,6 +77,8 @@ def test_each_number_has_a_sentence(recipe: Recipe) -> None:
     for said in [
         "10 of 40 evaluation pictures are in the dataset",
         "Nobody has judged the candidates: those count that differ in at most 4 of 64 and 40 of 256 bits",
+        "it finds no more than 69 % of copies cropped by 5 % of their area, 16 % by 10 %, and 16 % of those turned by "
+        "3 degrees.",
         "60.0 % All: the model is right about this share of all 40 evaluated pictures.",
         "50.0 % Clean: the same of the 30 that are not in the dataset.",
         "90.0 % Overlap: the same of the 10 that are (25.0 % of the set).",
@@ -110,6 +112,7 @@ def test_a_review_says_who_set_the_threshold(recipe: Recipe) -> None:
     page = page_of(recipe)
     assert f"R. {SCRIPT} judged 2 pairs by eye; of the others those count that differ in at most 52 of 256" in page.text
     assert "12 of 256, judged by eye" in page.text
+    assert "Within 50 bits are 98 % of copies cropped by 5 % of their area" in page.text
 
 
 def test_sets_are_tested_together_and_those_without_results_say_so(recipe: Recipe) -> None:
@@ -153,6 +156,9 @@ def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> 
     one = sets_of(recipe)["dtd"]
     assert one.numbers is None
     assert one.why.startswith("Pictures that leaked were not evaluated under that name: 1, test/04.png for one")
+    long = "test/" + "a long name " * 20
+    finish_overlap(recipe, [{"eval_set": "dtd", "key": long}], sets)
+    assert "that eval reads, under the same names." in page_of(recipe).text, "the remedy is not cut off"
     finish_overlap(recipe, [], {"dtd": {"pictures": "of the train split", "some": ["train/04.png", "train/05.png"]}})
     one = sets_of(recipe)["dtd"]
     assert one.numbers is None, "nothing of the train split leaked: that says nothing of the test split"
