@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -40,6 +41,22 @@ def test_the_toy_set() -> None:
     assert row["bonferroni"] == 1.0 and row["tests"] == 35
 
 
+def at_least(hits: int, n: int, p: float | Fraction) -> float:
+    """The chance of so many, term by term."""
+    return float(sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(hits, n + 1)))
+
+
+def test_the_toy_set_by_hand() -> None:
+    """To the last digit that the published figures do not have."""
+    clean, overlap = Fraction(527, 879), Fraction(79, 121)
+    assert TOY.all_minus_clean == pytest.approx(float(Fraction(121, 1000) * (overlap - clean)), abs=1e-12)
+    assert TOY.p == pytest.approx(at_least(79, 121, clean), abs=1e-9)
+    assert TOY.interval is not None
+    low, high = (end + TOY.accuracy_clean for end in TOY.interval)
+    assert at_least(79, 121, low) == pytest.approx(0.0025, abs=1e-9)
+    assert 1 - at_least(80, 121, high) == pytest.approx(0.0025, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("hits", "n", "low", "high"),
     [
@@ -64,10 +81,10 @@ def test_clopper_pearson_at_99_5_per_cent(hits: int, n: int, low: float, high: f
         (10, 10, 0.9, 0.3486784401, 1e-9),
         (130, 1000, 0.1, 0.00134139837087, 1e-9),
         (0, 10, 0.3, 1.0, 0),
-        (18, 20, 0.7, 0.0354831, 5e-8),
-        (60, 100, 0.5, 0.028444, 5e-7),
-        (12, 12, 0.8, 0.0687195, 5e-8),
-        (80, 100, 0.75, 0.148831, 5e-7),
+        (18, 20, 0.7, 0.0354831323, 1e-9),
+        (60, 100, 0.5, 0.0284439668, 1e-9),
+        (12, 12, 0.8, 0.0687194767, 1e-9),
+        (80, 100, 0.75, 0.1488310504, 1e-9),
     ],
 )
 def test_binomial_greater(hits: int, n: int, p0: float, p: float, digits: float) -> None:

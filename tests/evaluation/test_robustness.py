@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logit
 
 from core.errors import UsageError
 from evaluation import bootstrap, robustness
@@ -18,6 +19,10 @@ LINE = robustness.fit(robustness.points(robustness.baselines(TESTBED)))
 
 def test_the_fit_of_the_testbed() -> None:
     assert (round(LINE.slope, 3), round(LINE.intercept, 3), round(LINE.r2, 3), LINE.n) == (0.832, -1.947, 0.876, 213)
+    x, y = logit(robustness.points(robustness.baselines(TESTBED))).T
+    slope, intercept = np.polyfit(x, y, 1)
+    assert (LINE.slope, LINE.intercept) == pytest.approx((slope, intercept), abs=1e-9)
+    assert LINE.r2 == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2, abs=1e-9)
 
 
 @pytest.mark.parametrize(
