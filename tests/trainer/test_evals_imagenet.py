@@ -57,6 +57,9 @@ def test_imagenets_pictures_of_a_shifts_classes_are_judged_as_the_shift_is(run: 
         "val-on-vid-robust-classes": (1 / 4, 4),
     }
     assert {row["method"] for row in rows} == {"zero-shot", "own-names"}
+    chance = {row["set"]: row["chance"] for row in rows if row["method"] == "zero-shot" and row["metric"] == "accuracy"}
+    assert chance["val-on-objectnet-classes"] == pytest.approx(chance["objectnet"])  # by which the report compares them
+    assert (chance["val-on-imagenet-a-classes"], chance["imagenet_a"]) == (pytest.approx(1 / 200), 1 / 2)
     own = [row for row in run.examples("zero-shot") if row["set"] == "val-on-objectnet-classes"]
     assert {row["id"]: row["predicted"][0] for row in own} == {
         "n02119022/1.png": "red_wolf",
