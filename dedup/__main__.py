@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -96,7 +97,7 @@ def overlap(options: argparse.Namespace) -> None:
         raise UsageError(f"--most {options.most}: give how many candidates of a picture are kept, 1 or more")
     sets = asked_sets(options, recipe)
     reviews = [read_review(path, overlaps.DETECTOR) for path in options.review]
-    dataset = dataset_of(recipe)
+    dataset = _of_one_dedup(dataset_of(recipe))
     path = join(recipe.out, overlaps.FILE)
     with exclusive(join(recipe.out, LOCK), "overlap"):  # two at once would each write a table without the other's sets
         hashed = [overlaps.hashed(one) for one in sets]
@@ -155,6 +156,17 @@ def dataset_of(recipe: Recipe) -> overlaps.Dataset:
     if dedup is None:
         raise UsageError(f"{recipe.folder('dedup')} holds no manifest, so no fingerprints: run openwit dedup first")
     return overlaps.Dataset(dedup, fetch, pack)
+
+
+def _of_one_dedup(dataset: overlaps.Dataset) -> overlaps.Dataset:
+    """The same without a pack of another run of dedup, which is said: it holds other images for the same pictures."""
+    if dataset.pack is None or dataset.pack.facts.get("inputs", {}).get("dedup") in (None, dataset.dedup.digest):
+        return dataset
+    print(
+        f"overlap: {shown(dataset.pack.folder)} is of another run of dedup, so what is in the shards is not known and "
+        "all leaks count: run openwit pack, then this again"
+    )
+    return replace(dataset, pack=None)
 
 
 def write_drop_list(options: argparse.Namespace) -> None:

@@ -239,6 +239,28 @@ def test_the_ids_that_did_not_leak_are_listed(made: Project) -> None:
     assert not files[0].exists() and set(files[1].read_text().split()) == names
 
 
+def test_a_pack_of_another_dedup_tells_nothing(
+    made: Project, bodies: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The copy that it holds is dropped now for another, which it does not hold: it would seem to be no leak."""
+    made.run("pack")
+    assert all(row["packed"] for row in overlap(made) if row["leak"])
+    copy, keeper = image_id(url_of(20)), image_id(url_of(0))
+    row = {"kept_by": keeper, "same_bytes": False}
+    groups = [
+        {**row, "image_id": copy, "keep": False, "reason": "near_duplicate"},
+        {**row, "image_id": keeper, "keep": True, "reason": None},
+    ]
+    captions = caption_rows(url_of(0), ["a dog"])
+    tables = {"captions": [table_of(CAPTION, captions)], "groups": [table_of(GROUP, groups)]}
+    made.write("dedup", {"c0": [prints(bodies)], **tables}, images=len(bodies) - 1)
+    capsys.readouterr()
+    assert all(row["packed"] is None for row in overlap(made) if row["leak"])
+    said = capsys.readouterr().out
+    assert "6_pack is of another run of dedup, so what is in the shards is not known" in said
+    assert "overlap: 6 of 120 evaluation pictures" in said
+
+
 def test_two_at_once_do_not_lose_a_set(made: Project, capsys: pytest.CaptureFixture[str]) -> None:
     overlap(made)
     before = (made.folder / "overlap.parquet").read_bytes()
