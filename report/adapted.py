@@ -160,7 +160,7 @@ def figure_15(
         )
         says = (
             "Probes on so many of ImageNet's training pictures a class, from zero-shot (0) to all. As figure 15 of the "
-            f"paper. Effective robustness in points: {by_steps}."
+            f"paper, which prints no values. Effective robustness in points: {by_steps}."
         )
         drawn.append(Figure(*figure, says))
     return drawn

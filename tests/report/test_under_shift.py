@@ -268,9 +268,10 @@ def test_the_page_says_what_is_drawn(tmp_path: Path) -> None:
     finish_training(recipe, [1.0], adapted_rows())
     text = page_of(recipe).text
     for said in [
-        "Thin lines lead to the same model with own class names and with a probe on ImageNet. As figures 13 and 14",
+        "Thin lines lead to the same model with own class names and with a probe on ImageNet. As figures 13 and 14 "
+        "(left) of the paper, which prints no values of their points.",
         "What a shift's own class names change,",
-        "from zero-shot (0) to all. As figure 15 of the paper.",
+        "from zero-shot (0) to all. As figure 15 of the paper, which prints no values.",
         "All results of this model ·",  # folded away, for they are many
     ]:
         assert said in text
