@@ -34,9 +34,9 @@ def write_clean(
         if name in asked or file_of(name) not in there:
             continue
         old = read_bytes(join(out, file_of(name))).decode().splitlines()
-        ids = {*old, *_leaked(before[0], name)}
-        if len(ids) == about["asked"]:
-            _write(out, table, name, ids)
+        every = {*old, *_leaked(before[0], name)}
+        if len(every) == about["asked"]:
+            _write(out, table, name, every)
         else:  # a run ended between the table and this list
             forget(out, [name])
 

@@ -218,3 +218,30 @@ def test_planted_leaks_are_found_measured_and_taken_out(made: Made, capsys: pyte
     capsys.readouterr()
     assert not any(row["packed"] for row in made.overlap())
     assert f"overlap: 0 of {N} evaluation pictures are in the dataset" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_leaks_of_a_set_in_numbered_tars_are_measured(made: Made) -> None:
+    """As CLIP_benchmark has its sets: overlap and eval call the pictures the same, so that the two can be joined."""
+    folder, classes = made.project.folder.parent / "numbered", sorted({name.lower() for name in CLASSES})
+    (folder / "test").mkdir(parents=True)
+    (folder / "classnames.txt").write_text("".join(f"{name}\n" for name in classes))
+    (folder / "test" / "nshards.txt").write_text("1")
+    with tarfile.open(folder.parent / "set.tar") as pictures, tarfile.open(folder / "test" / "0.tar", "w") as tar:
+        for i, name in enumerate(sorted(pictures.getnames())):
+            file = pictures.extractfile(name)
+            assert file is not None
+            for ending, body in ((".jpg", file.read()), (".cls", b"%d" % classes.index(label_of(name)))):
+                member = tarfile.TarInfo(f"s{i:07}{ending}")
+                member.size = len(body)
+                tar.addfile(member, io.BytesIO(body))
+    made.run("pack")
+    made.run("eval", "--set", f'eval.sets=["{folder}"]')
+    made.run("overlap", "--pictures", str(folder))
+    found = page.read(made.recipe, made.project.manifest("dedup"))
+    assert found is not None
+    one = next(one for one in page.by_set(found, made.project.manifest("eval")) if one.name == "numbered")
+    numbers = one.numbers
+    assert numbers is not None, one.why
+    assert (numbers["n"], numbers["overlap"]) == (N, len(made.leaked))
+    assert numbers["all_minus_clean"] == pytest.approx(numbers["all"] - numbers["clean"], abs=1e-12)
