@@ -192,6 +192,13 @@ def test_leaks_of_another_pack_are_pointed_out(recipe: Recipe) -> None:
     assert "packed again since openwit overlap was run: run it again before you read" in page_of(recipe).text
 
 
+def test_what_was_not_compared_is_not_said_to_be_clean(recipe: Recipe) -> None:
+    finish_overlap(recipe, LEAKED, {"a": {"flat": 3}})
+    text = page_of(recipe).text
+    assert "3 pictures are too flat for a hash, and were not compared" in text
+    assert "the same of the 30 that are not in the dataset, or too flat to tell." in text
+
+
 def test_what_was_not_asked_about_is_not_taken_for_clean(recipe: Recipe) -> None:
     finish_overlap(recipe, LEAKED, {"a": {"asked": 30}})
     one = sets_of(recipe)["a"]
