@@ -19,7 +19,7 @@ from core.recipe import Recipe
 from dedup import overlap
 from dedup.allpairs import K64, K256
 from evaluation import leaks, paper
-from report import evals
+from report import evals, models
 from report.by_set import OWN
 from report.examples import Rows, in_order
 from report.figures import shift
@@ -256,9 +256,11 @@ def _shown(recipe: Recipe, found: Overlap, chunks: Chunks, pack: Manifest | None
     keys = sorted(nearest)
     chosen = [nearest[keys[i]] for i in in_order(seed, "leak", [key.encode() for _, key in keys])[:SHOWN]]
     seen: dict[tuple[str, str], Thumbnail | None] = {}
+    places = models.located(recipe)
     for name, said in found.sets.items():
         wanted = {row["key"] for row in chosen if row["eval_set"] == name}
-        seen |= {(name, key): one for key, one in evals.pictures(recipe, said["pictures"], wanted).items()}
+        of_set = evals.pictures(recipe, said["pictures"], wanted) or models.pictures(places.get(name), wanted)
+        seen |= {(name, key): one for key, one in of_set.items()}
     return [
         {
             **row,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dedup import overlap as overlaps
 from dedup.overlap import EvalSet, Hashed
 from report import leaked
 from report.leaked import SetLeaks
+from report.thumbnails import Chunks
 from tests.report.finished import (
     PICTURES,
     RESULTS,
@@ -25,6 +27,7 @@ from tests.report.finished import (
     finish_overlap,
     finish_training,
     named,
+    picture,
     recipe_in,
 )
 from tests.report.test_render import page_of
@@ -163,6 +166,23 @@ def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> 
     one = sets_of(recipe)["dtd"]
     assert one.numbers is None, "nothing of the train split leaked: that says nothing of the test split"
     assert one.why.startswith("The pictures that were asked about were not evaluated under those names, train/04.png")
+
+
+def test_the_pictures_of_the_recipe_s_sets_are_shown(recipe: Recipe, tmp_path: Path) -> None:
+    """Beside the images that they leaked into, else nobody sees whether they are the same."""
+    (tmp_path / "mine" / "cats").mkdir(parents=True)
+    (tmp_path / "mine" / "cats" / "1.jpg").write_bytes(picture((9, 90, 160)))
+    finish_overlap(
+        recipe,
+        [{"eval_set": name, "key": "cats/1.jpg"} for name in ("mine", "of others")],
+        {name: {"pictures": "of a folder"} for name in ("mine", "of others")},
+    )
+    asked = replace(recipe, tables={**recipe.tables, "eval": {"sets": [str(tmp_path / "mine")]}})
+    dedup, fetch = (read_manifest(recipe.folder(stage)) for stage in ("dedup", "fetch"))
+    assert dedup is not None and fetch is not None
+    found = leaked.section(asked, dedup, Chunks(fetch, fetch.of("chunk")), None, None, 1)
+    assert found is not None
+    assert {row["eval_set"]: row["picture"] is not None for row in found.shown} == {"mine": True, "of others": False}
 
 
 def test_pictures_without_a_label_take_no_part(recipe: Recipe) -> None:
