@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from tests.conftest import DATA
+from tests.conftest import DATA, absent
 
 CLASSES = ("accordion", "airplanes", "anchor", "ant")
 EACH = 3
@@ -15,9 +15,12 @@ EACH = 3
 
 @cache
 def pictures() -> dict[str, list[bytes]]:
-    """Some classes of Caltech-101 → a few JPEG files of each, 72 pixels wide."""
+    """Some classes of Caltech-101 → a few JPEG files of each, 72 pixels wide. Absent: as for the fixture `data`."""
     found: dict[str, list[bytes]] = defaultdict(list)
-    with tarfile.open(DATA / "cls" / "caltech101_72px.tar") as tar:
+    path = DATA / "cls" / "caltech101_72px.tar"
+    if not path.exists():
+        absent(f"no real pictures in {DATA}: set OPENWIT_DATA to the folder that holds cls/, web/, warc/ …")
+    with tarfile.open(path) as tar:
         for member in tar:
             label = member.name.split("/")[-2] if "/" in member.name else ""
             if label in CLASSES and len(found[label]) < EACH:
