@@ -22,7 +22,8 @@ from evaluation.wording import listed
 
 Frames = Literal["middle", "all"]
 _LIKE_A_SPLIT = re.compile(
-    r"(train|test|val|valid|dev|eval)(val|ing|idation|uation)?([ ._-]?(set|data|images|split))?", re.IGNORECASE
+    r"(train|test|val|valid|dev|eval)(val|ing|idation|uation)?([ ._-]?(set|data|images|split))?([ ._-]?[0-9]+)?",
+    re.IGNORECASE,
 )
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir", "__pycache__", "lost+found"})  # in small letters
 
@@ -52,7 +53,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_like_a_split(name: str) -> bool:
-    """Whether a folder's name is that of a split, in any of the ways in which they are written: Train, testing_set."""
+    """Whether a folder's name is that of a split, in any of the ways in which they are written: Train, val2017."""
     return _LIKE_A_SPLIT.fullmatch(name) is not None
 
 

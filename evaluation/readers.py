@@ -34,6 +34,7 @@ __all__ = [
     "read",
     "read_captions",
     "read_places",
+    "unread_splits",
 ]
 
 Layout = Literal["folders", "tar", "webdataset", "metadata", "parquet", "karpathy"]
@@ -87,6 +88,8 @@ def split_folder(folder: Path, split: str) -> Path:
     folders = sorted(entry.name for entry in folder.iterdir() if class_folders.is_folder(entry))
     if folders and all(name in SPLITS for name in folders):
         raise Failure(f"{folder} has the splits {listed(folders)} and no {split}: give the folder of one of them")
+    if any((folder / name).exists() for name in metadata_files.METADATA) or karpathy.listing_in(folder):
+        return folder  # which says of which pictures there are
     similar = [name for name in folders if class_folders.is_like_a_split(name)]
     if len(similar) > 1 or (similar and similar == folders):
         raise Failure(
@@ -94,6 +97,15 @@ def split_folder(folder: Path, split: str) -> Path:
             f"tested to {split}, or give its path"
         )
     return folder
+
+
+def unread_splits(path: str, split: str = "test") -> list[str]:
+    """Folders beside that of a split that look like splits and are not read, for they are called otherwise: Train."""
+    folder = Path(path)
+    if not (folder / split).is_dir():
+        return []
+    names = (entry.name for entry in folder.iterdir() if class_folders.is_folder(entry))
+    return sorted(name for name in names if name not in SPLITS and class_folders.is_like_a_split(name))
 
 
 def read(

@@ -227,6 +227,8 @@ class Located:
         `examples`: how many are judged, where that is not one a picture.
         """
         said = self.left_out(pictures)
+        if unread := readers.unread_splits(self.path, _split(self.set, self.path, "test")):
+            said.append(f"{self.name}: left aside {listed(unread)}; splits are called train, val and test: rename them")
         if self.set is None:
             return said + (_own_remarks(self.name, pictures) if isinstance(pictures, Pictures) else [])
         n = len(pictures) if examples is None else examples

@@ -91,6 +91,7 @@ def karpathy(base: Path, filepath: str = "") -> Path:
 def test_karpathys_listings(tmp_path: Path) -> None:
     karpathy(tmp_path / "flickr30k")
     karpathy(tmp_path / "mscoco", "val2014")
+    (tmp_path / "mscoco" / "train2014").mkdir()
     assert located(str(tmp_path / "mscoco"), tmp_path).task == "retrieval"
     (tmp_path / "mscoco" / "val2014" / "9.jpg").write_bytes(b"x")
     flickr, coco = located("flickr30k", tmp_path), located("mscoco", tmp_path)

@@ -61,6 +61,15 @@ def test_a_set_that_is_there_and_is_none_is_said(tmp_path: Path) -> None:
         found.open()
 
 
+def test_a_split_by_another_name_is_said(tmp_path: Path) -> None:
+    for name in ("test", "val", "Train", "training_set"):
+        made.class_folders(tmp_path / "mine" / name)
+    (found,) = sets.find([f"{tmp_path}/mine"], str(tmp_path))
+    assert isinstance(found, sets.Located)
+    (said,) = found.remarks(found.open())
+    assert said.endswith("mine: left aside Train, training_set; splits are called train, val and test: rename them")
+
+
 def test_wrong_names_are_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean mnist"):
         sets.find(["mnits"], str(tmp_path))

@@ -76,6 +76,19 @@ def test_rows_that_are_not_what_they_seem(text: str, said: str, tmp_path: Path) 
         read(tmp_path)
 
 
+def test_rows_say_of_which_split_pictures_are(tmp_path: Path) -> None:
+    """COCO has its pictures in train2017 and val2017."""
+    for split in ("train2017", "val2017"):
+        in_folder(tmp_path / split)
+    (tmp_path / "metadata.csv").write_text("file_name,label\nval2017/images/ant_0.jpg,ant\n")
+    assert readers.layout_of(str(tmp_path)) == "metadata"
+    assert read(tmp_path).ids == ("val2017/images/ant_0.jpg",)
+    with (tmp_path / "metadata.csv").open("a") as file:
+        file.write("train2017/images/ant_0.jpg,ant\n")
+    with pytest.raises(Failure, match=r"metadata\.csv names pictures in train2017, val2017, which look like splits"):
+        read(tmp_path)
+
+
 def test_rows_of_pictures_in_several_splits_are_not_taken_together(tmp_path: Path) -> None:
     names = [f"images/{split}/1.jpg" for split in ("train", "test")]
     for name in names:

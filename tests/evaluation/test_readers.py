@@ -34,7 +34,15 @@ def test_splits_and_capitals(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("Train", "Test"), ("training", "testing"), ("training_set", "test_set"), ("train", "Test")]
+    "names",
+    [
+        ("Train", "Test"),
+        ("training", "testing"),
+        ("training_set", "test_set"),
+        ("train", "Test"),
+        ("train", "test1"),
+        ("train2017", "val2017"),
+    ],
 )
 def test_folders_that_look_like_splits_are_not_taken_together(names: tuple[str, str], tmp_path: Path) -> None:
     for name in names:
