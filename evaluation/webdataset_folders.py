@@ -24,7 +24,9 @@ from evaluation.labels import MAX_CLASS_BYTES, class_names, class_numbers, is_cl
 from evaluation.wording import listed
 
 _TEMPLATES, _TYPE = "zeroshot_classification_templates.txt", "dataset_type.txt"
-_CODE = re.compile(r"""^lambda\b|^f?(['"]).*\1,$""")  # as lists of templates are published in Python
+_CODE = re.compile(  # as lists of templates are published in Python and JSON; "{c}" alone is a name in quotes
+    r"""^(lambda\b|\[|f?(['"])(?!\{c?\}\2$).*\2,?$)"""
+)
 _COUNTED = re.compile(r"s([0-9]{7,})")
 
 
@@ -217,5 +219,7 @@ def _templates(folder: Path) -> Iterator[str]:
             raise Failure(f"{path}, line {number} is a line of a program ({line[:60]}): leave the sentence alone")
         if line and "{}" not in template:
             raise Failure(f"{path}, line {number} has no {{c}} for the class name: add it")
+        if re.search("[{}]", template.replace("{}", "")):
+            raise Failure(f"{path}, line {number} has braces beside {{c}} ({line[:60]}): leave the sentence alone")
         if line:
             yield template

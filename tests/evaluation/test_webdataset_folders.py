@@ -82,6 +82,15 @@ def rewritten(path: Path, change: Callable[[dict[str, bytes]], object]) -> None:
             lambda p: (p / "zeroshot_classification_templates.txt").write_text("a photo of a {c}.\na photo.\n"),
             r"templates\.txt, line 2 has no \{c\} for the class name",
         ),
+        *(
+            (lambda p, text=text: (p / "zeroshot_classification_templates.txt").write_text(f"{{c}}\n{text}\n"), said)
+            for text, said in (
+                ("f'a photo of a {c}.'", r"line 2 is a line of a program \(f'a photo"),
+                ('["a photo of a {c}.", "art of {c}"]', r"line 2 is a line of a program"),
+                ('{"ant": ["a small {c}"]}', r"line 2 has braces beside \{c\}"),
+                ("a photo of a {c} by {artist}.", r"line 2 has braces beside \{c\} \(a photo of a \{c\} by \{artist"),
+            )
+        ),
         (
             lambda p: rewritten(p / "test/0.tar", lambda files: [files.pop(name) for name in list(files)[-2:]]),
             r"lacks 1 samples, s0000004: a tar was cut short, download it again",
@@ -144,3 +153,9 @@ def test_pictures_of_several_classes_have_vectors(tmp_path: Path) -> None:
     (tmp_path / "classnames.txt").write_text("cat\ndog\n")
     with pytest.raises(Failure, match=r"s0000000\.npy in .* is int64 \[3\], not a vector of 2 zeros and ones, one by"):
         read(tmp_path)
+
+
+def test_quotes_within_a_template_are_its_own(tmp_path: Path) -> None:
+    lines = ['"{c}"', 'a photo of the number: "{c}".', '"{}" on a sign', "it's {c}'"]
+    (benchmark(tmp_path) / "zeroshot_classification_templates.txt").write_text("\n".join(lines))
+    assert read(tmp_path).templates == tuple(line.replace("{c}", "{}") for line in lines)
