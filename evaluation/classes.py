@@ -11,13 +11,14 @@ import difflib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from core.errors import Failure
 from evaluation.wording import listed
 
 _SHOWN = 5  # labels that a message names
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_JOINED = re.compile(r"[|;,]")
 _WORDNET = re.compile(r"n[0-9]{8}")
 
 
@@ -88,6 +89,19 @@ def require_different(labels: Sequence[str], where: str) -> None:
                 "give each a name of its own"
             )
         first[key] = label
+
+
+def require_single(labels: Iterable[str], where: str) -> None:
+    """Failure where a label joins others, as tables have it where a picture has several classes: "cat|dog", "3 7"."""
+    known = set(labels)
+    for label in sorted(known):
+        words = label.split()
+        parts = words if all(map(_NUMBER.fullmatch, words)) else [part.strip() for part in _JOINED.split(label)]
+        if len(parts) > 1 and known.issuperset(parts):
+            raise Failure(
+                f"{where} has the label {label!r} beside {listed(map(repr, parts))}: where a picture has several "
+                "classes, write metadata.jsonl, in which a label may be a list"
+            )
 
 
 def _word(label: str) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from core.errors import Failure
 from core.files import read_bytes
 from core.tars import tar_members
-from evaluation.classes import require_different
+from evaluation.classes import require_different, require_single
 
 EXTENSIONS = frozenset(
     f".{name}"
@@ -63,6 +63,7 @@ def read(pictures: str, labels: str) -> Labelled:
         label_of = {name: given[meant[name]] for name in names if name in meant}
         classes = sorted(set(given.values()))
         require_different(classes, labels)
+        require_single(classes, labels)
         others = len(names) - len(label_of)
     return Labelled(label_of, classes, others)
 

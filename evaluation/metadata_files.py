@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from core.errors import Failure
 from core.files import open_input
 from evaluation.class_folders import Tree, body, is_like_a_split, natural, walk
+from evaluation.classes import require_single
 from evaluation.examples import Captioned, Pictures, Placed, require_no_pointer
 from evaluation.labels import MISSING, match, normal, read_text
 from evaluation.wording import listed
@@ -145,7 +146,7 @@ def read_metadata(path: Path, column: str = "") -> Pictures:
     if names := table.classes.get(label, ()):
         classes, labels = names, by_number(cells, names, list(table.rows_of), str(path))
     else:
-        classes, labels = numbered(cells)
+        classes, labels = numbered(cells, str(path))
     return Pictures(**table.files(), classes=classes, labels=labels)
 
 
@@ -301,9 +302,13 @@ def class_names_in(schema: pa.Schema, column: str) -> tuple[str, ...]:
     return tuple(map(str, names.values() if isinstance(names, Mapping) else names or ()))
 
 
-def numbered(labels: Sequence[Label]) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
-    """Class names in their order, numbers by their value, and each picture's numbers among them."""
+def numbered(labels: Sequence[Label], path: str) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """Class names in their order, numbers by their value, and each picture's numbers among them.
+
+    Failure where a name of the table at `path` is several classes in one.
+    """
     classes = sorted({name for some in labels for name in some}, key=natural)
+    require_single(classes, path)
     number = {name: i for i, name in enumerate(classes)}
     return tuple(classes), tuple(tuple(sorted(number[name] for name in some)) for some in labels)
 

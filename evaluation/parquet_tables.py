@@ -95,7 +95,7 @@ def read_tables(path: str, tables: Sequence[str], column: str = "") -> Pictures:
     if shared:
         classes, labels = shared, tuple(tuple(sorted(map(int, some))) for some in cells)
     else:
-        classes, labels = numbered(cells)
+        classes, labels = numbered(cells, path)
 
     def read() -> Iterator[tuple[str, tuple[bytes, ...]]]:
         waiting = iter(names)

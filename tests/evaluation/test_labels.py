@@ -139,6 +139,10 @@ def test_a_class_is_one_however_its_accents_are_spelt(tmp_path: Path) -> None:
         ("9.jpg\tcat\n", r"have no name in common: the one has '9\.jpg', the other '0\.jpg'; name the pictures"),
         ("cat\t0.jpg\n", "have no name in common: the one has 'cat', the other"),
         ("0.jpg\tgrün\n".encode("latin-1"), r"labels\.tsv is not UTF-8"),
+        (
+            "0.jpg\tcat\n1.jpg\tdog\nREADME\tdog; cat\n",
+            r"has the label 'dog; cat' beside 'dog', 'cat': where a picture",
+        ),
         ("0.jpg\tcat\n".encode("utf-16-le"), r"labels\.tsv is not UTF-8 .*UTF-16"),
     ],
 )

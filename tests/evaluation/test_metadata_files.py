@@ -76,6 +76,17 @@ def test_rows_that_are_not_what_they_seem(text: str, said: str, tmp_path: Path) 
         read(tmp_path)
 
 
+@pytest.mark.parametrize("joined", ["ant|bee", "bee;ant", '"bee, ant"', "7 12"])
+def test_a_label_that_joins_others_is_named(joined: str, tmp_path: Path) -> None:
+    labels = ["ant", joined, "bee", "7", "12"]
+    rows = [f"{name},{label}\n" for name, label in zip(in_folder(tmp_path), labels, strict=False)]
+    (tmp_path / "metadata.csv").write_text("file_name,label\n" + "".join(rows))
+    with pytest.raises(
+        Failure, match=r"metadata\.csv has the label '.*' beside '\w+', '\w+': where a picture has several"
+    ):
+        read(tmp_path)
+
+
 def test_rows_say_of_which_split_pictures_are(tmp_path: Path) -> None:
     """COCO has its pictures in train2017 and val2017."""
     for split in ("train2017", "val2017"):
