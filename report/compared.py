@@ -12,6 +12,7 @@ import numpy as np
 from core.manifest import Manifest
 from evaluation import fewshot, paper
 from evaluation.paper import Value
+from evaluation.summaries import tally
 from report.by_set import Row, in_paper, model_of, models, of_method, title
 from report.evals import table_rows
 from report.examples import Rows
@@ -131,8 +132,15 @@ def _differences(id_: str, pairs: Mapping[str, Pair], whose: str, of_paper: OfPa
         figure = zeroshot.differences(id_ + ending, "zero-shot minus probe", "zero-shot less probe (points)", series)
         says = f"How much better zero-shot is than a linear probe on {whose}, set by set. As figure 5 of the paper"
         also = ", which takes the probe of a ResNet-50." if id_ == "against" else "."
-        drawn.append(Figure(*figure, says + also))
+        drawn.append(Figure(*figure, says + also + _better(series)))
     return drawn
+
+
+def _better(series: Sequence[Series]) -> str:
+    """On how many sets zero-shot is better, as the text of figure 5 has it."""
+    found = [(one.label, tally({name: value.value for name, value in one.values.items()})) for one in series]
+    shares = [f"on {won.wins} of {won.wins + won.ties + won.losses} ({label})" for label, won in found]
+    return f" Zero-shot is better {', '.join(shares)}."
 
 
 # ── figures 6 to 8 ────────────────────────────────────────────────────────────────────────────────

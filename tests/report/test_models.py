@@ -13,6 +13,7 @@ import pytest
 
 from core.manifest import Manifest, read_manifest
 from core.recipe import Recipe
+from evaluation import sets
 from report import compared, models
 from report.by_set import MINE, OWN, of_method
 from report.figures.canvas import Figure
@@ -209,6 +210,18 @@ def test_figures_have_every_model_and_a_probe_on_others_features(tmp_path: Path)
     assert {row["series"] for figure in found["7"] for row in rows_of(figure)} == titles | {"paper"}
     assert {row["model"] for figure in found["8"] for row in rows_of(figure)} == titles | {"paper, ViT-L/14@336px"}
     assert len({figure.svg for some in found.values() for figure in some}) == 2 + 2 + 1 + 1 + 1
+
+
+def test_figure_5_counts_the_sets_on_which_zero_shot_is_better(tmp_path: Path) -> None:
+    """Of the paper's 27 sets they are 16 (section 3.1.5)."""
+    names = sets.names()[:27]
+    rows = results("a", *((name, "zero-shot", 0.5) for name in names))
+    rows += results("RN50", *((name, "probe", 0.305 + 0.01 * i) for i, name in enumerate(names)), prompts="")
+    (figure,) = drawn(rows, tmp_path)["5"]
+    assert len(rows_of(figure)) == 2 * 27
+    assert figure.says.endswith(
+        " Zero-shot is better on 20 of 27 (a), on 16 of 27 (paper, ViT-L/14@336px and ResNet-50)."
+    )
 
 
 def test_curves_are_of_the_sets_that_all_models_have(tmp_path: Path) -> None:
