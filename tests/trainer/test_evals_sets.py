@@ -203,6 +203,27 @@ def test_all_methods_choose_among_the_classes_of_all_splits(
     assert run.found.there[0].digests["train"] != digests["train"]
 
 
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_classes_that_lambda_is_chosen_without_are_said(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], has_validation: bool
+) -> None:
+    """Of the red pictures alone the largest λ is as right as any other, and the probe guesses."""
+
+    def pictures(split: str, n: int, *names: str) -> dict[str, bytes]:
+        return {f"{split}/{name}/{i}.png": colour(name) for name in names for i in range(n)}
+
+    names = ("red", "green", "blue")
+    files = pictures("test", 1, *names) | pictures("train", 4, *names)
+    files |= pictures("val", 1, "red") if has_validation else pictures("train", 5, "red")
+    write(tmp_path / "mine", files)
+    assert rows_of(run([f"{tmp_path}/mine"], probe=True))["mine probe", "accuracy"] == pytest.approx(1 / 3)
+    said = "eval: mine: λ is chosen without examples of 2 of the 3 classes (blue, green): give a validation split that "
+    assert capsys.readouterr().out.count(said) == 1
+    write(tmp_path / "mine", pictures(*(("val", 1) if has_validation else ("train", 5)), *names))
+    assert rows_of(run([f"{tmp_path}/mine"], probe=True))["mine probe", "accuracy"] == 1
+    assert "λ is chosen" not in capsys.readouterr().out
+
+
 def test_a_set_without_a_train_split_has_no_probe(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "mine", {"red/1.png": colour("red"), "train/1.png": colour("blue")})  # a class of trains
     assert {row["method"] for row in run([f"{tmp_path}/mine"], probe=True)} == {"zero-shot"}

@@ -14,6 +14,7 @@ from core.files import digest
 from evaluation import features, fewshot, logistic, metrics, probe, prompts
 from evaluation.examples import Files, Pictures
 from evaluation.features import Features
+from evaluation.wording import listed
 from trainer.evals import judged
 from trainer.evals.config import Config
 from trainer.evals.context import Context
@@ -99,6 +100,7 @@ def evaluate(
         print(f"eval: no probe of {one.name}: {why}", flush=True)
         return [], []
     splits = _splits(source, one, test, hidden, tables_of(context.config, "hidden"))
+    context.remark(_without_validation(one.name, splits))
     task = _Task(splits, metric, measure, keep=one.is_imagenet)
     basis = digest(RULES_VERSION, source.basis(one, *one.digests), task.truth, list(splits.classes), metric)
     rows: Rows = []
@@ -166,6 +168,21 @@ def _splits(source: VectorSource, one: EvalSet, test: Pictures, hidden: Floats, 
             found[role] = source.pictures(one, role, pictures[role], tables)["hidden"]
     made = {role: _features(role, some, found[role]) for role, some in pictures.items()}
     return _Splits(test.classes, made["train"], made.get("validation"), made["test"])
+
+
+def _without_validation(name: str, splits: _Splits) -> list[str]:
+    """A sentence on classes of which there is no example to validate with: any λ may be the best by the others."""
+    if splits.validation is not None:
+        counts = np.bincount(splits.validation.labels, minlength=len(splits.classes))
+    else:
+        counts = (features.VALIDATION * np.bincount(splits.train.labels, minlength=len(splits.classes))).astype(int)
+    absent = [splits.classes[number] for number in np.flatnonzero(counts == 0).tolist()]
+    if not absent:
+        return []
+    return [
+        f"{name}: λ is chosen without examples of {len(absent)} of the {len(splits.classes)} classes "
+        f"({listed(absent)}): give a validation split that has all, or 5 training examples of each"
+    ]
 
 
 def _features(role: Role, pictures: Pictures, found: Floats) -> Features:
