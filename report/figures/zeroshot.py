@@ -176,6 +176,7 @@ def equivalents(name: str, series: Sequence[Series]) -> Drawn:
     first = series[0]
     at = row_places(series)
     middle = spread(value.value for value in first.values.values())
+    places = {value.value for one in series for value in one.values.values()}
 
     def fill(figure: Any) -> None:
         axes = figure.subplots()
@@ -193,6 +194,8 @@ def equivalents(name: str, series: Sequence[Series]) -> Drawn:
             middle.median, color=SOFT, linewidth=1.1, linestyle=(0, (4, 3)), label=f"median {middle.median:.1f}"
         )
         axes.margins(x=0.12, y=0.01)
+        if len(places) == 1:  # on a logarithmic axis margins around one place are none
+            axes.set_xlim(min(places) / 2, min(places) * 2)
         row_names(axes, at)
         axes.xaxis.set_major_formatter("{x:g}")
         dress(axes, "labelled examples per class (log scale)", "")

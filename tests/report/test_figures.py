@@ -140,6 +140,11 @@ def test_a_long_name_is_cut_before_what_the_legend_says_of_it() -> None:
     assert said <= {text.strip() for text in ET.fromstring(svg).itertext()}
 
 
+def test_one_place_on_a_logarithmic_axis_is_drawn() -> None:
+    svg = zeroshot.equivalents("f", [Series("mine", measured({"cats": 5.3}))]).svg
+    assert {"cats", "5.3", "mean 5.3"} <= {text.strip() for text in ET.fromstring(svg).itertext()}
+
+
 def test_the_same_numbers_give_the_same_bytes() -> None:
     assert figure_13() == figure_13.__wrapped__()
 
