@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from torch import Tensor
 
 from core.errors import Failure
-from tests.trainer.made_sets import Run, colour, rows_of, write
+from tests.trainer.made_sets import ColourSense, Run, colour, rows_of, write
 
 
 def test_retrieval_counts_every_caption_of_a_picture(
@@ -38,6 +41,25 @@ def test_retrieval_counts_every_caption_of_a_picture(
     assert [row["label"] for row in run.examples("image-to-text") if row["id"] == "red.png"] == [
         ["a red thing", "a cyan thing"]
     ]
+
+
+class Listening(ColourSense):
+    """Remembers what it was asked."""
+
+    heard: ClassVar[list[str]] = []
+
+    def texts(self, texts: Iterable[str]) -> Tensor:
+        asked = list(texts)
+        self.heard.extend(asked)
+        return super().texts(asked)
+
+
+def test_captions_are_put_into_the_sentence_of_table_13(tmp_path: Path) -> None:
+    files = {f"{name}.png": colour(name) for name in ("blue", "red")}
+    write(tmp_path / "mine", files | {"metadata.csv": b"file_name,caption\nblue.png,a blue {}\nred.png,red things\n"})
+    Listening.heard.clear()
+    Run(tmp_path, Listening)([f"{tmp_path}/mine"], prompts=["paper", "contextless"])
+    assert Listening.heard == ["a photo of a blue {}", "a photo of red things", "a blue {}", "red things"]
 
 
 def test_a_place_is_that_of_the_nearest_reference(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,6 +183,21 @@ def test_probes_are_fitted_on_the_splits_of_a_set(run: Run, tmp_path: Path) -> N
     assert run([f"{tmp_path}/mine"], probe=True, shots=[1, 2, 16], seeds=[0, 1]) == rows and run.kept.made == 0
 
 
+def test_all_examples_are_as_many_shots_as_a_class_has_on_average(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is called red is green where probes are fitted, so that none of them comes near zero-shot."""
+    write(tmp_path / "mine", {f"test/{name}/1.png": colour(name) for name in ("red", "green")})
+    for split, n in (("train", 5), ("val", 2)):
+        files = {
+            f"{name}/{i}.png": colour(seen) for name, seen in (("red", "green"), ("green", "red")) for i in range(n)
+        }
+        write(tmp_path / "mine" / split, files | {"red/more.png": colour("green")})
+    found = rows_of(run([f"{tmp_path}/mine"], probe=True, shots=[1]))
+    assert (found["mine zero-shot", "accuracy"], found["mine probe", "accuracy"]) == (1, 0)
+    assert "eval: mine zero-shot is worth more than 8.0 examples a class\n" in capsys.readouterr().out
+
+
 def test_all_methods_choose_among_the_classes_of_all_splits(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
