@@ -35,6 +35,7 @@ def test_metrics_of_two_and_of_many_classes() -> None:
         ("accuracy", pytest.approx(1 / 3)),
         ("top-5", pytest.approx(2 / 3)),
     ]
+    assert [row["chance"] for row in rows] == pytest.approx([(1 / 7 + 5 / 7) / 2, 1 / 7, 5 / 7])
     (row,) = judged.by_classes(ASKED, np.eye(2, dtype=bool), np.eye(2, dtype=np.float32), ["x", "y"])
     assert (row["metric"], row["value"], row["low"]) == ("map11", 1.0, None)
     with pytest.raises(Failure, match="roc_auc takes 2"):
