@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
@@ -25,6 +26,7 @@ from trainer.evals import __main__ as evals
 from trainer.evals import models
 from trainer.evals.config import Config
 from trainer.export import open_clip_config
+from trainer.flops import image_flops
 from trainer.images import decode, evaluation_crop, normalise
 from trainer.model import CLIP
 from trainer.tokenizer import Tokenizer
@@ -133,6 +135,8 @@ def test_weights_of_every_maker_are_evaluated_without_a_training(
     assert found["folder"] == found["checkpoint"]
     assert found["OpenAI"] == pytest.approx(expected, abs=1e-3)  # its weights are float16
     assert found["GELU"] == pytest.approx(other, abs=1e-6) and found["GELU"] != pytest.approx(expected, abs=1e-6)
+    sizes = [row for path in finished(recipe).paths("model") for row in pq.read_table(path).to_pylist()]
+    assert {row["model"]: row["gflops"] for row in sizes} == dict.fromkeys(paths, image_flops(SIZES, whole=True) / 2e9)
     facts = finished(recipe).facts
     assert facts["inputs"]["models"].keys() == paths.keys() and "train" not in facts["inputs"]
     evals.evaluate(recipe)

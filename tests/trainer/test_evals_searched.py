@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from torch import Tensor
 
 from core.errors import Failure
+from tests.trainer.helpers import COLOURS
 from tests.trainer.made_sets import ColourSense, Run, colour, rows_of, write
 
 
@@ -43,6 +46,24 @@ def test_retrieval_counts_every_caption_of_a_picture(
     ]
 
 
+def test_recall_among_many_is_its_definition(run: Run, tmp_path: Path) -> None:
+    """Each picture has the caption of the next one's colour, so that the right answers have ranks of all kinds."""
+    names = [name for name in COLOURS if name != "grey"]
+    listing = "".join(f"{name}.png,a {following} one\n" for name, following in itertools.pairwise([*names, names[0]]))
+    files = {f"{name}.png": colour(name) for name in names}
+    write(tmp_path / "mine", files | {"metadata.csv": f"file_name,caption\n{listing}".encode()})
+    found = rows_of(run([f"{tmp_path}/mine"], prompts=["contextless"]))
+    seen = np.array([COLOURS[name] for name in names]) - 128.0
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    alike = seen @ np.roll(seen, -1, axis=0).T  # of pictures and captions
+    for way, scores in (("image-to-text", alike), ("text-to-image", alike.T)):
+        ranks = (scores >= np.diag(scores)[:, None]).sum(axis=1)
+        for k in (1, 5, 10):
+            recall = found[f"mine {way} (contextless)", f"recall@{k}"]
+            assert recall == pytest.approx((ranks <= k).mean()), (way, k)
+        assert len({(ranks <= k).mean() for k in (1, 5, 10)}) == 3
+
+
 class Listening(ColourSense):
     """Remembers what it was asked."""
 
@@ -54,11 +75,12 @@ class Listening(ColourSense):
         return super().texts(asked)
 
 
-def test_captions_are_put_into_the_sentence_of_table_13(tmp_path: Path) -> None:
+def test_captions_are_put_into_the_sentence_of_table_13(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {f"{name}.png": colour(name) for name in ("blue", "red")}
     write(tmp_path / "mine", files | {"metadata.csv": b"file_name,caption\nblue.png,a blue {}\nred.png,red things\n"})
     Listening.heard.clear()
-    Run(tmp_path, Listening)([f"{tmp_path}/mine"], prompts=["paper", "contextless"])
+    Run(tmp_path, Listening)([f"{tmp_path}/mine"], prompts=["paper", "ensemble", "contextless"])
+    assert "eval: mine: captions have no prompts ensemble: left out\n" in capsys.readouterr().out
     assert Listening.heard == ["a photo of a blue {}", "a photo of red things", "a blue {}", "red things"]
 
 

@@ -38,6 +38,8 @@ def captions(context: ModelContext, one: EvalSet) -> Rows:
         raise Failure(f"captions have no prompts {', '.join(choices)}: give one of {', '.join(SENTENCES)}")
     found = one.at.open_captions()
     context.remark(one.at.remarks(found))
+    if left := [choice for choice in choices if choice not in known]:
+        context.remark([f"{one.name}: captions have no prompts {', '.join(left)}: left out"])
     texts, owner = found.texts()
     images = vectors.pictures(one, "test", found, ("feature",))["feature"]
     rows: Rows = []
