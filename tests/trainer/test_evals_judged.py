@@ -42,6 +42,12 @@ def test_metrics_of_two_and_of_many_classes() -> None:
         judged.by_class(ASKED, "roc_auc", list("abc"), np.array([0, 1, 2]), np.eye(3, dtype=np.float32), list("xyz"))
 
 
+def test_a_share_has_clopper_pearson_s_interval() -> None:
+    row = ASKED.share("accuracy", np.arange(10) < 5, 0.1)
+    assert (row["value"], row["n"], row["chance"]) == (0.5, 10, 0.1)
+    assert (row["low"], row["high"]) == pytest.approx((0.187086, 0.812914), abs=5e-7)
+
+
 def test_the_five_likeliest_answers_are_in_order_and_of_equal_ones_the_first() -> None:
     scores = np.array([[1, 5, 5, 0, 2, 3, 4]], np.float32)
     table = judged.examples(ASKED, ["i"], [["b"]], scores.__getitem__, list("abcdefg"), np.array([2]), True)

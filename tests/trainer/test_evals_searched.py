@@ -52,7 +52,9 @@ def test_recall_among_many_is_its_definition(run: Run, tmp_path: Path) -> None:
     listing = "".join(f"{name}.png,a {following} one\n" for name, following in itertools.pairwise([*names, names[0]]))
     files = {f"{name}.png": colour(name) for name in names}
     write(tmp_path / "mine", files | {"metadata.csv": f"file_name,caption\n{listing}".encode()})
-    found = rows_of(run([f"{tmp_path}/mine"], prompts=["contextless"]))
+    rows = run([f"{tmp_path}/mine"], prompts=["contextless"])
+    found = rows_of(rows)
+    assert [row["chance"] for row in rows] == pytest.approx([1 / 11, 5 / 11, 10 / 11] * 2)
     seen = np.array([COLOURS[name] for name in names]) - 128.0
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
     alike = seen @ np.roll(seen, -1, axis=0).T  # of pictures and captions

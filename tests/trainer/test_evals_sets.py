@@ -55,6 +55,18 @@ def test_a_folder_of_folders_is_classified_by_its_names(run: Run, tmp_path: Path
     assert wrong["scores"] == sorted(wrong["scores"], reverse=True)
 
 
+def test_pictures_of_several_classes_are_ranked_by_class(run: Run, tmp_path: Path) -> None:
+    """The red one is the nearest to red, then yellow, green, blue; all but the third are called red."""
+    labels = {"red": ["red"], "yellow": ["red", "green"], "green": ["green"], "blue": ["red"]}
+    rows = [json.dumps({"file_name": f"{name}.png", "label": some}) for name, some in labels.items()]
+    files = {f"{name}.png": colour(name) for name in labels}
+    write(tmp_path / "mine", files | {"metadata.jsonl": "\n".join(rows).encode()})
+    red = (7 * 1 + 4 * 3 / 4) / 11  # precision is 1 up to a recall of 2/3, and 3/4 beyond
+    assert rows_of(run([f"{tmp_path}/mine"])) == {("mine zero-shot", "map11"): pytest.approx((red + 1) / 2)}
+    found = {row["id"]: (row["label"], row["rank"]) for row in run.examples("zero-shot")}
+    assert found["yellow.png"] == (["green", "red"], None) and found["blue.png"] == (["red"], None)
+
+
 def test_features_and_classifiers_are_computed_once(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "mine", {f"{name}/1.png": colour(name) for name in ("red", "green")})
     first = run([f"{tmp_path}/mine"])
@@ -63,6 +75,9 @@ def test_features_and_classifiers_are_computed_once(run: Run, tmp_path: Path) ->
     assert run.encoder.asked == 0 and run.kept.made == 0 and len(run.kept.receipts) == 3
     rows = run([f"{tmp_path}/mine"], prompts=["contextless", "single"])
     assert run.encoder.asked == 0 and {row["prompts"] for row in rows} == {"contextless", "single"}
+    (tmp_path / "mine/red").rename(tmp_path / "mine/cyan")
+    assert run([f"{tmp_path}/mine"])[0]["value"] == 0.5, "a class of another name has another classifier"
+    (tmp_path / "mine/cyan").rename(tmp_path / "mine/red")
     (tmp_path / "mine/red/1.png").write_bytes(colour("green"))
     assert run([f"{tmp_path}/mine"])[0]["value"] == 0.5 and run.encoder.asked == 2
 
@@ -181,6 +196,27 @@ def test_probes_are_fitted_on_the_splits_of_a_set(run: Run, tmp_path: Path) -> N
     }
     assert parts["shot"] == 4 and parts["sweep"] in (11, 15) and parts["equivalent"] == 1
     assert run([f"{tmp_path}/mine"], probe=True, shots=[1, 2, 16], seeds=[0, 1]) == rows and run.kept.made == 0
+
+
+def test_probes_are_measured_as_the_set_is(run: Run, tmp_path: Path) -> None:
+    """Of three memes one looks like the hateful one: 2 of 3 pairs are told apart, and one is a tie."""
+    seen = {"train": ("red", "green", 5), "dev": ("red", "green", 1)}
+    for split, (meme, hateful, n) in seen.items():
+        files = {f"meme/{i}.png": colour(meme) for i in range(n)}
+        write(
+            tmp_path / "hateful_memes" / split, files | {f"hatespeech meme/{i}.png": colour(hateful) for i in range(n)}
+        )
+    write(tmp_path / "hateful_memes/dev/meme", {"more.png": colour("red"), "odd.png": colour("green")})
+    rows = run(["hateful_memes"], probe=True, shots=[1], seeds=[0])
+    assert [(row["method"], row["metric"]) for row in rows] == [
+        ("zero-shot", "roc_auc"),
+        ("zero-shot", "accuracy"),
+        ("probe", "roc_auc"),
+        ("probe", "accuracy"),
+        ("few-shot", "roc_auc"),
+    ]
+    expected = [0.5, 0, 2.5 / 3, 3 / 4, 2.5 / 3]  # the names say nothing of colours
+    assert [row["value"] for row in rows] == pytest.approx(expected)
 
 
 def test_all_examples_are_as_many_shots_as_a_class_has_on_average(
