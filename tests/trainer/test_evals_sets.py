@@ -275,6 +275,25 @@ def test_classes_that_lambda_is_chosen_without_are_said(
     assert "λ is chosen" not in capsys.readouterr().out
 
 
+def test_pictures_in_two_splits_are_said(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"train": 12, "val": 13, "test": 14}
+    files = {
+        f"{split}/{name}/{i}.png": colour(name, (size + 3 * i, 12))
+        for split, size in sizes.items()
+        for name in ("red", "green")
+        for i in range(2)
+    }
+    write(tmp_path / "mine", files)
+    run([f"{tmp_path}/mine"], probe=True)
+    assert "byte by byte" not in capsys.readouterr().out
+    write(tmp_path / "mine", {"test/red/again.png": files["train/red/0.png"], "test/red/2.png": files["val/red/1.png"]})
+    run([f"{tmp_path}/mine"])
+    assert "byte by byte" not in capsys.readouterr().out, "no probe has seen them"
+    run([f"{tmp_path}/mine"], probe=True)
+    said = "eval: mine: 2 of its test pictures are in another of its splits, too, byte by byte\n"
+    assert capsys.readouterr().out.count(said) == 1
+
+
 def test_a_set_without_a_train_split_has_no_probe(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "mine", {"red/1.png": colour("red"), "train/1.png": colour("blue")})  # a class of trains
     assert {row["method"] for row in run([f"{tmp_path}/mine"], probe=True)} == {"zero-shot"}

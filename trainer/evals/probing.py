@@ -100,7 +100,7 @@ def evaluate(
         print(f"eval: no probe of {one.name}: {why}", flush=True)
         return [], []
     splits = _splits(source, one, test, hidden, tables_of(context.config, "hidden"))
-    context.remark(_without_validation(one.name, splits))
+    context.remark([*one.said_of_splits(), *_without_validation(one.name, splits)])
     task = _Task(splits, metric, measure, keep=one.is_imagenet)
     basis = digest(RULES_VERSION, source.basis(one, *one.digests), task.truth, list(splits.classes), metric)
     rows: Rows = []

@@ -95,7 +95,7 @@ def places(context: ModelContext, one: EvalSet) -> Rows:
             f"into {one.at.path}/train, and those of the set into {one.at.path}/test"
         )
     test, references = one.at.open_places(), one.at.open_places(one.splits["train"])
-    context.remark([*one.at.remarks(test), *one.at.left_out(references)])
+    context.remark([*one.at.remarks(test), *one.at.left_out(references), *one.said_of_splits()])
     asked, vectors = context.asked(one.name, "nearest"), context.vectors
     images = vectors.pictures(one, "test", test, ("feature",))["feature"]
     others = vectors.pictures(one, "train", references, ("feature",))["feature"]
