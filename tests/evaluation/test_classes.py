@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from core.errors import Failure
 from evaluation import sets
 from evaluation.classes import fold, match_classes
-from tests.conftest import DATA
 
 
 def meant(name: str, *found: str) -> list[str]:
@@ -31,8 +30,8 @@ def test_labels_of_published_data_find_their_classes() -> None:
     assert meant("clevr_counts", "three", "10") == ["3", "10"]
 
 
-def test_caltech_folders_are_all_classes_of_the_set() -> None:
-    lines = (DATA / "cls" / "caltech101_72px.labels.tsv").read_text().splitlines()
+def test_caltech_folders_are_all_classes_of_the_set(data: Path) -> None:
+    lines = (data / "cls" / "caltech101_72px.labels.tsv").read_text().splitlines()
     found = sorted({line.split("\t")[1] for line in lines})
     assert len(set(meant("caltech101", *found))) == len(found) == 100
 

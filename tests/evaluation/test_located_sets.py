@@ -7,7 +7,6 @@ import pytest
 
 from core.errors import Failure, UsageError
 from evaluation import sets
-from tests.conftest import DATA
 from tests.evaluation import made
 
 
@@ -39,10 +38,10 @@ def test_what_is_missing_is_said_and_the_rest_is_found(tmp_path: Path) -> None:
     assert mine.open().classes == made.CLASSES and mine.remarks(mine.open()) == []
 
 
-def test_caltech_as_a_tar_with_labels(tmp_path: Path) -> None:
+def test_caltech_as_a_tar_with_labels(data: Path, tmp_path: Path) -> None:
     """All 8,242 pictures of OPENWIT_DATA, below another name."""
     for ending in ("tar", "labels.tsv"):
-        (tmp_path / f"caltech101.{ending}").symlink_to(DATA / "cls" / f"caltech101_72px.{ending}")
+        (tmp_path / f"caltech101.{ending}").symlink_to(data / "cls" / f"caltech101_72px.{ending}")
     (found,) = sets.find(["caltech101"], str(tmp_path))
     assert isinstance(found, sets.Located) and found.layout == "tar"
     pictures = found.open()

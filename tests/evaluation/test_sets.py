@@ -3,15 +3,14 @@
 import ast
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from core.errors import UsageError
 from evaluation import prompts, sets
-from tests.conftest import DATA
 from tests.running import ROOT
 
-META = DATA / "evalmeta"
 # Classes and templates of OpenAI's prompts.md and notebook, counted; train and test pictures of Table 9.
 COUNTS = """birdsnap 500/1, cifar10 10/18, cifar100 100/18, clevr_counts 8/1, caltech101 102/34, country211 211/5,
 dtd 47/8, eurosat 10/3, fgvc_aircraft 100/2, fer2013 7/6, flowers102 102/1, food101 101/1, gtsrb 43/3, hatefulmemes 2/1,
@@ -102,20 +101,20 @@ def test_classes_and_templates_are_as_many_as_published() -> None:
     assert len({name for some in sets.load("imagenet").names for name in some}) == 998  # missile and sunglasses, twice
 
 
-@pytest.mark.skipif(not META.exists(), reason="needs OPENWIT_DATA")
-def test_shipped_words_are_those_of_the_source() -> None:
-    blocks = re.findall(r"^## \w+\n.*?```bash\n(.*?)```", (META / "clip.prompts.md").read_text(), re.S | re.M)
+def test_shipped_words_are_those_of_the_source(data: Path) -> None:
+    meta = data / "evalmeta"
+    blocks = re.findall(r"^## \w+\n.*?```bash\n(.*?)```", (meta / "clip.prompts.md").read_text(), re.S | re.M)
     published = [{n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(b).body} for b in blocks]
     shipped = prompts.published("clip")
     for one in published:
         assert one in shipped.values()
     assert len(published) == 26 and len(shipped) == 27
-    assert shipped["imagenet"]["classes"] == json.loads((META / "clip.imagenet_classes.json").read_text())
-    assert shipped["imagenet"]["templates"] == json.loads((META / "clip.imagenet_templates.json").read_text())
+    assert shipped["imagenet"]["classes"] == json.loads((meta / "clip.imagenet_classes.json").read_text())
+    assert shipped["imagenet"]["templates"] == json.loads((meta / "clip.imagenet_templates.json").read_text())
     for language in prompts.LANGUAGES:
         found = prompts.published(language)["imagenet1k"]
-        assert found["classes"] == json.loads((META / f"cb.{language}_classnames.json").read_text())["imagenet1k"]
-    assert prompts.babel()["de"][1] == json.loads((META / "cb.babel_imagenet.json").read_text())["DE"][1]
+        assert found["classes"] == json.loads((meta / f"cb.{language}_classnames.json").read_text())["imagenet1k"]
+    assert prompts.babel()["de"][1] == json.loads((meta / "cb.babel_imagenet.json").read_text())["DE"][1]
 
 
 def test_synonyms_are_put_into_every_template() -> None:
