@@ -49,7 +49,7 @@ from dedup.scan import COLUMNS, scan
 from dedup.tables import CAPTION, FINGERPRINT, GROUP, OVERLAP
 from dedup.views import Prints
 from evaluation.class_folders import is_hidden
-from evaluation.examples import Files
+from evaluation.examples import Files, picture_digest
 from evaluation.labels import is_picture, normal
 from evaluation.wording import listed
 from shards.format import SAMPLE
@@ -59,7 +59,7 @@ MOST = 20  # candidates of a picture: the nearest
 DETECTOR = "ph256"  # how candidates are found; a learned one has another name, and distances of its own
 FILE = "overlap.parquet"  # beside the stages' folders
 
-SOME = 32  # names of a set that its readers know it by, the first by hash
+SOME = 32  # pictures of a set that its readers know it by, the first by hash of their names
 
 PICTURES = 256  # decoded and hashed together
 MAX_BYTES = 64 << 20  # of one of them
@@ -163,6 +163,7 @@ class Hashed:
     of: EvalSet
     digest: str
     keys: list[str]  # names of its pictures
+    digests: list[str]  # of their files
     prints: Prints  # a row each
     others: int  # files that are no pictures, and are not called so: README, class numbers
 
@@ -178,24 +179,26 @@ def hashed(one: EvalSet) -> Hashed:
         raise Failure(f"{one.path} is no tar: give a tar or a folder of pictures, unpacked from it")
     others: list[str] = []
 
-    def opened() -> Iterator[tuple[str, Image]]:
+    def opened() -> Iterator[tuple[str, str, Image]]:
         for name, body in one.members():
             if not one.listed and any(is_hidden(part) for part in name.split("/") if part not in (".", "..")):
                 others.append(name)
                 continue
             try:
-                yield name, read_picture(io.BytesIO(body), f"{name} in {one.path}")
+                yield name, picture_digest(body), read_picture(io.BytesIO(body), f"{name} in {one.path}")
             except Failure:
                 if one.listed or is_picture(name):  # ids have no extension
                     raise
                 others.append(name)
 
     keys: list[str] = []
+    digests: list[str] = []
     parts = []
     pictures = opened()
     while some := list(islice(pictures, PICTURES)):
-        keys += [name for name, _ in some]
-        parts.append(fingerprints([picture for _, picture in some]))
+        keys += [name for name, _, _ in some]
+        digests += [known for _, known, _ in some]
+        parts.append(fingerprints([picture for _, _, picture in some]))
     if not keys:
         beside = f", but {len(others)} other files" if others else ""
         raise Failure(
@@ -209,7 +212,7 @@ def hashed(one: EvalSet) -> Hashed:
     if twice := [key for key in keys if names[normal(key)] > 1]:
         raise Failure(f"{one.path} holds {twice[0]} twice: remove one of them")
     prints = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Hashed(one, one.digest(), keys, prints, len(others))
+    return Hashed(one, one.digest(), keys, digests, prints, len(others))
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────────
@@ -272,11 +275,14 @@ def overlap(
 
 
 def _about(one: Hashed, review: Review | None, most: int) -> dict[str, Any]:
-    """What readers of the table have to know of a set: how many were asked about, some of them, and the threshold."""
-    first = np.argsort(_ranks(one.of.name, one.keys), kind="stable")
+    """What readers of the table have to know of a set: how many were asked about, some of them, and the threshold.
+
+    Of some of them names and digests, by which readers tell that they have the same pictures.
+    """
+    first = np.argsort(_ranks(one.of.name, one.keys), kind="stable")[:SOME]
     return {
         "asked": len(one.keys),
-        "some": sorted(one.keys[i] for i in first[:SOME]),
+        "known_by": {one.keys[i]: one.digests[i] for i in first},
         "flat": one.flat,
         "others": one.others,
         "pictures": one.digest,
@@ -292,12 +298,18 @@ def not_asked(name: str, about: Mapping[str, Any], keys: Collection[str]) -> lis
     These are the first by hash, so any of `keys` before the last of them would be one: a few missing pictures among
     many may stay unseen, a tenth of them is not.
     """
-    some, listed = set(about.get("some", ())), list(keys)  # tables of before do not say it
+    some, listed = set(about.get("known_by", ())), list(keys)  # tables of before do not say it
     if not some or not listed:
         return []
     ranks = _ranks(name, listed)
     end = ranks.max() if len(some) == about["asked"] else _ranks(name, sorted(some)).max()
     return sorted(key for key, rank in zip(listed, ranks, strict=True) if rank <= end and key not in some)
+
+
+def others_of_a_name(about: Mapping[str, Any], digests: Mapping[str, str]) -> list[str]:
+    """Names under which a set was asked about other pictures than those with these digests, among the names it says."""
+    some = about.get("known_by", {})
+    return sorted(key for key in digests.keys() & some.keys() if digests[key] != some[key])
 
 
 def _ranks(name: str, keys: Iterable[str]) -> NDArray[np.uint64]:

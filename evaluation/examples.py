@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,6 +113,11 @@ class Placed(Files):
     """Pictures with the places where they were taken, for geolocation."""
 
     places: npt.NDArray[np.float64]  # [n, 2]: latitude, longitude in degrees
+
+
+def picture_digest(body: bytes) -> str:
+    """By what the same file is known elsewhere, whatever its name is: 64 bits of its SHA-256."""
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 _POINTER = b"version https://git-lfs"

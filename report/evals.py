@@ -81,6 +81,15 @@ def answers_by_set(results: Manifest, names: Collection[str]) -> dict[str, dict[
     return found
 
 
+def digests_by_set(results: Manifest) -> dict[str, dict[str, str]]:
+    """Of evaluation sets the digests of the files that were evaluated, by id."""
+    found: dict[str, dict[str, str]] = {}
+    for row in table_rows(results, "read", ["set", "split", "id", "digest"]):
+        if row["split"] == "test":
+            found.setdefault(row["set"], {})[row["id"]] = row["digest"]
+    return found
+
+
 Asked = tuple[str, str, str]  # a model, a set, and a choice of prompts
 
 

@@ -133,8 +133,9 @@ def by_set(found: Overlap, results: Manifest | None) -> list[SetLeaks]:
         leaked[name].add(key)
     by_model, same = _answers(found, results) if results else ({}, set())
     answers = {name: some[OWN] for name, some in by_model.items() if OWN in some}
+    digests = evals.digests_by_set(results) if results else {}
     why = {
-        name: _why_not(name, leaked[name], answers.get(name, {}), said, name in same)
+        name: _why_not(name, leaked[name], answers.get(name, {}), said, name in same, digests.get(name, {}))
         for name, said in found.sets.items()
     }
     compared = {name: leaked[name] & answers[name].keys() for name in sorted(found.sets) if not why[name]}
@@ -170,7 +171,8 @@ def _others(by_model: Mapping[str, evals.Answers], overlapping: set[str]) -> dic
 def _answers(found: Overlap, results: Manifest) -> tuple[dict[str, dict[str, evals.Answers]], set[str]]:
     """By set and model the answers, and the sets whose pictures are those that were evaluated, by digest.
 
-    Of the sets of eval.sets overlap's digest says nothing: they are joined by name.
+    Of the sets of eval.sets overlap's digest says nothing: they are joined by name, and some
+    of their pictures by content.
     """
     digest = results.facts.get("inputs", {}).get("pictures")
     same = {name for name, said in found.sets.items() if digest and said["pictures"] == digest}
@@ -178,8 +180,19 @@ def _answers(found: Overlap, results: Manifest) -> tuple[dict[str, dict[str, eva
     return evals.answers_by_set(results, found.sets.keys() - same) | dict.fromkeys(same, of_tar), same
 
 
-def _why_not(name: str, leaked: set[str], answers: evals.Answers, said: Mapping[str, Any], same: bool) -> str:
-    """Why a set has no statistics; empty where it has. `said`: what overlap said of it."""
+def _why_not(
+    name: str,
+    leaked: set[str],
+    answers: evals.Answers,
+    said: Mapping[str, Any],
+    same: bool,
+    digests: Mapping[str, str],
+) -> str:
+    """Why a set has no statistics; empty where it has.
+
+    `said`: what overlap said of it; `same`: whether that is known to be of the same pictures; `digests`: of the files
+    that were evaluated, by id.
+    """
     if not answers:
         return "eval has no results of these pictures, so what the leak does to an accuracy is not known."
     strange = sorted(leaked - answers.keys())
@@ -188,11 +201,16 @@ def _why_not(name: str, leaked: set[str], answers: evals.Answers, said: Mapping[
             f"Pictures that leaked were not evaluated under that name: {len(strange):,}, {strange[0]} for one: "
             "ask openwit overlap about the pictures that eval reads, under the same names."
         )
-    some = said.get("some", [])  # tables of before do not say it
+    some = said.get("known_by", {})  # tables of before do not say it
     if some and answers.keys().isdisjoint(some) and not same:
         return (
-            f"The pictures that were asked about were not evaluated under those names, {some[0]} for one: ask openwit "
-            "overlap about the pictures that eval reads, under the same names."
+            f"The pictures that were asked about were not evaluated under those names, {min(some)} for one: ask "
+            "openwit overlap about the pictures that eval reads, under the same names."
+        )
+    if not same and (others := overlap.others_of_a_name(said, digests)):
+        return (
+            f"Other pictures were evaluated under the names of those that were asked about, {others[0]} for one, as "
+            "if two splits had the same names: ask openwit overlap about the pictures that eval reads."
         )
     if said["asked"] < len(answers):
         return (

@@ -172,7 +172,7 @@ def test_a_review_decides(made: Project) -> None:
     assert {row["key"] for row in rows if row["leak"]} == first.keys() - {"040.jpg"}
     about = read_overlap(str(made.folder / "overlap.parquet"))[1]["sets"]["set"]
     assert (about["threshold"], about["reviewer"], about["asked"]) == (40, "me", N)
-    assert len(about["some"]) == 32 and {"040.jpg", *about["some"]} <= {f"{i:03}.jpg" for i in range(N)}
+    assert len(about["known_by"]) == 32 and {"040.jpg", *about["known_by"]} <= {f"{i:03}.jpg" for i in range(N)}
     words = ["--pictures", str(made.folder.parent / "set.tar"), "--review", str(made.folder)]
     assert openwit.main(["overlap", *made.words(), *words]) == 2
 

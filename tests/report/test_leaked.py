@@ -162,7 +162,9 @@ def test_sets_of_the_recipe_are_joined_by_name_or_not_at_all(recipe: Recipe) -> 
     long = "test/" + "a long name " * 20
     finish_overlap(recipe, [{"eval_set": "dtd", "key": long}], sets)
     assert "that eval reads, under the same names." in page_of(recipe).text, "the remedy is not cut off"
-    finish_overlap(recipe, [], {"dtd": {"pictures": "of the train split", "some": ["train/04.png", "train/05.png"]}})
+    finish_overlap(
+        recipe, [], {"dtd": {"pictures": "of the train split", "known_by": {"train/04.png": "", "train/05.png": ""}}}
+    )
     one = sets_of(recipe)["dtd"]
     assert one.numbers is None, "nothing of the train split leaked: that says nothing of the test split"
     assert one.why.startswith("The pictures that were asked about were not evaluated under those names, train/04.png")
@@ -242,7 +244,7 @@ def test_pictures_of_which_some_were_not_asked_about_are_not_taken_for_clean(rec
 
     def why(asked: list[str]) -> str:
         prints = {name: np.zeros((len(asked), *shape), np.uint8) for name, shape in (("flags", ()), ("ph256", (32,)))}
-        said = overlaps._about(Hashed(EvalSet("dtd", ""), "of a folder", asked, prints, 0), None, 20)
+        said = overlaps._about(Hashed(EvalSet("dtd", ""), "of a folder", asked, asked, prints, 0), None, 20)
         finish_overlap(recipe, [{"eval_set": "dtd", "key": "000.png"}], {"dtd": said})
         return sets_of(recipe)["dtd"].why
 
@@ -251,3 +253,25 @@ def test_pictures_of_which_some_were_not_asked_about_are_not_taken_for_clean(rec
     for others in (names[:200] + [f"new/{i}.png" for i in range(100)], names[:20]):
         assert re.search(r"not known to be clean: ask openwit overlap", why(others))
     assert "Not all pictures that were evaluated were asked about" in why([*names[:200], *map(str, range(100))])
+
+
+def test_other_pictures_of_the_same_names_are_not_taken_for_those_that_were_asked_about(recipe: Recipe) -> None:
+    """Two splits of a Parquet data set number their rows alike."""
+    about = {"model": "trained", "set": "dtd", "method": "zero-shot", "prompts": "paper", "label": ["banded"]}
+    ids = [f"{i:02}" for i in range(20)]
+    examples = [{**about, "id": id_, "rank": 1 + i % 2} for i, id_ in enumerate(ids)]
+    read = [
+        {"set": "dtd", "split": split, "id": id_, "digest": f"{split} {id_}"}
+        for split in ("train", "test")
+        for id_ in ids
+    ]
+    finish_training(recipe, [1.0], RESULTS, tables={"example": examples, "read": read})
+
+    def why(split: str) -> str:
+        known = {id_: f"{split} {id_}" for id_ in ids}
+        said = {"pictures": "of a table", "known_by": known, "asked": 20}
+        finish_overlap(recipe, [{"eval_set": "dtd", "key": "00"}], {"dtd": said})
+        return sets_of(recipe)["dtd"].why
+
+    assert why("test") == ""
+    assert why("train").startswith("Other pictures were evaluated under the names of those that were asked about, 00 ")

@@ -285,12 +285,12 @@ def test_pictures_in_two_splits_are_said(run: Run, tmp_path: Path, capsys: pytes
     }
     write(tmp_path / "mine", files)
     run([f"{tmp_path}/mine"], probe=True)
-    assert "byte by byte" not in capsys.readouterr().out
+    assert "byte for byte" not in capsys.readouterr().out
     write(tmp_path / "mine", {"test/red/again.png": files["train/red/0.png"], "test/red/2.png": files["val/red/1.png"]})
     run([f"{tmp_path}/mine"])
-    assert "byte by byte" not in capsys.readouterr().out, "no probe has seen them"
+    assert "byte for byte" not in capsys.readouterr().out, "no probe has seen them"
     run([f"{tmp_path}/mine"], probe=True)
-    said = "eval: mine: 2 of its test pictures are in another of its splits, too, byte by byte\n"
+    said = "eval: mine: 2 of its test pictures are in another of its splits, too, byte for byte\n"
     assert capsys.readouterr().out.count(said) == 1
 
 

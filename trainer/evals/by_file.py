@@ -52,6 +52,10 @@ class ByFile:
             raise Failure(f"{one.name} has ids that differ only in how accents are written: rename one of them")
         return dict.fromkeys(tables, found.vectors)
 
+    def in_several_splits(self, one: EvalSet) -> list[str]:
+        """Nothing: of pictures only the vectors are known."""
+        return []
+
 
 def evaluate(context: Context, model: ByFile, one: EvalSet) -> Rows:
     """Rows of results of its probes on a set; none, which is said, where there are no features of the set.

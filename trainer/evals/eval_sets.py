@@ -46,13 +46,6 @@ class EvalSet:
     splits: Mapping[Role, str]
     digests: Mapping[Role, str]
     frames: Frames | None  # which are read of an example that is a clip
-    shared: int = 0  # pictures of the test split that another split has, too, byte by byte; of folders
-
-    def said_of_splits(self) -> list[str]:
-        """A sentence on what is in several splits, where there is such."""
-        if not self.shared:
-            return []
-        return [f"{self.name}: {self.shared:,} of its test pictures are in another of its splits, too, byte by byte"]
 
     def open(self, role: Role = "test") -> Pictures:
         """The labelled pictures of a split. Failure where files and labels do not fit together, or not the set.
@@ -147,18 +140,7 @@ def _eval_set(
     if one.fault:
         splits, known = {"test": "test"}, {"test": digest(one.fault)}
     has_clips = one.set is not None and one.set.frames and one.layout == "folders"
-    shared = _shared({role: some for role, (_, some) in roles.items()}, digests)
-    return EvalSet(name, one, splits, known, frames if has_clips else None, shared)
-
-
-def _shared(files: Mapping[Role, Mapping[str, str]], digests: Mapping[str, str]) -> int:
-    """How many pictures of the test split another has, too, among the files whose bytes are read."""
-    of_role = {
-        role: [digests[path] for name, path in some.items() if path != _UNREAD and is_picture(name)]
-        for role, some in files.items()
-    }
-    others = {one for role, some in of_role.items() if role != "test" for one in some}
-    return sum(one in others for one in of_role.get("test", ()))
+    return EvalSet(name, one, splits, known, frames if has_clips else None)
 
 
 def _check_prompts(one: Located | Missing, choices: Sequence[str]) -> None:

@@ -36,6 +36,9 @@ class VectorSource(Protocol):
     def pictures(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> dict[str, Floats]:
         """Of a split the vectors float32 [n, width] by table, in the order of its ids; "hidden" is for probes."""
 
+    def in_several_splits(self, one: EvalSet) -> list[str]:
+        """A sentence on test pictures that another split has, too, among those that were asked for."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -100,7 +103,7 @@ def evaluate(
         print(f"eval: no probe of {one.name}: {why}", flush=True)
         return [], []
     splits = _splits(source, one, test, hidden, tables_of(context.config, "hidden"))
-    context.remark([*one.said_of_splits(), *_without_validation(one.name, splits)])
+    context.remark([*source.in_several_splits(one), *_without_validation(one.name, splits)])
     task = _Task(splits, metric, measure, keep=one.is_imagenet)
     basis = digest(RULES_VERSION, source.basis(one, *one.digests), task.truth, list(splits.classes), metric)
     rows: Rows = []

@@ -95,10 +95,11 @@ def places(context: ModelContext, one: EvalSet) -> Rows:
             f"into {one.at.path}/train, and those of the set into {one.at.path}/test"
         )
     test, references = one.at.open_places(), one.at.open_places(one.splits["train"])
-    context.remark([*one.at.remarks(test), *one.at.left_out(references), *one.said_of_splits()])
+    context.remark([*one.at.remarks(test), *one.at.left_out(references)])
     asked, vectors = context.asked(one.name, "nearest"), context.vectors
     images = vectors.pictures(one, "test", test, ("feature",))["feature"]
     others = vectors.pictures(one, "train", references, ("feature",))["feature"]
+    context.remark(vectors.in_several_splits(one))
 
     def make() -> Made:
         nearest = np.concatenate(

@@ -50,6 +50,17 @@ EXAMPLE = declare(
     },
 )
 
+READ = declare(
+    "read",
+    1,
+    {
+        "set": (pa.string(), "the set"),
+        "split": (pa.string(), "test | train | validation"),
+        "id": (pa.string(), "as in example"),
+        "digest": (pa.string(), "of its file, of a clip's first: evaluation.examples.picture_digest"),
+    },
+)
+
 SELECTED = declare(
     "selected",
     1,

@@ -15,7 +15,7 @@ from core.errors import Failure
 from core.files import digest
 from core.inputs import Memory
 from core.progress import Progress
-from evaluation.examples import Files, undecodable
+from evaluation.examples import Files, picture_digest, undecodable
 from evaluation.features import LARGEST
 from evaluation.shifts import without_border
 from evaluation.wording import listed
@@ -24,10 +24,10 @@ from trainer.data import in_order
 from trainer.evals.encoder import AHEAD, Encoder, Floats, Model
 from trainer.evals.eval_sets import EvalSet, Role, require_unchanged
 from trainer.evals.kept import Kept, Made
-from trainer.evals.tables import feature_table, hidden_table
+from trainer.evals.tables import READ, feature_table, hidden_table
 from trainer.images import decode, evaluation_crop
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 TEXT_RULES_VERSION = 2  # of texts alone, so that pictures are not read again; raise those of steps on texts with it
 
 
@@ -39,6 +39,7 @@ class Vectors:
 
     def __init__(self, kept: Kept, model: Model, memory: Memory, threads: int) -> None:
         self._kept, self.model, self._memory, self._threads = kept, model, memory, threads
+        self._read: dict[tuple[str, Role], list[str]] = {}  # of a set and split the digests of its pictures
 
     @functools.cached_property
     def encoder(self) -> Encoder:
@@ -62,14 +63,23 @@ class Vectors:
             "encode",
             f"{one.task}.{role}",
             basis,
-            (feature_table(1), hidden_table(1)),
+            (feature_table(1), hidden_table(1), READ),
             lambda: self._encoded(one, role, files, tables),
         )
+        self._read[one.name, role] = made["read"]["digest"].to_pylist()
         return {name: vectors(made[name]) for name in tables}
+
+    def in_several_splits(self, one: EvalSet) -> list[str]:
+        """A sentence on test pictures that another split has, too, byte for byte, among those that were asked for."""
+        read = {role: self._read.get((one.name, role), ()) for role in one.splits}
+        others = {known for role, some in read.items() if role != "test" for known in some}
+        n = sum(known in others for known in read["test"])
+        return [f"{one.name}: {n:,} of its test pictures are in another of its splits, too, byte for byte"] if n else []
 
     def _encoded(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> Made:
         frames: list[int] = []  # of each example
-        crops = self._crops(one.name, files, frames)
+        digests: list[str] = []
+        crops = self._crops(one.name, files, frames, digests)
         if "hidden" in tables:
             features, hidden = self.encoder.images_and_hidden(crops)
             found = {"feature": features.numpy(), "hidden": hidden.numpy()}
@@ -82,21 +92,26 @@ class Vectors:
             mean = unit(mean) if name == "feature" else mean
             _check_finite(one.name, files, mean)
             made.append(_table(feature_table if name == "feature" else hidden_table, files.ids, mean))
+        n = len(files)
+        read = {"set": [one.name] * n, "split": [role] * n, "id": files.ids, "digest": digests}
+        made.append(pa.table(read, schema=READ))
         counts = {"examples": stage.counted(len(files), **files.left_out)} if role == "test" else {}
         return Made(made, counts)
 
     def pictures_unkept(self, name: str, files: Files) -> Floats:
         """Unit features float32 [n, e] of pictures, by their ids, kept nowhere. Failure as of `pictures`."""
-        features: Floats = self.encoder.images(self._crops(name, files, [])).numpy()
+        features: Floats = self.encoder.images(self._crops(name, files, [], [])).numpy()
         _check_finite(name, files, features)
         return features
 
-    def _crops(self, name: str, files: Files, frames: list[int]) -> Iterator[npt.NDArray[np.uint8]]:
+    def _crops(self, name: str, files: Files, frames: list[int], digests: list[str]) -> Iterator[npt.NDArray[np.uint8]]:
+        """What the model sees; adds of each example how many frames it has, and the digest of its first file."""
         size, reasons = self.encoder.image_size, dict[str, str]()
 
         def bodies() -> Iterator[tuple[str, bytes]]:
             for number, some in files.bodies():
                 frames.append(len(some))
+                digests.append(picture_digest(some[0]))
                 yield from ((number, body) for body in some)
 
         def crop(job: tuple[str, bytes]) -> tuple[str, npt.NDArray[np.uint8] | str]:
