@@ -50,8 +50,9 @@ from trainer.data import captions, in_order, picture
 from trainer.evals.encoder import Encoder, load_encoder
 from trainer.images import evaluation_crop
 from trainer.model import CLIP
+from trainer.openclip import require_openais_kind
 from trainer.stopping import ended_by_sigterm
-from trainer.weights import model_of, read_weights, require_quick_gelu
+from trainer.weights import model_of, read_weights
 
 RULES_VERSION = 2
 STEP = "embed"
@@ -157,7 +158,7 @@ def _model_of_file(recipe: recipes.Recipe, config: Config) -> _Model:
     )
 
     def load() -> CLIP:
-        require_quick_gelu(weights.path, "take a model that open_clip calls -quickgelu")
+        require_openais_kind(weights.path, "take a model that open_clip calls -quickgelu")
         with reading(weights):
             return model_of(read_weights(weights.path), weights.path)
 

@@ -34,7 +34,7 @@ from trainer.checkpoint import load_model
 from trainer.config import Config as TrainConfig
 from trainer.images import MEAN, STD
 from trainer.model import ModelConfig
-from trainer.weights import CONFIG
+from trainer.openclip import CONFIG
 
 WEIGHTS, MERGES = "open_clip_model.safetensors", "vocabulary.txt.gz"
 _RELEASED = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"  # sha256 of OpenAI's merges file

@@ -19,11 +19,12 @@ from trainer.checkpoint import State
 from trainer.config import Config
 from trainer.data import Examples
 from trainer.model import CLIP, ModelConfig
+from trainer.openclip import require_openais_kind
 from trainer.sources import shards_in
 from trainer.streams import Streams, digest_of
 from trainer.tars import CAPTIONS, IMAGES
 from trainer.tokenizer import Tokenizer
-from trainer.weights import at_image_size, config_of, read_weights, require_quick_gelu
+from trainer.weights import at_image_size, config_of, read_weights
 
 
 class Inputs:
@@ -78,7 +79,7 @@ class Inputs:
             return
         with self._reading("init") as path:
             alone = "to start from these all the same, give a copy of the file alone"
-            require_quick_gelu(path, f"take a model that open_clip calls -quickgelu; {alone}")
+            require_openais_kind(path, f"take a model that open_clip calls -quickgelu; {alone}")
             weights = read_weights(path)
         there = config_of(weights, path)
         if broken := next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None):

@@ -5,12 +5,11 @@
 
 Nothing in a file is executed. Names become those of OpenAI's models, which are `trainer.model`'s. A state dict does not
 say which GELU it was trained with: open_clip's models not called "-quickgelu" load, and give other features here. Where
-open_clip's own config lies beside them, `require_quick_gelu` tells.
+open_clip's own config lies beside them, `trainer.openclip` tells.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -37,7 +36,6 @@ _START = 64  # bytes by which a file of something else is told
 _TRANSFORMERS = ("text_model.", "vision_model.")  # what its CLIPModel puts before the names of its towers
 _TEXT = "text."  # what open_clip puts before the names of the text tower in its CustomTextCLIP
 _NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # of OpenAI's modules
-_OPEN_CLIP, CONFIG = "open_clip_", "open_clip_config.json"  # how open_clip's files are called on the Hub
 _UPDATES = "num_batches_tracked"  # of a batch norm; unused where the momentum is fixed
 MAX_LAYERS = 1_000  # in one tower; more are refused before a model is built
 _WIDE_HEADS = {1280: 80, 1408: 88, 1664: 104, 1792: 112}  # by width: of open_clip's ViT-H, -g, -bigG and -e
@@ -72,28 +70,6 @@ def read_weights(path: str, dtype: torch.dtype = torch.float32) -> Weights:
     for name in [name for name in weights if name.endswith("running_mean")]:  # not every torch has counted updates
         weights.setdefault(name.removesuffix("running_mean") + _UPDATES, torch.tensor(0))
     return weights
-
-
-def require_quick_gelu(path: str, remedy: str) -> None:
-    """Failure where open_clip's config beside its weights says that they were trained with another GELU.
-
-    To be asked before `model_of`, by whoever has no other activation for the model.
-    """
-    folder, _, name = path.rpartition("/")
-    if not name.startswith(_OPEN_CLIP):
-        return
-    beside = f"{folder}/{CONFIG}" if folder else CONFIG
-    try:
-        with open_input(beside) as file:
-            said = json.load(file)
-            quick = said.get("model_cfg", said).get("quick_gelu")
-    except (Failure, OSError, ValueError, AttributeError):
-        return  # not every folder has one
-    if not quick:
-        raise Failure(
-            f"{path} was trained with another activation than OpenAI's, as {CONFIG} beside it says (no "
-            f"quick_gelu), and would give other features here: {remedy}"
-        )
 
 
 def _state_dict(content: Mapping[str, Any]) -> Any:

@@ -21,9 +21,10 @@ from trainer.checkpoint import load_model
 from trainer.export import MERGES, WEIGHTS, export, open_clip_config
 from trainer.images import decode, evaluation_crop, normalise
 from trainer.model import CLIP, MODELS, ModelConfig
+from trainer.openclip import CONFIG
 from trainer.tokenizer import Tokenizer
 from trainer.vocabulary import learn, to_file
-from trainer.weights import CONFIG, model_of, read_weights
+from trainer.weights import model_of, read_weights
 
 
 def trained(recipe: Recipe) -> CLIP:

@@ -21,8 +21,9 @@ from tests.trainer.helpers import SMALL, pictures, run_training
 from tests.trainer.others import img2dataset_folder
 from tests.trainer.test_train import metrics
 from trainer.export import MERGES, open_clip_config
+from trainer.openclip import CONFIG
 from trainer.tokenizer import Tokenizer
-from trainer.weights import CONFIG, config_of, read_weights
+from trainer.weights import config_of, read_weights
 
 SAMPLES, BATCH = 132, 22  # of the pack, whose six batches are an epoch
 

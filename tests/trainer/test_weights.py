@@ -21,7 +21,6 @@ from trainer.weights import (
     interpolate_positions,
     model_of,
     read_weights,
-    require_quick_gelu,
 )
 
 VIT = ModelConfig(
@@ -215,29 +214,6 @@ def test_a_tower_with_wider_heads_is_refused() -> None:
         wide = CLIP(replace(MODELS["ViT-L/14"], vision_width=1280, vision_layers=1)).state_dict()
     with pytest.raises(Failure, match=r"image tower is 1280 wide, and has heads of 80 instead of 64"):
         config_of(wide, "weights.pt")
-
-
-@pytest.mark.parametrize(
-    ("config", "is_read"),
-    [
-        ('{"model_cfg": {"embed_dim": 8}}', False),
-        ('{"embed_dim": 8}', False),
-        ('{"model_cfg": {"embed_dim": 8, "quick_gelu": false}}', False),
-        ('{"model_cfg": {"embed_dim": 8, "quick_gelu": true}}', True),
-        ("[]", True),
-        (None, True),
-    ],
-)
-def test_open_clips_config_tells_of_another_activation(tmp_path: Path, config: str | None, is_read: bool) -> None:
-    path = tmp_path / "open_clip_pytorch_model.bin"
-    if config:
-        (tmp_path / "open_clip_config.json").write_text(config)
-    if is_read:
-        require_quick_gelu(str(path), "take another")
-    else:
-        with pytest.raises(Failure, match=r"trained with another activation .*features here: take another"):
-            require_quick_gelu(str(path), "take another")
-        require_quick_gelu(str(tmp_path / "of another.bin"), "take another")
 
 
 def test_weights_of_transformers_are_told_by_their_names() -> None:

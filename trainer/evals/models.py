@@ -24,24 +24,11 @@ from trainer import hardware, stage
 from trainer.evals.config import Config
 from trainer.evals.encoder import Model, load_encoder
 from trainer.export import MERGES
-from trainer.images import MEAN, STD
-from trainer.model import CLIP, QuickGELU, heads
-from trainer.weights import CONFIG, model_of, read_weights, require_quick_gelu
+from trainer.model import CLIP, QuickGELU
+from trainer.openclip import CONFIG, part, require_computed, require_openais_kind
+from trainer.weights import model_of, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # of open_clip's folders, the first there is
-
-# What a config of open_clip may say: the sizes, which the weights say as well, and these.
-_MODEL = {"embed_dim", "quick_gelu", "custom_text", "vision_cfg", "text_cfg"}
-_VISION = {"image_size", "layers", "width", "head_width", "patch_size"}
-_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "tokenizer_kwargs"}
-_PREPARED: Mapping[str, tuple[Any, ...]] = {  # keys of preprocess_cfg → values that are ours
-    "mean": (list(MEAN),),
-    "std": (list(STD),),
-    "interpolation": ("bicubic",),
-    "resize_mode": ("shortest",),
-}
-_TOKENIZER = {"clean": "lower"}  # keys of tokenizer_kwargs, beside the merges → what is ours
-_HEAD = 64  # the width of a head in all models that are read
 
 
 @dataclass(frozen=True)
@@ -81,7 +68,7 @@ def _model(recipe: recipes.Recipe, config: Config, name: str, path: str) -> Mode
 
 def _file(path: str) -> _Folder:
     """Weights by themselves, which have QuickGELU. Failure where a config of open_clip's beside them says otherwise."""
-    require_quick_gelu(path, "name the folder, whose config is followed")
+    require_openais_kind(path, "name the folder, whose config is followed")
     return _Folder(path, True, "")
 
 
@@ -118,36 +105,12 @@ def _folder(folder: str) -> _Folder:
     path = join(folder, CONFIG)
     said = _object(path)
     model = _table(said, "model_cfg", path) if "model_cfg" in said else said
-    vision, text = _table(model, "vision_cfg", path), _table(model, "text_cfg", path)
-    for where, table, known in (
-        ("model_cfg", model, _MODEL),
-        ("vision_cfg", vision, _VISION),
-        ("text_cfg", text, _TEXT),
-    ):
-        if strange := sorted(key for key in table.keys() - known if table[key] is not None):
-            raise Failure(f"{path} has {where}.{strange[0]} = {table[strange[0]]}, which is not computed here")
-    _check_heads(path, vision, text)
-    prepared = _table(said, "preprocess_cfg", path) if said.get("preprocess_cfg") is not None else {}
-    for key, ours in _PREPARED.items():
-        value = prepared.get(key, ours[0])
-        if value not in ours:
-            raise Failure(f"{path} prepares pictures with {key} = {value}, and here it is {ours[0]}")
-    tokenizer = _table(text, "tokenizer_kwargs", path) if text.get("tokenizer_kwargs") is not None else {}
-    if strange := sorted(key for key in tokenizer.keys() - {"bpe_path"} if tokenizer[key] != _TOKENIZER.get(key)):
-        raise Failure(f"{path} has tokenizer_kwargs.{strange[0]} = {tokenizer[strange[0]]}, which is not computed here")
+    _table(model, "vision_cfg", path)
+    text = _table(model, "text_cfg", path)
+    require_computed(said, path)
+    tokenizer = part(text, "tokenizer_kwargs")
     merges = join(folder, MERGES) if MERGES in names else str(tokenizer.get("bpe_path") or "")
     return _Folder(join(folder, weights), model.get("quick_gelu") is True, merges)
-
-
-def _check_heads(path: str, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
-    """Failure where heads are not 64 wide, or one where a tower is narrower: their number is in no shape."""
-    wide, layers = vision.get("width"), vision.get("layers")
-    if isinstance(wide, int) and "head_width" in vision:
-        of_width = wide if isinstance(layers, int) else 32 * wide
-        if vision["head_width"] != of_width // heads(of_width):
-            raise Failure(f"{path} has heads of {vision['head_width']}, and here they are {_HEAD} wide")
-    if isinstance(text.get("width"), int) and text.get("heads") not in (None, heads(text["width"])):
-        raise Failure(f"{path} has {text['heads']} heads in its text tower, and here they are {_HEAD} wide")
 
 
 def _object(path: str) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""open_clip's config beside its weights: what ours would compute otherwise is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import Failure
+from trainer.export import open_clip_config
+from trainer.model import MODELS
+from trainer.openclip import require_openais_kind
+
+
+def written(folder: Path, config: str) -> str:
+    """The path of weights beside that config."""
+    (folder / "open_clip_config.json").write_text(config)
+    return str(folder / "open_clip_pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("config", "is_read"),
+    [
+        ('{"model_cfg": {"embed_dim": 8}}', False),
+        ('{"embed_dim": 8}', False),
+        ('{"model_cfg": {"embed_dim": 8, "quick_gelu": false}}', False),
+        ('{"model_cfg": {"embed_dim": 8, "quick_gelu": true}}', True),
+        ("[]", True),
+        (None, True),
+    ],
+)
+def test_it_tells_of_another_activation(tmp_path: Path, config: str | None, is_read: bool) -> None:
+    path = written(tmp_path, config) if config else str(tmp_path / "open_clip_pytorch_model.bin")
+    if is_read:
+        require_openais_kind(path, "take another")
+    else:
+        with pytest.raises(Failure, match=r"trained with another activation .*features here: take another"):
+            require_openais_kind(path, "take another")
+        require_openais_kind(str(tmp_path / "of another.bin"), "take another")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda said: said["model_cfg"]["text_cfg"].update(heads=4), "has 4 heads in its text tower"),
+        (lambda said: said["model_cfg"]["vision_cfg"].update(head_width=32), "has heads of 32"),
+        (lambda said: said["model_cfg"]["vision_cfg"].update(pool_type="avg"), "has vision_cfg.pool_type = avg"),
+        (lambda said: said["model_cfg"]["text_cfg"].update(no_causal_mask=True), "has text_cfg.no_causal_mask = True"),
+        (lambda said: said["model_cfg"]["text_cfg"].update(pool_type="eos"), "has text_cfg.pool_type = eos"),
+        (lambda said: said["preprocess_cfg"].update(mean=[0.5] * 3), "prepares pictures with mean = "),
+    ],
+)
+@pytest.mark.parametrize("model", ["ViT-B/32", "RN50"])
+def test_it_tells_of_what_no_shape_says(
+    tmp_path: Path, model: str, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    config = json.loads(json.dumps(open_clip_config(MODELS[model])))
+    require_openais_kind(written(tmp_path, json.dumps(config)), "take another")
+    change(config)
+    with pytest.raises(Failure, match=rf"open_clip_config\.json {said}.*: take another"):
+        require_openais_kind(written(tmp_path, json.dumps(config)), "take another")

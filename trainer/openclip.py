@@ -1,0 +1,98 @@
+"""What open_clip's config says of a model beside its sizes: what is computed otherwise here is refused by its name.
+
+The state dict does not say it, and so it would load and give other features: which GELU, how many heads, which token is
+pooled, how pictures were prepared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import Failure
+from core.files import open_input
+from trainer.images import MEAN, STD
+from trainer.model import heads
+
+CONFIG = "open_clip_config.json"
+_STEM = "open_clip_"  # begins the names of its weights on the Hub, which the config beside them is of
+
+# What a config may say: the sizes, which the weights say as well, and these.
+_MODEL = {"embed_dim", "quick_gelu", "custom_text", "vision_cfg", "text_cfg"}
+_VISION = {"image_size", "layers", "width", "head_width", "patch_size"}
+_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "tokenizer_kwargs"}
+_PREPARED: Mapping[str, tuple[Any, ...]] = {  # keys of preprocess_cfg → values that are ours
+    "mean": (list(MEAN),),
+    "std": (list(STD),),
+    "interpolation": ("bicubic",),
+    "resize_mode": ("shortest",),
+}
+_TOKENIZER = {"clean": "lower"}  # keys of tokenizer_kwargs, beside the merges → what is ours
+_HEAD = 64  # the width of a head in all models that are read
+
+
+def require_openais_kind(path: str, remedy: str) -> None:
+    """Failure where open_clip's config beside its weights says that they are of a model that ours is not.
+
+    To be asked before `model_of`, by whoever does not follow the config, and has no other activation for the model.
+    """
+    folder, _, name = path.rpartition("/")
+    if not name.startswith(_STEM):
+        return
+    beside = f"{folder}/{CONFIG}" if folder else CONFIG
+    try:
+        with open_input(beside) as file:
+            said = json.load(file)
+    except (Failure, OSError, ValueError):
+        return  # not every folder has one
+    if not isinstance(said, dict):
+        return
+    if not part(said, "model_cfg", said).get("quick_gelu"):
+        raise Failure(
+            f"{path} was trained with another activation than OpenAI's, as {CONFIG} beside it says (no "
+            f"quick_gelu), and would give other features here: {remedy}"
+        )
+    try:
+        require_computed(said, beside)
+    except Failure as error:
+        raise Failure(f"{error}: {remedy}") from None
+
+
+def require_computed(said: Mapping[str, Any], path: str) -> None:
+    """Failure where the config in `path` says something, except for the GELU, that is not computed so here."""
+    model = part(said, "model_cfg", said)
+    vision, text = part(model, "vision_cfg"), part(model, "text_cfg")
+    for where, table, known in (
+        ("model_cfg", model, _MODEL),
+        ("vision_cfg", vision, _VISION),
+        ("text_cfg", text, _TEXT),
+    ):
+        if strange := sorted(key for key in table.keys() - known if table[key] is not None):
+            raise Failure(f"{path} has {where}.{strange[0]} = {table[strange[0]]}, which is not computed here")
+    _check_heads(path, vision, text)
+    prepared = part(said, "preprocess_cfg")
+    for key, ours in _PREPARED.items():
+        value = prepared.get(key, ours[0])
+        if value not in ours:
+            raise Failure(f"{path} prepares pictures with {key} = {value}, and here it is {ours[0]}")
+    tokenizer = part(text, "tokenizer_kwargs")
+    if strange := sorted(key for key in tokenizer.keys() - {"bpe_path"} if tokenizer[key] != _TOKENIZER.get(key)):
+        raise Failure(f"{path} has tokenizer_kwargs.{strange[0]} = {tokenizer[strange[0]]}, which is not computed here")
+
+
+def part(said: Mapping[str, Any], key: str, otherwise: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """A table of a config; where there is none, `otherwise`, or one that is empty."""
+    found = said.get(key)
+    return found if isinstance(found, dict) else otherwise or {}
+
+
+def _check_heads(path: str, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:
+    """Failure where heads are not 64 wide, or one where a tower is narrower: their number is in no shape."""
+    wide, layers = vision.get("width"), vision.get("layers")
+    if isinstance(wide, int) and "head_width" in vision:
+        of_width = wide if isinstance(layers, int) else 32 * wide
+        if vision["head_width"] != of_width // heads(of_width):
+            raise Failure(f"{path} has heads of {vision['head_width']}, and here they are {_HEAD} wide")
+    if isinstance(text.get("width"), int) and text.get("heads") not in (None, heads(text["width"])):
+        raise Failure(f"{path} has {text['heads']} heads in its text tower, and here they are {_HEAD} wide")
