@@ -232,7 +232,7 @@ def _unpickle(data: bytes) -> Any:
                 (value,) = values
                 return value
             case other:
-                raise _NotTensors(f"the instruction {other} of pickle, which torch does not write")
+                raise _NotTensors(f"the instruction {other} of pickle, which torch.save does not write by itself")
     raise ValueError("its pickle has no end")
 
 

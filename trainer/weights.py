@@ -31,11 +31,14 @@ from trainer.sources import no_data
 
 Weights = dict[str, Tensor]
 
-_WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before each name
+_WRAPPER = "module."  # what DistributedDataParallel puts before each name
+# What compiling, sharding and recomputing put before the names of the module that they wrap, which may be any:
+_WITHIN = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _START = 64  # bytes by which a file of something else is told
 _TRANSFORMERS = ("text_model.", "vision_model.")  # what its CLIPModel puts before the names of its towers
 _TEXT = "text."  # what open_clip puts before the names of the text tower in its CustomTextCLIP
 _NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size", "attn_mask"}  # of OpenAI's modules
+_NOT_WEIGHTS |= {"n_averaged"}  # of torch's AveragedModel
 _UPDATES = "num_batches_tracked"  # of a batch norm; unused where the momentum is fixed
 MAX_LAYERS = 1_000  # in one tower; more are refused before a model is built
 _WIDE_HEADS = {1280: 80, 1408: 88, 1664: 104, 1792: 112}  # by width: of open_clip's ViT-H, -g, -bigG and -e
@@ -84,8 +87,10 @@ def _read_safetensors(file: BinaryIO, path: str) -> Weights:
 
 
 def _openai_name(name: str) -> str:
-    while name.startswith(_WRAPPERS):
-        name = name.split(".", 1)[1]
+    for wrapper in _WITHIN:
+        name = name.replace(wrapper, "")
+    while name.startswith(_WRAPPER):
+        name = name.removeprefix(_WRAPPER)
     return name.removeprefix(_TEXT)
 
 

@@ -103,6 +103,22 @@ def test_a_checkpoint_of_open_clip_is_read(tmp_path: Path, config: ModelConfig, 
 
 
 @KINDS
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."])
+def test_parts_that_were_wrapped_by_themselves_are_read(tmp_path: Path, config: ModelConfig, wrapper: str) -> None:
+    """One tower compiled, or each block of another wrapped, and all of it within DistributedDataParallel."""
+    weights = made(config).state_dict()
+    for part in ("visual.", "transformer.resblocks.0."):
+        state = {f"module.{name.replace(part, part + wrapper)}": tensor for name, tensor in weights.items()}
+        assert_same(read_weights(write(tmp_path / "part.pt", state)), weights)
+
+
+@KINDS
+def test_an_average_of_torchs_is_read(tmp_path: Path, config: ModelConfig) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(made(config), use_buffers=True)
+    assert_same(read_weights(write(tmp_path / "ema.pt", averaged.state_dict())), made(config).state_dict())
+
+
+@KINDS
 def test_safetensors_are_read(tmp_path: Path, config: ModelConfig) -> None:
     weights = made(config).state_dict()
     path = tmp_path / "open_clip_model.safetensors"
