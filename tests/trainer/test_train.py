@@ -24,8 +24,10 @@ from report.render import LEADS
 from tests.trainer.helpers import LEARN, SMALL, run_training, small_recipe
 from trainer import checkpoint, stage, steps, train
 from trainer.config import Config
+from trainer.microbatches import even_slices
 from trainer.model import CLIP, MODELS, ModelConfig
 from trainer.optim import learning_rate
+from trainer.ranks import Ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,6 +102,30 @@ def test_a_residual_network_is_trained_once(tmp_path: Path, capsys: pytest.Captu
     statistics = model.state_dict()
     assert statistics["visual.bn1.num_batches_tracked"] == 2
     assert statistics["visual.bn1.running_mean"].all()
+
+
+@pytest.mark.parametrize(
+    ("keys", "ranks", "others", "is_same"),
+    [
+        ({"batch_size": 32, "micro_batch": 8}, 1, 2, True),
+        ({"batch_size": 32}, 1, 2, False),
+        ({"batch_size": 20, "micro_batch": 8}, 1, 2, False),  # 6, 7 and 7 pictures, and four times 5
+        ({"batch_size": 22, "micro_batch": 6}, 1, 2, True),  # 5 and 6, twice
+    ],
+)
+def test_batch_norm_by_micro_batches_tells_other_ranks_that_change_them(
+    tmp_path: Path, keys: dict[str, int], ranks: int, others: int, is_same: bool
+) -> None:
+    recipe = small_recipe(tmp_path, **keys)
+    config, sizes = recipe.config("train", Config), MODELS["tiny-RN"]
+    found, slices = [], []
+    for world in (ranks, others):
+        facts = train._facts(recipe, config, sizes, {}, Ranks(0, world))
+        found.append(facts["determined_by"]["batch_norm_of"])
+        share = config.batch_size // world
+        of_rank = even_slices(share, config.micro_batch or share)
+        slices.append([(rank * share + s.start, rank * share + s.stop) for rank in range(world) for s in of_rank])
+    assert (found[0] == found[1]) == (slices[0] == slices[1]) == is_same
 
 
 # ── kills and resumes ─────────────────────────────────────────────────────────────────────────────
