@@ -22,7 +22,7 @@ from core.manifest import missing_part, read_manifest
 from core.recipe import Recipe
 from report.render import LEADS
 from tests.trainer.helpers import LEARN, SMALL, run_training, small_recipe
-from trainer import checkpoint, stage, steps, train
+from trainer import checkpoint, hardware, steps, train
 from trainer.config import Config
 from trainer.microbatches import even_slices
 from trainer.model import CLIP, MODELS, ModelConfig
@@ -170,7 +170,7 @@ def test_a_kill_between_the_model_and_the_manifest_trains_nothing_again(
     assert read_manifest(recipe.folder("train")) is None
     with monkeypatch.context() as patch:
         patch.setattr(steps, "step", stop)
-        patch.setattr(stage, "machine", lambda: "a VAX")
+        patch.setattr(hardware, "machine", lambda: "a VAX")
         run_training(recipe)
     assert re.search(r"after step 4 \(made on CPU .*, not a VAX: the last bits may differ\)", capsys.readouterr().out)
     assert read_manifest(recipe.folder("train")) is not None
