@@ -33,6 +33,13 @@ _VERSION = 3
 
 _BROKEN = (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError)  # of torch.load
 
+_WORDS = {  # for facts that are no keys of [train]
+    "seed": "run.seed",
+    "inputs.pack": "pack",
+    "determined_by.torch": "version of torch",
+    "determined_by.batch_norm_of": "number of pictures for batch norm (of train.micro_batch and the ranks)",
+}
+
 METRICS = (  # of a step: see trainer.accumulate.StepMetrics
     "loss",
     "learning_rate",
@@ -157,8 +164,9 @@ def _load(path: str, sha256: str, remedy: str) -> Any:
 
 
 def _key(fact: str) -> str:
-    """What a fact is called in a recipe, if it is one of its keys."""
-    return f"train.{fact.removeprefix('config.')}" if fact.startswith("config.") else fact
+    """What a fact is called in a recipe, or in words where it is none of its keys."""
+    table, _, name = fact.partition(".")
+    return f"train.{name}" if table in ("config", "inputs") and name != "pack" else _WORDS.get(fact, fact)
 
 
 def _changed(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

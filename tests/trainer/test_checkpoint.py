@@ -30,7 +30,13 @@ SIZES = ModelConfig(
     context=4,
     vocab=50,
 )
-FACTS = {"stage": "train", "seed": 1, "config": {"steps": 9, "model": "x"}, "inputs": {"pack": "abc"}}
+FACTS = {
+    "stage": "train",
+    "seed": 1,
+    "config": {"steps": 9, "model": "x"},
+    "inputs": {"pack": "abc", "init": "cba"},
+    "determined_by": {"torch": "2.15.0", "batch_norm_of": 8},
+}
 
 
 def make_state(seed: int, steps: int = 0) -> State:
@@ -173,10 +179,14 @@ def changed(**some: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("facts", "names"),
     [
-        (changed(seed=2), "seed"),
+        (changed(seed=2), r"run\.seed"),
         (changed(config={"steps": 10, "model": "y"}), "train.model, train.steps"),
-        (changed(inputs={"pack": "abd"}, seed=0), "inputs.pack, seed"),
-        (changed(determined_by={}), "determined_by"),
+        (changed(inputs={"pack": "abd", "init": ""}, seed=0), r"train\.init, pack, run\.seed"),
+        (
+            changed(determined_by={"torch": "2.16.0", "batch_norm_of": 4}),
+            r"number of pictures for batch norm \(of train\.micro_batch and the ranks\), version of torch",
+        ),
+        (changed(other="x"), "other"),
     ],
 )
 def test_a_checkpoint_of_other_facts_says_which(saved: Path, facts: dict[str, Any], names: str) -> None:
