@@ -36,6 +36,7 @@ _MAX_EXTENDED = 1 << 20  # bytes of a long name or of a pax header
 _MAX_BESIDE = 16 << 20  # bytes of a file with the sizes of shards, beside them
 _MAX_WAITING = 256 << 20  # bytes of incomplete samples that are held
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # begin texts that Windows saves as "Unicode"
+_CONTROLS = bytes({*range(32)} - {*b"\t\n\r"})  # the upper halves of UTF-16 in most alphabets, and hardly in a text
 _EXTENDED = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
 )  # fmt: skip
@@ -239,13 +240,24 @@ def _captions(sample: dict[str, Any], name: str) -> tuple[str, ...]:
     if len(data) > MAX_TEXT:
         raise ValueError(f"{ending} has {len(data):,} bytes, of at most {MAX_TEXT:,}")
     if not path:
-        found: Any = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+        found: Any = data.decode(_encoding(data))
     else:
         found = json.loads(data) if data else None  # it takes NaN, which pandas writes for an empty cell
         for step in path:
             found = found.get(step) if isinstance(found, dict) else None
     texts = found if isinstance(found, list) else [found]
     return tuple(text for text in texts if isinstance(text, str) and text.strip())
+
+
+def _encoding(data: bytes) -> str:
+    """Of a text: UTF-8, or UTF-16 where a mark says so, or control characters in most of the even or odd places."""
+    if data.startswith(_UTF_16):
+        return "utf-16"
+    for first, encoding in ((0, "utf-16-be"), (1, "utf-16-le")):
+        halves = data[first::2]
+        if len(data) % 2 == 0 and 2 * len(halves.translate(None, _CONTROLS)) < len(halves):
+            return encoding
+    return "utf-8-sig"
 
 
 def _expected_samples(shard: str, stop: threading.Event) -> int | None:

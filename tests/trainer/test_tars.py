@@ -143,6 +143,16 @@ def test_captions_as_other_tools_write_them(tmp_path: Path, name: str, data: byt
     assert not lost and [raw.captions for raw in raws] == [("a red square",)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text", ["a red square", "ω", "красный квадрат — «кот»", "1\n2\n3\n", "a\tb\tc\t", "bell\a and\x1b[0m"]
+)
+def test_a_text_of_two_bytes_a_letter_is_told_without_a_mark(tmp_path: Path, text: str, encoding: str) -> None:
+    members = [("0.jpg", image(0)), ("0.txt", text.encode(encoding))]
+    raws, lost = read(write_tar(tmp_path / "a.tar", members))
+    assert not lost and [raw.captions for raw in raws] == [(text,)]
+
+
 def test_a_picture_beyond_all_measure_does_not_wait_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tars, "MAX_IMAGE", 500)
     raws, lost = read(write_tar(tmp_path / "a.tar", [("0.jpg", bytes(501)), ("0.txt", b"zeros"), *sample("1", 1)]))
