@@ -213,7 +213,7 @@ class Streams:
             try:
                 crop, text = self._example(raw, scope)
             except ImageError as error:
-                self._skip(Skipped(error.reason, raw.shard, raw.key, str(error)), skipped)
+                self._skip(Skipped(error.reason, raw.shard, raw.key, error.args[1]), skipped)
                 continue
             crops.append(crop)
             texts.append(text)

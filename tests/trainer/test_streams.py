@@ -306,7 +306,7 @@ def test_a_picture_made_to_hurt_is_held_to_the_same_limits_as_our_own(tmp_path: 
 def test_a_drawing_is_not_drawn(tmp_path: Path, tokenizer: Tokenizer) -> None:
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
     write_tar(tmp_path / "a.tar", [("1.jpg", drawing), ("1.txt", b"a square"), *sample("0", 0)])
-    with pytest.raises(Failure, match=r"a\.tar: 1: format_unsupported: .*SVG"):
+    with pytest.raises(Failure, match=r"a\.tar: 1: format_unsupported: SVG"):
         next(streams(tmp_path, tokenizer).batches(0, 1, 4, threads=1))
 
 
