@@ -103,11 +103,12 @@ class Streams:
             closing(in_order(self._make, _jobs(samples, skipped), threads, ahead)) as made,
         ):
             try:
-                for _ in range(first, last):
+                for step in range(first, last):
                     skipped_here = SkippedSamples()
                     self._fill(ready, share, made, skipped_here)
                     images, ids, numbers, names, passes = zip(*(ready.popleft() for _ in range(share)), strict=True)
-                    _require_enough(numbers, names, passes, size)
+                    begins_a_pass = step == first and world == 1
+                    _require_enough(numbers, names, passes, size, 1 if begins_a_pass else 2)
                     which, name = np.array(numbers, dtype=np.int64), names.__getitem__
                     yield Batch(torch.from_numpy(np.stack(images)), torch.stack(ids), which, skipped_here, name)
             finally:
@@ -241,17 +242,17 @@ class _Decoded(NamedTuple):
     tried: int
 
 
-def _require_enough(numbers: Sequence[int], names: Sequence[str], passes: Sequence[str], size: int) -> None:
-    """Failure where a batch has a sample in three passes, and with it all samples of the one between.
+def _require_enough(numbers: Sequence[int], names: Sequence[str], passes: Sequence[str], size: int, most: int) -> None:
+    """Failure where a batch has a sample in more passes than `most`, and with it all samples of one of them.
 
-    In two passes a sample may well be: a batch at the end of one goes on with the next.
+    In two passes a sample may well be: a batch at the end of one goes on with the next. Not where the batch begins one.
     """
-    times = Counter(number for number, _ in dict.fromkeys(zip(numbers, passes, strict=True)))
-    number, most = times.most_common(1)[0]
-    if most > 2:
+    of_sample = Counter(number for number, _ in dict.fromkeys(zip(numbers, passes, strict=True)))
+    number, times = of_sample.most_common(1)[0]
+    if times > most:
         raise Failure(
             f"train.batch_size = {size:,}, but the shards hold fewer samples: {names[numbers.index(number)]} is "
-            f"{most:,} times in one batch, where it is its own negative: make the batch smaller, or name more shards"
+            f"{times:,} times in one batch, where it is its own negative: make the batch smaller, or name more shards"
         )
 
 
