@@ -43,7 +43,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """The recipe's [run] table: what all stages share."""
 
     out: str = ""  # folder of everything that is made; default out/<name of the recipe>
-    seed: int = 0  # of every choice
+    seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0  # of every choice; torch takes 64 bits
 
 
 @dataclass(frozen=True)

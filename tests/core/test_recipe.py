@@ -80,6 +80,12 @@ def test_folders_follow_the_name_of_the_recipe_or_its_out(monkeypatch: pytest.Mo
 # ── what is refused ──
 
 
+@pytest.mark.parametrize("seed", [2**63, 2**64, -(2**63) - 1])
+def test_a_seed_of_more_than_64_bits_is_refused(seed: int, write: Any) -> None:
+    with pytest.raises(UsageError, match=r"run\.seed: Expected `int` [<>]= "):
+        _ = recipe.read(write(f"[run]\nseed = {seed}")).run
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
