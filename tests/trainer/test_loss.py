@@ -66,6 +66,27 @@ def test_equal_features_cost_the_logarithm_of_the_batch(n: int, factor: float) -
     assert contrastive_loss(same, same, torch.tensor(factor)).item() == pytest.approx(math.log(n), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("images", "texts", "factor", "by_image", "by_text"),
+    [
+        ([[1, 0], [0, 1], [-1, 0]], [[0.8, 0.6], [0, 1], [-0.8, 0.6]], 2, 0.3585512, 0.4379323),
+        ([[1, 0, 0], [0.6, 0.8, 0], [0, 0.6, 0.8]], torch.eye(3).tolist(), 10, 0.0848459, 0.0486962),
+    ],
+)
+def test_golden_losses_of_one_direction(
+    images: list[list[float]], texts: list[list[float]], factor: float, by_image: float, by_text: float
+) -> None:
+    rows, columns = factor * tensor(images), tensor(texts)
+    row_lse, column_lse, positives = losses._log_sums(losses._tiles(rows, columns, lambda: False), rows, columns, 0)
+    assert float((row_lse - positives).mean()) == pytest.approx(by_image, abs=1e-7)
+    assert float((column_lse - positives).mean()) == pytest.approx(by_text, abs=1e-7)
+
+
+def test_golden_loss_of_the_papers_batch() -> None:
+    same = torch.ones(32_768, 1)
+    assert contrastive_loss(same, same, torch.tensor(100.0)).item() == pytest.approx(10.3972077, abs=1e-5)
+
+
 def test_golden_gradient_of_the_log_temperature() -> None:
     t = torch.tensor(math.log(2), dtype=torch.float64, requires_grad=True)
     images, texts = tensor([[1, 0], [0, 1], [-1, 0]]), tensor([[0.8, 0.6], [0, 1], [-0.8, 0.6]])

@@ -71,9 +71,25 @@ def test_models_have_the_papers_size(name: str, total: int, image: int, text: in
     assert positions.shape[0] == tokens
 
 
-@pytest.mark.parametrize(("name", "blocks"), [("ViT-B/32", 37_828_608), ("RN50x4", 59_082_240)])
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [("ViT-B/32", 37_828_608), ("RN50x4", 59_082_240), ("ViT-L/14", 85_054_464), ("RN50x64", 151_154_688)],
+)
 def test_twelve_blocks_of_text_have_the_known_size(name: str, blocks: int) -> None:
-    assert sum(parameter.numel() for parameter in on_meta(MODELS[name]).transformer.parameters()) == blocks
+    assert size_of(on_meta(MODELS[name]).transformer) == blocks
+
+
+def test_parts_of_rn50_have_the_known_size() -> None:
+    """The paper's "63M-parameter" text transformer counts no projection."""
+    model = on_meta(MODELS["RN50"])
+    assert size_of(model.visual.attnpool) == 14_789_632
+    assert size_of(model.visual) - size_of(model.visual.attnpool) == 23_527_264
+    text = size_of(model) - size_of(model.visual) - model.logit_scale.numel()
+    assert text - model.text_projection.numel() == 63_165_952
+
+
+def size_of(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_the_bag_of_words_has_embeddings_and_a_projection() -> None:
