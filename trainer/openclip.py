@@ -1,7 +1,8 @@
 """What open_clip's config says of a model beside its sizes: what is computed otherwise here is refused by its name.
 
 The state dict does not say it, and so it would load and give other features: which GELU, how many heads, which token is
-pooled, how pictures were prepared.
+pooled, how pictures were prepared. The config lies beside the weights on the Hub; open_clip's own training leaves the
+name of the model in NAME/params.txt, its checkpoints in NAME/checkpoints.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from trainer.model import heads
 
 CONFIG = "open_clip_config.json"
 _STEM = "open_clip_"  # begins the names of its weights on the Hub, which the config beside them is of
+_CHECKPOINTS, _PARAMETERS = "checkpoints", "params.txt"
+_LOCAL, _QUICK = (
+    "local-dir:",
+    "-quickgelu",
+)  # begins the name of a model that is a folder; ends that of one of OpenAI's kind
+_MOST = 1 << 20  # bytes of a file of parameters
 
 # What a config may say: the sizes, which the weights say as well, and these.
 _MODEL = {"embed_dim", "quick_gelu", "custom_text", "vision_cfg", "text_cfg"}
@@ -38,7 +45,13 @@ def require_openais_kind(path: str, remedy: str) -> None:
     To be asked before `model_of`, by whoever does not follow the config, and has no other activation for the model.
     """
     folder, _, name = path.rpartition("/")
-    if not name.startswith(_STEM):
+    trained = _parameters(folder)
+    model = trained.get("model", "")
+    if model.startswith(_LOCAL):
+        folder = model.removeprefix(_LOCAL)
+    elif model and ":" not in model and not model.endswith(_QUICK) and trained.get("force_quick_gelu") != "True":
+        raise _other_gelu(path, f"{_PARAMETERS} of its training says (model: {model})", remedy)
+    elif not name.startswith(_STEM):
         return
     beside = f"{folder}/{CONFIG}" if folder else CONFIG
     try:
@@ -48,15 +61,32 @@ def require_openais_kind(path: str, remedy: str) -> None:
         return  # not every folder has one
     if not isinstance(said, dict):
         return
-    if not part(said, "model_cfg", said).get("quick_gelu"):
-        raise Failure(
-            f"{path} was trained with another activation than OpenAI's, as {CONFIG} beside it says (no "
-            f"quick_gelu), and would give other features here: {remedy}"
-        )
+    if not part(said, "model_cfg", said).get("quick_gelu") and trained.get("force_quick_gelu") != "True":
+        raise _other_gelu(path, f"{beside} says (no quick_gelu)", remedy)
     try:
         require_computed(said, beside)
     except Failure as error:
         raise Failure(f"{error}: {remedy}") from None
+
+
+def _other_gelu(path: str, who: str, remedy: str) -> Failure:
+    return Failure(
+        f"{path} was trained with another activation than OpenAI's, as {who}, and would give other features here: "
+        f"{remedy}"
+    )
+
+
+def _parameters(folder: str) -> dict[str, str]:
+    """What open_clip's training was told whose checkpoints lie in a folder; nothing where it is no such folder."""
+    run, _, name = folder.rpartition("/")
+    if name != _CHECKPOINTS:
+        return {}
+    try:
+        with open_input(f"{run}/{_PARAMETERS}") as file:
+            lines = file.read(_MOST).decode().splitlines()
+    except (Failure, OSError, ValueError):
+        return {}
+    return {key: value for key, colon, value in (line.partition(": ") for line in lines) if colon}
 
 
 def require_computed(said: Mapping[str, Any], path: str) -> None:

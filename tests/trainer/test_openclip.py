@@ -43,6 +43,35 @@ def test_it_tells_of_another_activation(tmp_path: Path, config: str | None, is_r
 
 
 @pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        (
+            "lr: 0.001\nmodel: ViT-B-32\nforce_quick_gelu: False\n",
+            r"as params\.txt of its training says \(model: ViT-B-32\)",
+        ),
+        ("model: ViT-B-32-quickgelu\nforce_quick_gelu: False\n", None),
+        ("force_quick_gelu: True\nmodel: RN50\n", None),
+        ("model: hf-hub:someone/some\n", None),
+        ("model: local-dir:{here}\n", r"as .*/open_clip_config\.json says \(no quick_gelu\)"),
+        ("model: local-dir:{here}\nforce_quick_gelu: True\n", None),
+        ("model: local-dir:{here}/nowhere\n", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_so_do_the_parameters_of_its_own_training(tmp_path: Path, parameters: str | None, said: str | None) -> None:
+    written(tmp_path, '{"model_cfg": {"quick_gelu": false}}')
+    if parameters is not None:
+        (tmp_path / "params.txt").write_text(parameters.replace("{here}", str(tmp_path)))
+    if said is None:
+        require_openais_kind(f"{tmp_path}/checkpoints/epoch_1.pt", "take another")
+    else:
+        with pytest.raises(Failure, match=rf"epoch_1\.pt was trained with another activation .*{said}.*: take another"):
+            require_openais_kind(f"{tmp_path}/checkpoints/epoch_1.pt", "take another")
+    require_openais_kind(f"{tmp_path}/other/epoch_1.pt", "take another")
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda said: said["model_cfg"]["text_cfg"].update(heads=4), "has 4 heads in its text tower"),
