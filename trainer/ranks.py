@@ -104,6 +104,9 @@ def process_group(timeout: float) -> Iterator[Ranks]:
         yield SINGLE_PROCESS
         return
     rank, world = _number("RANK"), _number("WORLD_SIZE")
+    _number("MASTER_PORT")  # which init_process_group reads, as the next
+    if not os.environ.get("MASTER_ADDR"):
+        raise UsageError("the environment variable MASTER_ADDR is not set: start with torchrun")
     backend = "gloo"
     if torch.cuda.is_available():
         backend, local, devices = "nccl", _number("LOCAL_RANK"), torch.cuda.device_count()

@@ -34,7 +34,7 @@ from trainer.accumulate import gradients
 from trainer.images import normalise
 from trainer.microbatches import even_slices
 from trainer.model import CLIP, unit
-from trainer.ranks import SINGLE_PROCESS, Ranks, process_group
+from trainer.ranks import SINGLE_PROCESS, process_group
 
 pytestmark = pytest.mark.program
 
@@ -155,9 +155,20 @@ def test_alone_nothing_is_asked_of_anybody(monkeypatch: pytest.MonkeyPatch) -> N
         assert ranks.any_rank(True) and not ranks.any_rank(False)
 
 
-def test_a_number_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "first")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match=r"RANK = 'first' is no number: start with torchrun"), process_group(1.0):
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"RANK": "first"}, "RANK = 'first' is no number"),
+        ({"RANK": "0"}, "MASTER_PORT = None is no number"),
+        ({"RANK": "0", "MASTER_PORT": "29500"}, "MASTER_ADDR is not set"),
+    ],
+)
+def test_variables_that_torchrun_would_have_set(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    for name in ("RANK", "MASTER_PORT", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"WORLD_SIZE": "2", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{said}: start with torchrun"), process_group(1.0):
         pass
-    assert isinstance(SINGLE_PROCESS, Ranks)
