@@ -126,7 +126,8 @@ def _nothing_to_do(recipe: recipes.Recipe, folder: str, facts: dict[str, Any]) -
     if was != now and not recipe.check:
         print(
             f"train: {now:,} steps are another schedule than {was:,}, from the first step on: the learning rate is a "
-            "cosine that ends with the last; to go on from the model that is there, give a copy of it as train.init"
+            "cosine that ends with the last; to go on from the model that is there, which is replaced when this "
+            "training ends, give a copy of it as train.init"
         )
     return runs.nothing_to_do(recipe, folder, facts, "starts anew")
 

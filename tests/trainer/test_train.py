@@ -202,6 +202,7 @@ def test_a_finished_training_is_replaced_when_its_recipe_changes(
     run_training(longer)
     schedule, anew, *_ = capsys.readouterr().out.splitlines()
     assert schedule.startswith("train: 4 steps are another schedule than 3, from the first step on: ")
+    assert "which is replaced when this training ends, give a copy of it as train.init" in schedule
     assert anew == "train: starts anew: train.steps was 3, is 4"
     assert len(metrics(longer)) == 4
 
