@@ -15,9 +15,12 @@ def device() -> torch.device:
 
 
 def free_memory() -> int | None:
-    """Free bytes of the device; on a CPU of the machine or the container; None where neither tells."""
-    if device().type == "cuda":
-        return torch.cuda.mem_get_info()[0]
+    """Free bytes of the device; None where nothing tells."""
+    return torch.cuda.mem_get_info()[0] if device().type == "cuda" else free_main_memory()
+
+
+def free_main_memory() -> int | None:
+    """Free bytes of the machine, or of the container; None where neither tells."""
     try:
         found = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     except OSError:

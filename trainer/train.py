@@ -157,12 +157,19 @@ def _storage(config: Config) -> Storage:
 
 def _check_memory(recipe: recipes.Recipe, config: Config, sizes: ModelConfig, ranks: Ranks) -> None:
     """Failure, with the micro-batch that fits, where a step needs more memory than there is."""
-    free = hardware.free_memory()
+    share = config.batch_size // ranks.world
+    pixels = 2 * share * 3 * sizes.image_size**2  # bytes: of the batch, and of the next, which is read meanwhile
+    main, free = hardware.free_main_memory(), hardware.free_memory()
+    if main is not None and pixels > main // local_ranks():
+        raise Failure(
+            f"{recipe.path}: {share:,} pictures a rank, and as many that are read ahead, are {pixels / 1e9:.1f} GB of "
+            f"memory, and {main / local_ranks() / 1e9:.1f} GB are free: lower train.batch_size, or start ranks on more "
+            "machines"
+        )
     if free is None:
         return
     if hardware.device().type == "cpu":
-        free //= local_ranks()
-    share = config.batch_size // ranks.world
+        free = free // local_ranks() - pixels
     half = config.precision != "float32"
 
     def needed(pairs: int, tokens: int) -> float:

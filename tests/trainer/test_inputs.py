@@ -92,6 +92,20 @@ def test_a_step_that_does_not_fit_names_the_micro_batch_that_does(
         run_training(small_recipe(tmp_path, steps=4))
 
 
+def test_a_batch_whose_pictures_alone_do_not_fit_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Micro-batches do not help: whoever takes a batch of 32,768 pictures of 224 pixels holds two of them, 9.9 GB."""
+    two = 2 * 32 * 3 * SMALL.image_size**2
+    monkeypatch.setattr(hardware, "free_main_memory", lambda: two - 1)
+    with pytest.raises(Failure, match=r"32 pictures a rank, and as many .* are free: lower train\.batch_size"):
+        run_training(small_recipe(tmp_path, micro_batch=1))
+    weights = int(memory_needed(SMALL, 1, SMALL.context, half=False, recompute=False))
+    monkeypatch.setattr(hardware, "free_main_memory", lambda: two + weights)
+    run_training(small_recipe(tmp_path, micro_batch=1, steps=3))
+    monkeypatch.setattr(hardware, "free_main_memory", lambda: two + weights // 2)
+    with pytest.raises(Failure, match="take a smaller model"):
+        run_training(small_recipe(tmp_path, micro_batch=1, steps=4))
+
+
 def test_weights_of_another_activation_are_said_before_a_step(tmp_path: Path) -> None:
     path = tmp_path / "open_clip_model.bin"
     torch.save(CLIP(SMALL).state_dict(), path)
