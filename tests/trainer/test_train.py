@@ -23,6 +23,7 @@ from core.recipe import Recipe
 from report.render import LEADS
 from tests.trainer.helpers import LEARN, SMALL, run_training, small_recipe
 from trainer import checkpoint, hardware, steps, train
+from trainer.accumulate import StepMetrics, gradients
 from trainer.config import Config
 from trainer.microbatches import even_slices
 from trainer.model import CLIP, MODELS, ModelConfig
@@ -126,6 +127,48 @@ def test_batch_norm_by_micro_batches_tells_other_ranks_that_change_them(
         of_rank = even_slices(share, config.micro_batch or share)
         slices.append([(rank * share + s.start, rank * share + s.stop) for rank in range(world) for s in of_rank])
     assert (found[0] == found[1]) == (slices[0] == slices[1]) == is_same
+
+
+def test_what_the_recipe_says_is_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of keys whose effect no loss shows: Adam hides a wrong rate or storage, micro-batches change nothing."""
+    recipe = small_recipe(
+        tmp_path,
+        **{"steps": 3, "warmup": 2, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.7, "epsilon": 1e-5},
+        **{"moments": "bfloat16", "text_weights": "bfloat16", "precision": "bfloat16", "batch_norm": "global"},
+        **{"micro_batch": 5, "recompute": True, "compile": True, "checkpoint_every": 1, "keep_checkpoints": 1},
+    )
+    compiled: list[CLIP] = []
+    asked: list[dict[str, Any]] = []
+    rates: list[set[float]] = []
+    states: list[checkpoint.State] = []
+    step = steps.step
+
+    def watched_gradients(*these: Any, **keys: Any) -> StepMetrics:
+        asked.append(keys)
+        return gradients(*these, **keys)
+
+    def watched_step(state: checkpoint.State, *more: Any) -> int:
+        assert len(list(Path(recipe.folder("train")).glob("checkpoint-*.pt"))) == min(1, state.step)
+        tokens = step(state, *more)
+        rates.append({group["lr"] for group in state.optimiser.param_groups})
+        states.append(state)
+        return tokens
+
+    monkeypatch.setattr(train, "compile_towers", compiled.append)  # compiling takes minutes
+    monkeypatch.setattr(steps, "gradients", watched_gradients)
+    monkeypatch.setattr(steps, "step", watched_step)
+    run_training(recipe)
+    model, optimiser = states[0].model, states[0].optimiser
+    assert rates == [{learning_rate(step, 3, 2, 2e-3)} for step in range(3)]
+    assert {group["weight_decay"] for group in optimiser.param_groups} == {0.3, 0.0}
+    assert {(*group["betas"], group["eps"]) for group in optimiser.param_groups} == {(0.8, 0.7, 1e-5)}
+    assert {moments["exp_avg_sq"].dtype for moments in optimiser.state.values()} == {torch.bfloat16}
+    assert model.text_projection.dtype == torch.bfloat16 and model.logit_scale.dtype == torch.float32
+    assert model.transformer.recompute and model.get_submodule("visual.transformer").recompute
+    assert compiled == [model]
+    assert {(keys["micro_batch"], keys["batch_norm"]) for keys in asked} == {(5, "global")}
+    with asked[0]["autocast"]():
+        assert torch.nn.functional.linear(torch.ones(1, 2), torch.ones(2, 2)).dtype == torch.bfloat16
 
 
 # ── kills and resumes ─────────────────────────────────────────────────────────────────────────────
