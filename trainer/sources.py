@@ -85,7 +85,9 @@ def shards_in(sources: Sequence[str], recipe: str, key: str) -> list[str]:
             found |= dict.fromkeys(_ranges(path, recipe, key))
         else:
             words = [path] if Path(path).exists() else _ranges(path, recipe, key)
-            found |= dict.fromkeys(recipes.files([*map(_tars_in, words)], recipe, key))
+            found |= dict.fromkeys(
+                recipes.files([pattern for word in words for pattern in _tars_in(word)], recipe, key)
+            )
     return list(found)
 
 
@@ -96,11 +98,12 @@ def _ranges(path: str, recipe: str, key: str) -> list[str]:
         raise UsageError(f"{recipe}: {key}: {name_of(path)}: {error}: correct the range") from None
 
 
-def _tars_in(path: str) -> str:
-    """A path, or where it is a folder a pattern of the tars in it; on a store what is not called like a tar is one."""
+def _tars_in(path: str) -> list[str]:
+    """A path, or where it is a folder patterns of the tars in it; on a store what is not called like a tar is one."""
     if path.endswith(_TAR) or has_magic(path) or ("://" not in path and not Path(path).is_dir()):
-        return path
-    return join(path, "*.tar")
+        return [path]
+    there = [] if "://" in path else [ending for ending in _TAR if any(Path(path).glob(f"*{ending}"))]
+    return [join(path, f"*{ending}") for ending in there or _TAR[:1]]
 
 
 def no_data(start: bytes) -> str:

@@ -40,6 +40,14 @@ def test_a_folder_a_pattern_and_a_range_stand_for_their_tars(folder: Path, word:
     assert found(f"{folder}{word}") == ["00000.tar", "00001.tar", "00002.tar"]
 
 
+def test_compressed_tars_in_a_folder_are_not_left_out(tmp_path: Path) -> None:
+    for name in ("1.tar", "2.tar.gz", "3.tgz", "4.parquet"):
+        (tmp_path / name).write_bytes(b"")
+    assert found(str(tmp_path)) == ["1.tar", "2.tar.gz", "3.tgz"]
+    (tmp_path / "1.tar").unlink()
+    assert found(str(tmp_path)) == ["2.tar.gz", "3.tgz"]
+
+
 def test_words_are_put_together_and_a_shard_is_read_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
