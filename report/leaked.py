@@ -171,8 +171,7 @@ def _others(by_model: Mapping[str, evals.Answers], overlapping: set[str]) -> dic
 def _answers(found: Overlap, results: Manifest) -> tuple[dict[str, dict[str, evals.Answers]], set[str]]:
     """By set and model the answers, and the sets whose pictures are those that were evaluated, by digest.
 
-    Of the sets of eval.sets overlap's digest says nothing: they are joined by name, and some
-    of their pictures by content.
+    Of the sets of eval.sets overlap's digest says nothing: they are joined by name, and held against some digests.
     """
     digest = results.facts.get("inputs", {}).get("pictures")
     same = {name for name, said in found.sets.items() if digest and said["pictures"] == digest}

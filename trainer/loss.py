@@ -43,10 +43,9 @@ def contrastive_loss(
     Each rank passes its own rows and gets its share of the loss: the sum of the shares is the loss of the whole batch.
     The gradients of the features are those of the whole batch already; that of `scale` is a share. So the gradients of
     parameters have to be summed over the ranks, not averaged. Forward and backward are collective, and any factor on
-    the loss has to be the same on every rank. On a single rank both call `interrupted` before each tile, and raise
-    Interrupted once it returns True.
+    the loss has to be the same on every rank. Both call `interrupted` between the rows of tiles that all ranks have,
+    and raise Interrupted on all ranks once it returns True on one; the numbers n may differ by one.
     """
-    interrupted = interrupted if ranks.world == 1 else lambda: False
     loss: Tensor = _Loss.apply(images, texts, scale, ranks, interrupted)
     return loss
 
@@ -60,7 +59,7 @@ class _Loss(torch.autograd.Function):
         with torch.autocast(images.device.type, enabled=False):
             rows = images.to(wide) * scale.to(wide)  # [n, e]
             columns, first = ranks.all_gather(texts.to(wide))  # [N, e]: column first + i belongs to row i
-            row_lse, column_lse, positives = _log_sums(_tiles(rows, columns, interrupted), rows, columns, first)
+            row_lse, column_lse, positives = _log_sums(_tiles(rows, columns, ranks, interrupted), rows, columns, first)
             column_lse = ranks.all_gather(column_lse[None])[0].logsumexp(dim=0)
             own = column_lse[first : first + len(rows)]
             loss = ((row_lse - positives).sum() + (own - positives).sum()) / (2 * len(columns))
@@ -76,7 +75,7 @@ class _Loss(torch.autograd.Function):
         with torch.autocast(images.device.type, enabled=False):
             rows = images.to(columns.dtype) * scale.to(columns.dtype)
             grad_rows, grad_columns = _feature_gradients(
-                _tiles(rows, columns, ctx.interrupted), rows, columns, ctx.first, row_lse, column_lse
+                _tiles(rows, columns, ctx.ranks, ctx.interrupted), rows, columns, ctx.first, row_lse, column_lse
             )
             ctx.ranks.all_reduce_([grad_columns])
             factor = upstream.to(columns.dtype) / (2 * len(columns))
@@ -116,16 +115,16 @@ def _feature_gradients(
     return grad_rows, grad_columns
 
 
-def _tiles(rows: Tensor, columns: Tensor, interrupted: Callable[[], bool]) -> Tiles:
+def _tiles(rows: Tensor, columns: Tensor, ranks: Ranks, interrupted: Callable[[], bool]) -> Tiles:
     """Each logits tile with its rows, its columns, and a scratch buffer of its shape; the next tile reuses both."""
     side = CPU_TILE if rows.device.type == "cpu" else GPU_TILE
     size = min(side, len(rows)) * min(side, len(columns))
     memory = rows.new_empty(2, size)  # reused: fresh pages cost more than the writes
     for top in range(0, len(rows), side):
+        if 0 < top < len(columns) // ranks.world and ranks.any_rank(interrupted()):
+            raise Interrupted
         row_slice = slice(top, min(top + side, len(rows)))
         for left in range(0, len(columns), side):
-            if interrupted():
-                raise Interrupted
             column_slice = slice(left, min(left + side, len(columns)))
             shape = (row_slice.stop - row_slice.start, column_slice.stop - column_slice.start)
             logits, scratch = memory[:, : shape[0] * shape[1]].view(2, *shape)

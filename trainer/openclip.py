@@ -19,10 +19,8 @@ from trainer.model import heads
 CONFIG = "open_clip_config.json"
 _STEM = "open_clip_"  # begins the names of its weights on the Hub, which the config beside them is of
 _CHECKPOINTS, _PARAMETERS = "checkpoints", "params.txt"
-_LOCAL, _QUICK = (
-    "local-dir:",
-    "-quickgelu",
-)  # begins the name of a model that is a folder; ends that of one of OpenAI's kind
+_LOCAL = "local-dir:"  # begins the name of a model that is a folder
+_QUICK = "-quickgelu"  # ends the name of a model of OpenAI's kind
 _MOST = 1 << 20  # bytes of a file of parameters
 
 # What a config may say: the sizes, which the weights say as well, and these.

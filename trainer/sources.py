@@ -17,6 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from glob import has_magic
@@ -85,10 +86,18 @@ def shards_in(sources: Sequence[str], recipe: str, key: str) -> list[str]:
             found |= dict.fromkeys(_ranges(path, recipe, key))
         else:
             words = [path] if Path(path).exists() else _ranges(path, recipe, key)
-            found |= dict.fromkeys(
-                recipes.files([pattern for word in words for pattern in _tars_in(word)], recipe, key)
-            )
+            patterns = [pattern for word in words for pattern in _tars_in(word)]
+            found |= dict.fromkeys(recipes.files(patterns, recipe, key))
+    stems = Counter(map(_stem, found))
+    if twice := [name_of(shard) for shard in found if stems[_stem(shard)] > 1]:
+        raise UsageError(f"{recipe}: {key} has {twice[0]} and {twice[1]}, which look like one: name either of them")
     return list(found)
+
+
+def _stem(shard: str) -> str:
+    """The same of a tar and of its compressed copy beside it."""
+    ending = "" if shard.startswith(PIPE) else next(filter(shard.endswith, _TAR), "")
+    return shard.removesuffix(ending)
 
 
 def _ranges(path: str, recipe: str, key: str) -> list[str]:

@@ -138,9 +138,8 @@ def _facts(
     determined_by: dict[str, Any] = {"torch": torch.__version__, "model": json.loads(json.dumps(asdict(sizes)))}
     if isinstance(sizes.vision_layers, tuple) and config.batch_norm == "micro":
         share = config.batch_size // ranks.world
-        slices = ranks.world * -(-share // (config.micro_batch or share))  # see `even_slices`
-        pictures, rest = divmod(config.batch_size, slices)
-        determined_by["batch_norm_of"] = config.batch_size / slices if rest else pictures
+        slices = -(-share // (config.micro_batch or share))  # of a rank, see `even_slices`
+        determined_by["batch_norm_of"] = share / slices  # pictures, on average
     return {
         "stage": "train",
         "rules_version": RULES_VERSION,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from core.errors import Failure, UsageError
 from tests.trainer.gradients import RESNET, VIT, batch, gradient, model_of, running, with_dropout
+from trainer import loss
 from trainer.accumulate import BatchNorms, gradients
 from trainer.model import ModelConfig
 from trainer.ranks import Ranks, process_group
@@ -69,12 +70,32 @@ def compute(ranks: Ranks, out: Path) -> None:
             )
         except Interrupted:
             found["interrupted"] = {"times": micro_batch // 2}
+    found["in the loss"] = {"asked": stopped_in_the_loss(ranks)}
     try:
         gradients(model, *batch(int(not stopping)), micro_batch=2, batch_norm="global", ranks=ranks)
     except UsageError as error:
         found["too many ranks"] = {"said": str(error)}
     if ranks.rank == 0:
         torch.save(found, out)
+
+
+def stopped_in_the_loss(ranks: Ranks) -> int:
+    """How often a rank was asked in a step whose loss has four rows of tiles, in which the last one is told to stop."""
+    ranks.doing, asked = "a loss that is interrupted", 0
+
+    def interrupted() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3 and ranks.rank == ranks.world - 1  # twice before the loss
+
+    side, loss.CPU_TILE = loss.CPU_TILE, 1
+    try:
+        gradients(model_of(VIT), *batch(4), micro_batch=4, batch_norm="micro", ranks=ranks, interrupted=interrupted)
+    except Interrupted:
+        return asked
+    finally:
+        loss.CPU_TILE = side
+    return -1
 
 
 def dropout(ranks: Ranks) -> dict[str, Any]:

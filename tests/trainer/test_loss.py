@@ -16,6 +16,7 @@ from tests.trainer.gradients import naive_loss
 from trainer import loss as losses
 from trainer.loss import clip_temperature_, contrastive_loss
 from trainer.model import CLIP, ModelConfig, unit
+from trainer.ranks import SINGLE_PROCESS
 
 MODEL = ModelConfig(
     embed_dim=16,
@@ -77,7 +78,9 @@ def test_golden_losses_of_one_direction(
     images: list[list[float]], texts: list[list[float]], factor: float, by_image: float, by_text: float
 ) -> None:
     rows, columns = factor * tensor(images), tensor(texts)
-    row_lse, column_lse, positives = losses._log_sums(losses._tiles(rows, columns, lambda: False), rows, columns, 0)
+    row_lse, column_lse, positives = losses._log_sums(
+        losses._tiles(rows, columns, SINGLE_PROCESS, lambda: False), rows, columns, 0
+    )
     assert float((row_lse - positives).mean()) == pytest.approx(by_image, abs=1e-7)
     assert float((column_lse - positives).mean()) == pytest.approx(by_text, abs=1e-7)
 

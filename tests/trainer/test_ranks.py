@@ -57,6 +57,7 @@ def test_as_many_processes_as_one(world: int, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     together = torch.load(out)
     assert together.pop("interrupted") == {"times": 2}
+    assert together.pop("in the loss") == {"asked": 4}
     assert "leaves a rank without a pair" in together.pop("too many ranks")["said"]
     for name, (sizes, batch_norm, micro_batch) in CASES.items():
         if name == "resnet, micro":

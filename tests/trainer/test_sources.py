@@ -46,6 +46,9 @@ def test_compressed_tars_in_a_folder_are_not_left_out(tmp_path: Path) -> None:
     assert found(str(tmp_path)) == ["1.tar", "2.tar.gz", "3.tgz"]
     (tmp_path / "1.tar").unlink()
     assert found(str(tmp_path)) == ["2.tar.gz", "3.tgz"]
+    (tmp_path / "3.tar.gz").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"train.shards has .*3\.tar\.gz and .*3\.tgz, which look like one"):
+        found(str(tmp_path))
 
 
 def test_words_are_put_together_and_a_shard_is_read_once(
