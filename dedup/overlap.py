@@ -306,10 +306,14 @@ def not_asked(name: str, about: Mapping[str, Any], keys: Collection[str]) -> lis
     return sorted(key for key, rank in zip(listed, ranks, strict=True) if rank <= end and key not in some)
 
 
-def others_of_a_name(about: Mapping[str, Any], digests: Mapping[str, str]) -> list[str]:
-    """Names under which a set was asked about other pictures than those with these digests, among the names it says."""
+def same_and_others(about: Mapping[str, Any], digests: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Names under which a set was asked about the pictures with these digests, and about others, of those that it says.
+
+    digests: name → `picture_digest`.
+    """
     some = about.get("known_by", {})
-    return sorted(key for key in digests.keys() & some.keys() if digests[key] != some[key])
+    both = sorted(digests.keys() & some.keys())
+    return [key for key in both if digests[key] == some[key]], [key for key in both if digests[key] != some[key]]
 
 
 def _ranks(name: str, keys: Iterable[str]) -> NDArray[np.uint64]:

@@ -61,7 +61,7 @@ class SetLeaks:
     threshold: str  # which candidates count, and who said so
     numbers: Mapping[str, Any] | None = None  # a row of `evaluation.leaks.summary`
     within: leaks.Stratified | None = None
-    without_result: int = 0  # leaked pictures that were not evaluated, as they have no label
+    without_result: int = 0  # leaked pictures that were not evaluated
     why: str = ""
     others: Mapping[str, leaks.Split] = field(default_factory=dict)  # by other models, on the same pictures
     judged: bool = False  # whether the threshold is a person's
@@ -194,8 +194,14 @@ def _why_not(
     """
     if not answers:
         return "eval has no results of these pictures, so what the leak does to an accuracy is not known."
+    known, others = overlap.same_and_others(said, digests)
+    if others and not same:
+        return (
+            f"Other pictures were evaluated under the names of those that were asked about, {others[0]} for one, as "
+            "if two splits had the same names: ask openwit overlap about the pictures that eval reads."
+        )
     strange = sorted(leaked - answers.keys())
-    if strange and not same:
+    if strange and not known and not same:
         return (
             f"Pictures that leaked were not evaluated under that name: {len(strange):,}, {strange[0]} for one: "
             "ask openwit overlap about the pictures that eval reads, under the same names."
@@ -205,11 +211,6 @@ def _why_not(
         return (
             f"The pictures that were asked about were not evaluated under those names, {min(some)} for one: ask "
             "openwit overlap about the pictures that eval reads, under the same names."
-        )
-    if not same and (others := overlap.others_of_a_name(said, digests)):
-        return (
-            f"Other pictures were evaluated under the names of those that were asked about, {others[0]} for one, as "
-            "if two splits had the same names: ask openwit overlap about the pictures that eval reads."
         )
     if said["asked"] < len(answers):
         return (

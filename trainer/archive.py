@@ -109,6 +109,14 @@ def read_tensors(file: BinaryIO, path: str, within: Callable[[Mapping[str, Any]]
         raise Failure(f"{path} is no archive of torch's, or is damaged ({reason}): fetch or write it anew") from error
 
 
+def is_torchscript(file: BinaryIO) -> bool:
+    """Whether a file is an archive with a program, as torch.jit.save writes it; only its names are read."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
 def _members(archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
     """The folder that the archive's files lie in ("archive/"), and those files that matter, by their names."""
     folder = next((name.removesuffix(_PICKLE) for name in archive.namelist() if name.endswith("/" + _PICKLE)), None)

@@ -50,7 +50,7 @@ from trainer.data import captions, in_order, picture
 from trainer.evals.encoder import Encoder, load_encoder
 from trainer.images import evaluation_crop
 from trainer.model import CLIP
-from trainer.openclip import require_openais_kind
+from trainer.openclip import require_openais_kind, said_of_activation
 from trainer.stopping import ended_by_sigterm
 from trainer.weights import model_of, read_weights
 
@@ -159,6 +159,8 @@ def _model_of_file(recipe: recipes.Recipe, config: Config) -> _Model:
 
     def load() -> CLIP:
         require_openais_kind(weights.path, "take a model that open_clip calls -quickgelu")
+        for said in said_of_activation(weights.path):
+            print(f"embed: {said}", flush=True)
         with reading(weights):
             return model_of(read_weights(weights.path), weights.path)
 

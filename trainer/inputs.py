@@ -19,7 +19,7 @@ from trainer.checkpoint import State
 from trainer.config import Config
 from trainer.data import Examples
 from trainer.model import CLIP, ModelConfig
-from trainer.openclip import require_openais_kind
+from trainer.openclip import require_openais_kind, said_of_activation
 from trainer.sources import shards_in
 from trainer.streams import Streams, digest_of
 from trainer.tars import CAPTIONS, IMAGES
@@ -73,14 +73,17 @@ class Inputs:
             )
         return examples
 
-    def start(self, model: CLIP) -> None:
-        """Put the recipe's weights into a new model, positions for its images' size. UsageError if they do not fit."""
+    def start(self, model: CLIP) -> list[str]:
+        """Put the recipe's weights into a new model, positions for its images' size. UsageError if they do not fit.
+
+        Returns what is to be said of them.
+        """
         if "init" not in self._files:
-            return
+            return []
         with self._reading("init") as path:
             alone = "to start from these all the same, give a copy of the file alone"
             require_openais_kind(path, f"take a model that open_clip calls -quickgelu; {alone}")
-            weights = read_weights(path)
+            weights, said = read_weights(path), said_of_activation(path)
         there = config_of(weights, path)
         if broken := next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None):
             raise Failure(f"{path} has numbers in {broken} that are not finite: take other weights for train.init")
@@ -96,6 +99,7 @@ class Inputs:
                     f"merges has {here}: {remedy}"
                 )
         model.load_state_dict(weights)
+        return said
 
     def require_unchanged(self) -> None:
         """Failure where the pack was made anew meanwhile."""

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import Failure
-from core.files import open_input
+from core.files import join, open_input
+from trainer.archive import is_torchscript
 from trainer.images import MEAN, STD
 from trainer.model import heads
 
 CONFIG = "open_clip_config.json"
+OWN = "model.json"  # beside our own weights
 _STEM = "open_clip_"  # begins the names of its weights on the Hub, which the config beside them is of
 _CHECKPOINTS, _PARAMETERS = "checkpoints", "params.txt"
 _LOCAL = "local-dir:"  # begins the name of a model that is a folder
@@ -42,22 +44,12 @@ def require_openais_kind(path: str, remedy: str) -> None:
 
     To be asked before `model_of`, by whoever does not follow the config, and has no other activation for the model.
     """
-    folder, _, name = path.rpartition("/")
-    trained = _parameters(folder)
+    trained = _parameters(path.rpartition("/")[0])
     model = trained.get("model", "")
-    if model.startswith(_LOCAL):
-        folder = model.removeprefix(_LOCAL)
-    elif model and ":" not in model and not model.endswith(_QUICK) and trained.get("force_quick_gelu") != "True":
+    if model and ":" not in model and not model.endswith(_QUICK) and trained.get("force_quick_gelu") != "True":
         raise _other_gelu(path, f"{_PARAMETERS} of its training says (model: {model})", remedy)
-    elif not name.startswith(_STEM):
-        return
-    beside = f"{folder}/{CONFIG}" if folder else CONFIG
-    try:
-        with open_input(beside) as file:
-            said = json.load(file)
-    except (Failure, OSError, ValueError):
-        return  # not every folder has one
-    if not isinstance(said, dict):
+    beside, said = _config_of(path, model)
+    if not said:
         return
     if not part(said, "model_cfg", said).get("quick_gelu") and trained.get("force_quick_gelu") != "True":
         raise _other_gelu(path, f"{beside} says (no quick_gelu)", remedy)
@@ -65,6 +57,46 @@ def require_openais_kind(path: str, remedy: str) -> None:
         require_computed(said, beside)
     except Failure as error:
         raise Failure(f"{error}: {remedy}") from None
+
+
+def said_of_activation(path: str) -> list[str]:
+    """A sentence where nothing says which activation weights were trained with, and so OpenAI's is taken."""
+    folder = path.rpartition("/")[0]
+    model = _parameters(folder).get("model", "")
+    is_named = model and ":" not in model
+    if is_named or _config_of(path, model)[1] or _object(join(folder or ".", OWN)):
+        return []
+    with open_input(path) as file:
+        if is_torchscript(file):  # as OpenAI publishes its models
+            return []
+    return [
+        f"{path} does not say which activation it was trained with: QuickGELU is taken, OpenAI's; most of open_clip's "
+        f"models have another, which {CONFIG} beside open_clip's file says"
+    ]
+
+
+def _config_of(path: str, model: str) -> tuple[str, dict[str, Any]]:
+    """The path and content of open_clip's config for weights; no content where there is none.
+
+    `model`: what its training was told, which may be a folder.
+    """
+    folder, _, name = path.rpartition("/")
+    if model.startswith(_LOCAL):
+        folder = model.removeprefix(_LOCAL)
+    elif not name.startswith(_STEM):
+        return "", {}
+    beside = join(folder or ".", CONFIG)
+    return beside, _object(beside)
+
+
+def _object(path: str) -> dict[str, Any]:
+    """What a JSON file says; nothing where there is none."""
+    try:
+        with open_input(path) as file:
+            said = json.load(file)
+    except (Failure, OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _other_gelu(path: str, who: str, remedy: str) -> Failure:

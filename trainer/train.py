@@ -194,7 +194,9 @@ def _start(
     model = CLIP(sizes)
     path = checkpoint.latest(folder)
     if path is None:
-        inputs.start(model)
+        for said in inputs.start(model):
+            if ranks.rank == 0:
+                print(f"train: {said}", flush=True)
     model.to(hardware.device())
     if config.recompute:
         recompute_activations(model)

@@ -4,8 +4,8 @@
     model = model_of(weights, "ViT-B-32.pt")
 
 Nothing in a file is executed. Names become those of OpenAI's models, which are `trainer.model`'s. A state dict does not
-say which GELU it was trained with: open_clip's models not called "-quickgelu" load, and give other features here. Where
-open_clip's own config lies beside them, `trainer.openclip` tells.
+say which GELU it was trained with: open_clip's models not called "-quickgelu" load, and give other features here.
+`trainer.openclip` tells, by what lies beside them.
 """
 
 from __future__ import annotations

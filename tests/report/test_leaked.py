@@ -191,7 +191,7 @@ def test_pictures_without_a_label_take_no_part(recipe: Recipe) -> None:
     finish_overlap(recipe, [*LEAKED, {"key": "unlabelled.png"}])
     one = sets_of(recipe)["a"]
     assert one.numbers is not None and (one.found, one.numbers["overlap"], one.without_result) == (11, 10, 1)
-    assert "1 leaked picture has no label" in page_of(recipe).text
+    assert "1 leaked picture was not evaluated" in page_of(recipe).text
 
 
 def test_a_set_of_which_all_leaked_has_nothing_to_compare_with(recipe: Recipe) -> None:
@@ -267,11 +267,13 @@ def test_other_pictures_of_the_same_names_are_not_taken_for_those_that_were_aske
     ]
     finish_training(recipe, [1.0], RESULTS, tables={"example": examples, "read": read})
 
-    def why(split: str) -> str:
-        known = {id_: f"{split} {id_}" for id_ in ids}
+    def why(split: str, leaked: str = "00") -> str:
+        known = {id_: f"{split} {id_}" for id_ in ids if split}
         said = {"pictures": "of a table", "known_by": known, "asked": 20}
-        finish_overlap(recipe, [{"eval_set": "dtd", "key": "00"}], {"dtd": said})
+        finish_overlap(recipe, [{"eval_set": "dtd", "key": key} for key in ("00", leaked)], {"dtd": said})
         return sets_of(recipe)["dtd"].why
 
     assert why("test") == ""
+    assert why("test", "of no class of ImageNet") == "" and sets_of(recipe)["dtd"].without_result == 1
+    assert "were not evaluated under that name" in why("", "of no class of ImageNet")
     assert why("train").startswith("Other pictures were evaluated under the names of those that were asked about, 00 ")

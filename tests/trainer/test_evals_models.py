@@ -128,6 +128,8 @@ def test_weights_of_every_maker_are_evaluated_without_a_training(
     assert "train is not finished: the recipe's own model is left out" in said
     assert [(row["model"], row["set"]) for row in results_of(recipe)] == [(name, "readme") for name in sorted(paths)]
     assert "eval: readme zero-shot, OpenAI accuracy" in said
+    unsaid = [line for line in said.splitlines() if "does not say which activation" in line]
+    assert len(unsaid) == 1 and f"eval: {paths['checkpoint']} does not say" in unsaid[0]
     found = {name: probabilities(examples_of(recipe)[name, "CLIP"]) for name in paths}
     expected = dict(zip(README, computed(made(), Tokenizer(merges), PICTURE), strict=True))
     other = dict(zip(README, computed(models.with_gelu(made()), Tokenizer(merges), PICTURE), strict=True))

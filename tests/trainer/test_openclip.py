@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from core.errors import Failure
 from trainer.export import open_clip_config
 from trainer.model import MODELS
-from trainer.openclip import require_openais_kind
+from trainer.openclip import require_openais_kind, said_of_activation
 
 
 def written(folder: Path, config: str) -> str:
@@ -69,6 +70,27 @@ def test_so_do_the_parameters_of_its_own_training(tmp_path: Path, parameters: st
         with pytest.raises(Failure, match=rf"epoch_1\.pt was trained with another activation .*{said}.*: take another"):
             require_openais_kind(f"{tmp_path}/checkpoints/epoch_1.pt", "take another")
     require_openais_kind(f"{tmp_path}/other/epoch_1.pt", "take another")
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "is_known"),
+    [
+        ("epoch_1.pt", {}, False),
+        ("model.pt", {"model.json": '{"model": {}}'}, True),
+        ("open_clip_pytorch_model.bin", {}, False),
+        ("open_clip_pytorch_model.bin", {"open_clip_config.json": '{"quick_gelu": true}'}, True),
+        ("checkpoints/epoch_1.pt", {"params.txt": "model: ViT-B-32-quickgelu"}, True),
+        ("checkpoints/epoch_1.pt", {"params.txt": "model: hf-hub:someone/some"}, False),
+        ("checkpoints/epoch_1.pt", {"params.txt": "name: 1"}, False),
+    ],
+)
+def test_what_says_no_activation_is_told(tmp_path: Path, name: str, beside: dict[str, str], is_known: bool) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({}, tmp_path / name)
+    for other, text in beside.items():
+        (tmp_path / other).write_text(text)
+    said = said_of_activation(f"{tmp_path}/{name}")
+    assert said == [] if is_known else f"{name} does not say which activation" in said[0]
 
 
 @pytest.mark.parametrize(

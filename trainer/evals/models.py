@@ -25,7 +25,7 @@ from trainer.evals.config import Config
 from trainer.evals.encoder import Model, load_encoder
 from trainer.export import MERGES
 from trainer.model import CLIP, QuickGELU
-from trainer.openclip import CONFIG, part, require_computed, require_openais_kind
+from trainer.openclip import CONFIG, part, require_computed, require_openais_kind, said_of_activation
 from trainer.weights import model_of, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # of open_clip's folders, the first there is
@@ -55,6 +55,8 @@ def _model(recipe: recipes.Recipe, config: Config, name: str, path: str) -> Mode
     weights, vocabulary = (Source(one, digest_file(one)) for one in (about.weights, merges))
 
     def load() -> CLIP:
+        for said in said_of_activation(weights.path):
+            print(f"eval: {said}", flush=True)
         with reading(weights):
             model = model_of(read_weights(weights.path), weights.path)
         return model if about.is_quick else with_gelu(model)
