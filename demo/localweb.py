@@ -161,10 +161,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             else:
                 status = self._answer(behaviour, web.file(host, path))
-            self.wfile.flush()
         finally:
             agent = self.headers.get("User-Agent", "")
             web.note(Request(arrived, host, self.command, self.path, agent, status))
+        self.wfile.flush()  # only now: who has the whole answer finds its request in the log
 
     def _answer(self, behaviour: Behaviour, file: Path | None) -> int:
         status, body, kind = behaviour.status, behaviour.body, "text/plain"
