@@ -51,7 +51,7 @@ def require_openais_kind(path: str, remedy: str) -> None:
     beside, said = _config_of(path, model)
     if not said:
         return
-    if not part(said, "model_cfg", said).get("quick_gelu") and trained.get("force_quick_gelu") != "True":
+    if not _model_in(said, beside).get("quick_gelu") and trained.get("force_quick_gelu") != "True":
         raise _other_gelu(path, f"{beside} says (no quick_gelu)", remedy)
     try:
         require_computed(said, beside)
@@ -121,8 +121,8 @@ def _parameters(folder: str) -> dict[str, str]:
 
 def require_computed(said: Mapping[str, Any], path: str) -> None:
     """Failure where the config in `path` says something, except for the GELU, that is not computed so here."""
-    model = part(said, "model_cfg", said)
-    vision, text = part(model, "vision_cfg"), part(model, "text_cfg")
+    model = _model_in(said, path)
+    vision, text = part(model, "vision_cfg", path), part(model, "text_cfg", path)
     for where, table, known in (
         ("model_cfg", model, _MODEL),
         ("vision_cfg", vision, _VISION),
@@ -131,20 +131,27 @@ def require_computed(said: Mapping[str, Any], path: str) -> None:
         if strange := sorted(key for key in table.keys() - known if table[key] is not None):
             raise Failure(f"{path} has {where}.{strange[0]} = {table[strange[0]]}, which is not computed here")
     _check_heads(path, vision, text)
-    prepared = part(said, "preprocess_cfg")
+    prepared = part(said, "preprocess_cfg", path)
     for key, ours in _PREPARED.items():
         value = prepared.get(key, ours[0])
         if value not in ours:
             raise Failure(f"{path} prepares pictures with {key} = {value}, and here it is {ours[0]}")
-    tokenizer = part(text, "tokenizer_kwargs")
+    tokenizer = part(text, "tokenizer_kwargs", path)
     if strange := sorted(key for key in tokenizer.keys() - {"bpe_path"} if tokenizer[key] != _TOKENIZER.get(key)):
         raise Failure(f"{path} has tokenizer_kwargs.{strange[0]} = {tokenizer[strange[0]]}, which is not computed here")
 
 
-def part(said: Mapping[str, Any], key: str, otherwise: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-    """A table of a config; where there is none, `otherwise`, or one that is empty."""
+def part(said: Mapping[str, Any], key: str, path: str) -> Mapping[str, Any]:
+    """A table of the config in `path`, empty where there is none. Failure where something else stands in its place."""
     found = said.get(key)
-    return found if isinstance(found, dict) else otherwise or {}
+    if found is not None and not isinstance(found, dict):
+        raise Failure(f"{path} has no {key}: restore it")
+    return found or {}
+
+
+def _model_in(said: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """The model's part of a config, which may be all of it."""
+    return part(said, "model_cfg", path) if "model_cfg" in said else said
 
 
 def _check_heads(path: str, vision: Mapping[str, Any], text: Mapping[str, Any]) -> None:

@@ -102,6 +102,8 @@ def test_what_says_no_activation_is_told(tmp_path: Path, name: str, beside: dict
         (lambda said: said["model_cfg"]["text_cfg"].update(no_causal_mask=True), "has text_cfg.no_causal_mask = True"),
         (lambda said: said["model_cfg"]["text_cfg"].update(pool_type="eos"), "has text_cfg.pool_type = eos"),
         (lambda said: said["preprocess_cfg"].update(mean=[0.5] * 3), "prepares pictures with mean = "),
+        (lambda said: said.update(preprocess_cfg=[0.5]), "has no preprocess_cfg: restore it"),
+        (lambda said: said["model_cfg"]["text_cfg"].update(tokenizer_kwargs="lower"), "has no tokenizer_kwargs"),
     ],
 )
 @pytest.mark.parametrize("model", ["ViT-B/32", "RN50"])

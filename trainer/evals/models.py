@@ -110,7 +110,7 @@ def _folder(folder: str) -> _Folder:
     _table(model, "vision_cfg", path)
     text = _table(model, "text_cfg", path)
     require_computed(said, path)
-    tokenizer = part(text, "tokenizer_kwargs")
+    tokenizer = part(text, "tokenizer_kwargs", path)
     merges = join(folder, MERGES) if MERGES in names else str(tokenizer.get("bpe_path") or "")
     return _Folder(join(folder, weights), model.get("quick_gelu") is True, merges)
 
