@@ -19,6 +19,7 @@ from typing import Any
 
 from core.errors import Failure, UsageError
 from core.files import read_bytes
+from core.texts import marked_encoding
 
 _SHOWN = 5  # problems in one message
 _NO_TEXT = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"PAR1")  # xlsx, ods and zip; xls; gzip; Parquet
@@ -112,10 +113,8 @@ def _decoded(path: str) -> str:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
     if data.startswith(_NO_TEXT):
         raise Failure(f"{path} is a workbook, an archive or a Parquet file, no text: save its table as CSV in UTF-8")
-    encoding = "utf-8-sig"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "utf-16"
-    elif len(data) > 1 and 0 in data[:2]:
+    encoding = marked_encoding(data)
+    if encoding != "utf-16" and len(data) > 1 and 0 in data[:2]:
         encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
     try:
         text = data.decode(encoding)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from core.errors import Failure
 from core.files import read_bytes
 from core.tars import tar_members
+from core.texts import marked_encoding
 from evaluation.classes import require_different, require_single
 
 EXTENSIONS = frozenset(
@@ -33,7 +34,6 @@ MISSING = frozenset({"", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N
 _INVISIBLE = re.compile("[\u200b\u2060\ufeff]")  # pasted along from web pages; without width or meaning
 _NUMBER = re.compile(r"0*[0-9]{1,9}")
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def read_text(path: str) -> str:
     """A text in UTF-8, or in UTF-16 as spreadsheets save it; lines end with \\n. Failure where it is neither."""
     data = read_bytes(path)
     try:
-        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+        text = data.decode(marked_encoding(data))
     except UnicodeDecodeError as error:
         raise Failure(f"{path} is not UTF-8 ({error}): convert it") from None
     if "\0" in text:

@@ -12,17 +12,17 @@ from pathlib import PurePosixPath
 
 from core.errors import Failure
 from core.files import read_bytes
+from core.texts import marked_encoding
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _HEADERS = {"key", "image_id", "__key__"}
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_keys(path: str) -> set[bytes]:
     """The ids that a list names. Failure names the line that is none; a list without any is one that drops nothing."""
     data = read_bytes(path)
     try:
-        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+        text = data.decode(marked_encoding(data))
     except UnicodeDecodeError as error:
         raise Failure(f"{path} is no list of keys ({error}): write one as UTF-8 text, 32 hex digits a line") from None
     found: set[bytes] = set()

@@ -9,7 +9,6 @@ a picture is held until the end of its shard, in case the missing member follows
 
 from __future__ import annotations
 
-import codecs
 import itertools
 import json
 import re
@@ -25,6 +24,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from core.errors import describe
 from core.files import join
+from core.texts import marked_encoding
 from trainer.sources import PIPE, WEB, Readable, ShardError, no_tar, opened
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "tif", "tiff")
@@ -35,7 +35,6 @@ MAX_TEXT = 1 << 20  # bytes of a caption, or of the json that it stands in
 _MAX_EXTENDED = 1 << 20  # bytes of a long name or of a pax header
 _MAX_BESIDE = 16 << 20  # bytes of a file with the sizes of shards, beside them
 _MAX_WAITING = 256 << 20  # bytes of incomplete samples that are held
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # begin texts that Windows saves as "Unicode"
 _CONTROLS = bytes({*range(32)} - {*b"\t\n\r"})  # the upper halves of UTF-16 in most alphabets, and hardly in a text
 _EXTENDED = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
@@ -251,13 +250,14 @@ def _captions(sample: dict[str, Any], name: str) -> tuple[str, ...]:
 
 def _encoding(data: bytes) -> str:
     """Of a text: UTF-8, or UTF-16 where a mark says so, or control characters in most of the even or odd places."""
-    if data.startswith(_UTF_16):
-        return "utf-16"
+    marked = marked_encoding(data)
+    if marked == "utf-16":
+        return marked
     for first, encoding in ((0, "utf-16-be"), (1, "utf-16-le")):
         halves = data[first::2]
         if len(data) % 2 == 0 and 2 * len(halves.translate(None, _CONTROLS)) < len(halves):
             return encoding
-    return "utf-8-sig"
+    return marked
 
 
 def _expected_samples(shard: str, stop: threading.Event) -> int | None:
