@@ -26,8 +26,7 @@ def read_listed(name: str, path: str) -> Files | None:
     if not readers.exists(path) or not (is_table or (is_local(path) and Path(path).is_dir())):
         return None
     known = sets.load(name) if name in sets.names() else None
-    split = known.test_folder if known and known.test_folder and readers.exists(f"{path}/{known.test_folder}") else ""
-    split = split or "test"
+    split = sets.split_of(known, path, "test")
     try:
         layout = readers.layout_of(path, split)
     except Failure:  # a folder of pictures as people have them

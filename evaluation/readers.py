@@ -85,7 +85,7 @@ def split_folder(folder: Path, split: str) -> Path:
     """Where the pictures of a split are: in a folder of its name, or in the folder itself, which then has no splits."""
     if (folder / split).is_dir():
         return folder / split
-    folders = sorted(entry.name for entry in folder.iterdir() if class_folders.is_folder(entry))
+    folders = _folders(folder)
     if folders and all(name in SPLITS for name in folders):
         raise Failure(f"{folder} has the splits {listed(folders)} and no {split}: give the folder of one of them")
     if any((folder / name).exists() for name in metadata_files.METADATA) or karpathy.listing_in(folder):
@@ -104,8 +104,11 @@ def unread_splits(path: str, split: str = "test") -> list[str]:
     folder = Path(path)
     if not (folder / split).is_dir():
         return []
-    names = (entry.name for entry in folder.iterdir() if class_folders.is_folder(entry))
-    return sorted(name for name in names if name not in SPLITS and class_folders.is_like_a_split(name))
+    return [name for name in _folders(folder) if name not in SPLITS and class_folders.is_like_a_split(name)]
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if class_folders.is_folder(entry))
 
 
 def read(

@@ -156,7 +156,7 @@ class Located:
         Failure where files and labels do not fit together, or do not fit the set.
         """
         self.check()
-        split = _split(self.set, self.path, split)
+        split = split_of(self.set, self.path, split)
         clips = frames or ("middle" if self.set and self.set.frames and self.layout == "folders" else None)
         column = self.set.label_column if self.set else ""
         known = self._known()
@@ -227,7 +227,7 @@ class Located:
         `examples`: how many are judged, where that is not one a picture.
         """
         said = self.left_out(pictures)
-        if unread := readers.unread_splits(self.path, _split(self.set, self.path, "test")):
+        if unread := readers.unread_splits(self.path, split_of(self.set, self.path, "test")):
             said.append(f"{self.name}: left aside {listed(unread)}; splits are called train, val and test: rename them")
         if self.set is None:
             return said + (_own_remarks(self.name, pictures) if isinstance(pictures, Pictures) else [])
@@ -295,7 +295,7 @@ def _find(name: str, root: str, split: str) -> Located | Missing:
         if not readers.exists(path):
             continue
         try:
-            layout = readers.layout_of(path, _split(known, path, split))
+            layout = readers.layout_of(path, split_of(known, path, split))
             captions = known is None and readers.has_only_captions(path, layout, split)
             return Located(name, known, path, layout, captions)
         except Failure as error:
@@ -305,7 +305,7 @@ def _find(name: str, root: str, split: str) -> Located | Missing:
     return Missing(name, _how_to_get(known, root))
 
 
-def _split(known: Set | None, path: str, split: str) -> str:
+def split_of(known: Set | None, path: str, split: str) -> str:
     """The folder of a split: ImageNet is tested on "val"."""
     if known and known.test_folder and split == "test" and readers.exists(f"{path}/{known.test_folder}"):
         return known.test_folder
