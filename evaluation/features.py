@@ -76,12 +76,17 @@ def split(features: Features, seed: int, share: float = VALIDATION) -> tuple[Fea
     held = np.zeros(len(features.ids), np.bool_)
     for label in np.unique(features.labels):
         order = in_order(features, seed, "validation", int(label))
-        held[order[: int(share * len(order))]] = True
+        held[order[: held_out(len(order), share)]] = True
     if not held.any():
         raise Failure(
             f"no class has the {int(np.ceil(1 / share))} examples that a validation split takes: give one of its own"
         )
     return features.take(np.flatnonzero(~held)), features.take(np.flatnonzero(held))
+
+
+def held_out(examples: int, share: float = VALIDATION) -> int:
+    """How many of a class `split` validates with."""
+    return int(share * examples)
 
 
 def in_order(features: Features, seed: int, purpose: str, label: int) -> npt.NDArray[np.int64]:

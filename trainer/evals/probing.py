@@ -175,11 +175,11 @@ def _splits(source: VectorSource, one: EvalSet, test: Pictures, hidden: Floats, 
 
 def _without_validation(name: str, splits: _Splits) -> list[str]:
     """A sentence on classes of which there is no example to validate with: any λ may be the best by the others."""
-    if splits.validation is not None:
-        counts = np.bincount(splits.validation.labels, minlength=len(splits.classes))
-    else:
-        counts = (features.VALIDATION * np.bincount(splits.train.labels, minlength=len(splits.classes))).astype(int)
-    absent = [splits.classes[number] for number in np.flatnonzero(counts == 0).tolist()]
+    given = splits.train if splits.validation is None else splits.validation
+    counts = np.bincount(given.labels, minlength=len(splits.classes)).tolist()
+    if splits.validation is None:
+        counts = list(map(features.held_out, counts))
+    absent = [name for name, count in zip(splits.classes, counts, strict=True) if not count]
     if not absent:
         return []
     return [
