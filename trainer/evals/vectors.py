@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from PIL import Image
 
@@ -39,7 +40,7 @@ class Vectors:
 
     def __init__(self, kept: Kept, model: Model, memory: Memory, threads: int) -> None:
         self._kept, self.model, self._memory, self._threads = kept, model, memory, threads
-        self._read: dict[tuple[str, Role], list[str]] = {}  # of a set and split the digests of its pictures
+        self._read: dict[tuple[str, Role], pa.ChunkedArray] = {}  # of a set and split the digests of its pictures
 
     @functools.cached_property
     def encoder(self) -> Encoder:
@@ -66,52 +67,51 @@ class Vectors:
             (feature_table(1), hidden_table(1), READ),
             lambda: self._encoded(one, role, files, tables),
         )
-        self._read[one.name, role] = made["read"]["digest"].to_pylist()
+        self._read[one.name, role] = made["read"]["digest"]
         return {name: vectors(made[name]) for name in tables}
 
     def in_several_splits(self, one: EvalSet) -> list[str]:
         """A sentence on test pictures that another split has, too, byte for byte, among those that were asked for."""
-        read = {role: self._read.get((one.name, role), ()) for role in one.splits}
-        others = {known for role, some in read.items() if role != "test" for known in some}
-        n = sum(known in others for known in read["test"])
+        read = {role: self._read[one.name, role] for role in one.splits if (one.name, role) in self._read}
+        others = [chunk for role, digests in read.items() if role != "test" for chunk in digests.chunks]
+        is_there = pc.is_in(read["test"], pa.chunked_array(others, pa.string()))
+        n = pc.sum(is_there).as_py()
         return [f"{one.name}: {n:,} of its test pictures are in another of its splits, too, byte for byte"] if n else []
 
     def _encoded(self, one: EvalSet, role: Role, files: Files, tables: Sequence[str]) -> Made:
-        frames: list[int] = []  # of each example
-        digests: list[str] = []
-        crops = self._crops(one.name, files, frames, digests)
+        read: list[tuple[int, str]] = []
+        crops = self._crops(one.name, files, read)
         if "hidden" in tables:
             features, hidden = self.encoder.images_and_hidden(crops)
             found = {"feature": features.numpy(), "hidden": hidden.numpy()}
         else:
             found = {"feature": self.encoder.images(crops).numpy()}
         require_unchanged(one, role, self._memory)
+        frames, digests = zip(*read, strict=True)
         made = []
         for name in tables:
             mean = _means(found[name], frames)
             mean = unit(mean) if name == "feature" else mean
             _check_finite(one.name, files, mean)
             made.append(_table(feature_table if name == "feature" else hidden_table, files.ids, mean))
-        n = len(files)
-        read = {"set": [one.name] * n, "split": [role] * n, "id": files.ids, "digest": digests}
-        made.append(pa.table(read, schema=READ))
+        columns = {"set": [one.name] * len(files), "split": [role] * len(files), "id": files.ids, "digest": digests}
+        made.append(pa.table(columns, schema=READ))
         counts = {"examples": stage.counted(len(files), **files.left_out)} if role == "test" else {}
         return Made(made, counts)
 
     def pictures_unkept(self, name: str, files: Files) -> Floats:
         """Unit features float32 [n, e] of pictures, by their ids, kept nowhere. Failure as of `pictures`."""
-        features: Floats = self.encoder.images(self._crops(name, files, [], [])).numpy()
+        features: Floats = self.encoder.images(self._crops(name, files, [])).numpy()
         _check_finite(name, files, features)
         return features
 
-    def _crops(self, name: str, files: Files, frames: list[int], digests: list[str]) -> Iterator[npt.NDArray[np.uint8]]:
-        """What the model sees; adds of each example how many frames it has, and the digest of its first file."""
+    def _crops(self, name: str, files: Files, read: list[tuple[int, str]]) -> Iterator[npt.NDArray[np.uint8]]:
+        """What the model sees; `read` gets of each example the number of its frames, and its first file's digest."""
         size, reasons = self.encoder.image_size, dict[str, str]()
 
         def bodies() -> Iterator[tuple[str, bytes]]:
             for number, some in files.bodies():
-                frames.append(len(some))
-                digests.append(picture_digest(some[0]))
+                read.append((len(some), picture_digest(some[0])))
                 yield from ((number, body) for body in some)
 
         def crop(job: tuple[str, bytes]) -> tuple[str, npt.NDArray[np.uint8] | str]:
@@ -125,7 +125,7 @@ class Vectors:
                 if isinstance(made, str):
                     reasons[example] = made
                     continue
-                progress.at(max(1, len(frames) - AHEAD))
+                progress.at(max(1, len(read) - AHEAD))
                 yield made
         if reasons:
             raise undecodable(files, reasons)
